@@ -1,0 +1,48 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+// The shipped library is Embedded Swift: no runtime, no reflection, libc alone. The ordinary mode of the same sources
+// serves `swift test`, which needs the Swift runtime. This is the one place that switches.
+let ordinary = Context.environment["SPARAMX_ORDINARY_SWIFT"] == "1"
+let mode = ordinary ? [] : ["-enable-experimental-feature", "Embedded"]
+// One section per function, so that the linker can drop what is not used, the unused runtime stubs above all.
+let sections = ["-Xfrontend", "-function-sections"]
+let baseline: [SwiftSetting] = [.unsafeFlags(mode + sections + ["-wmo"])]
+
+// Kernels are checked at their front door, so inside them nothing is checked twice. Each kernel target has its own
+// instruction sets; nothing outside them is compiled for more than baseline x86-64.
+func kernels(_ features: [String]) -> [SwiftSetting] {
+    [.unsafeFlags(mode + sections + ["-wmo", "-Ounchecked"] + features.flatMap { ["-Xcc", "-m" + $0] })]
+}
+let avx512 = ["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vbmi2", "avx512vnni", "avx512bf16",
+              "bmi", "bmi2", "popcnt", "fma", "f16c"]
+let amx = avx512 + ["amx-tile", "amx-int8", "amx-bf16"]
+
+// Only sparamx_* leaves the library, and nothing it does not use stays in it.
+let script = Context.packageDirectory + "/cmake/sparamx.map"
+let link: [LinkerSetting] = ordinary ? [] : [
+    .unsafeFlags(mode + ["-wmo"] + ["--version-script=" + script, "-soname=libsparamx.so.0", "--gc-sections", "-z", "defs",
+                                    "-z", "relro", "-z", "now"].flatMap { ["-Xlinker", $0] })
+]
+
+let package = Package(
+    name: "sparamx",
+    products: [
+        .library(name: "sparamx", type: .dynamic, targets: ["Sparamx"])
+    ],
+    targets: [
+        .systemLibrary(name: "CSparamx", path: "include"),
+        .target(name: "CKernelABI"),
+        .target(name: "CTileShims"),
+        .target(name: "CPlatform"),
+        .target(name: "KernelsReference", dependencies: ["CKernelABI"], swiftSettings: baseline),
+        .target(name: "KernelsAVX512", dependencies: ["CKernelABI", "CTileShims"], swiftSettings: kernels(avx512)),
+        .target(name: "KernelsAMX", dependencies: ["CKernelABI", "CTileShims"], swiftSettings: kernels(amx)),
+        .target(name: "SparamxCore",
+                dependencies: ["CKernelABI", "CPlatform", "KernelsReference", "KernelsAVX512", "KernelsAMX"],
+                swiftSettings: baseline),
+        .target(name: "CExports"),
+        .target(name: "Sparamx", dependencies: ["CSparamx", "CExports", "CPlatform", "SparamxCore"],
+                swiftSettings: baseline, linkerSettings: link),
+    ]
+)

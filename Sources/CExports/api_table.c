@@ -1,0 +1,48 @@
+#include "exports.h"
+#include "../../include/sparamx.h"
+
+static const sparamx_api table = {
+    .size = sizeof(sparamx_api),
+    .abi = SPARAMX_ABI,
+    .version = sparamx_version,
+    .status_string = sparamx_status_string,
+    .set_log = sparamx_set_log,
+    .get_capability = sparamx_get_capability,
+    .buffer_type_name = sparamx_buffer_type_name,
+    .buffer_type_alignment = sparamx_buffer_type_alignment,
+    .buffer_type_max_size = sparamx_buffer_type_max_size,
+    .buffer_type_is_host = sparamx_buffer_type_is_host,
+    .buffer_type_alloc_size = sparamx_buffer_type_alloc_size,
+    .buffer_create = sparamx_buffer_create,
+    .buffer_destroy = sparamx_buffer_destroy,
+    .buffer_base = sparamx_buffer_base,
+    .buffer_size = sparamx_buffer_size,
+    .buffer_resident = sparamx_buffer_resident,
+    .buffer_set_usage = sparamx_buffer_set_usage,
+    .buffer_init_tensor = sparamx_buffer_init_tensor,
+    .buffer_set_tensor = sparamx_buffer_set_tensor,
+    .buffer_get_tensor = sparamx_buffer_get_tensor,
+    .buffer_memset_tensor = sparamx_buffer_memset_tensor,
+    .buffer_set_tensor_2d = sparamx_buffer_set_tensor_2d,
+    .buffer_get_tensor_2d = sparamx_buffer_get_tensor_2d,
+    .buffer_copy_tensor = sparamx_buffer_copy_tensor,
+    .buffer_clear = sparamx_buffer_clear,
+    .buffer_reset = sparamx_buffer_reset,
+    .supports_weight = sparamx_supports_weight,
+    .supports_op = sparamx_supports_op,
+    .work_size = sparamx_work_size,
+    .compute = sparamx_compute,
+    .buffer_tensor_info = sparamx_buffer_tensor_info,
+    .kernel_count = sparamx_kernel_count,
+    .kernel_get = sparamx_kernel_get,
+    .linear_create = sparamx_linear_create,
+    .linear_destroy = sparamx_linear_destroy,
+    .linear_read = sparamx_linear_read,
+    .linear_work_size = sparamx_linear_work_size,
+    .linear_compute = sparamx_linear_compute,
+    .linear_info = sparamx_linear_info,
+};
+
+const void *sx_api_table(void) { return &table; }
+
+const char *sx_version(void) { return SPARAMX_VERSION_STRING; }

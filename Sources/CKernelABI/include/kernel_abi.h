@@ -1,0 +1,148 @@
+// The argument blocks that the core hands to kernels, and the names of all kernels. Kernels are reached by C symbol
+// only: in Embedded Swift an imported Swift function may be compiled again inside its client, and a client built for
+// baseline x86-64 must never hold a copy of AVX-512 or AMX code.
+#pragma once
+#include <stdint.h>
+
+#pragma clang assume_nonnull begin
+
+enum { SX_F16 = 1, SX_Q8_0 = 8, SX_BF16 = 30 }; // GGUF type numbers
+
+enum {
+    SX_PANEL = 16,        // output rows (columns of a B tile) in a panel
+    SX_TILE_BYTES = 1024, // 16 tile rows of 64 bytes
+    SX_ROW_BYTES = 64,    // one tile row: 16 columns x 4 bytes, VNNI order
+    SX_ACT_CHUNK = 16,    // K-blocks in one chunk of packed activations (1 KB of K per token)
+    SX_CHUNK_K = 256,     // K covered by one entry of the offsets stream
+    SX_VALUE_PAD = 64,    // bytes after the values, so that 64-byte loads never leave the mapping
+    SX_GEMM_M = 512,      // tokens multiplied per pass over the weights in the large-M kernels
+    SX_GEMM_PAIRS = 8,    // pairs of panels that share one pass over a chunk of activations
+};
+
+// One matrix product, as one thread sees it. Streams point at the first panel of the matrix (values of the sparse form
+// excepted: offsets are relative to the start of the stream).
+typedef struct sx_kernel_args {
+    const uint8_t *values;             // dense: tiles [panel][kblock][1024]; sparse: codes that are not background
+    const uint8_t *_Nullable bitmap;   // sparse: [panel][kblock][16 rows][4 or 8 bytes]
+    const uint8_t *_Nullable scales;   // Q8_0: [panel][kblock][2 halves][16] float16
+    const uint64_t *_Nullable offsets; // sparse: [panel][chunk], byte offset into values
+    int64_t n, k;                      // of this matrix
+    int64_t kblocks;                   // tiles per panel
+    int64_t chunks;                    // offsets per panel
+    const uint8_t *a;                  // packed activations, see sx_activation_args
+    const float *_Nullable a_scale;    // Q8 activations
+    const int32_t *_Nullable a_sum;    // Q8 activations: -128 * sum of the codes of a block of 32
+    const float *x;                    // activations as the host has them
+    int64_t ldx;                       // in floats
+    int64_t a_rows;                    // tokens the packed activations have room for, at least m
+    int64_t a_kblocks;                 // K-blocks of the packed activations (64 bytes or 128 bytes per token each)
+    int64_t m;                         // tokens
+    float *y;                          // results, row per token
+    int64_t ldy;                       // in floats
+    int64_t panel_begin, panel_end;    // this thread's panels
+    uint8_t *scratch;                  // this thread's own, 64-byte aligned
+    int32_t type;                      // GGUF type number; read by the reference kernel only
+    int32_t sparse;                    // 1: the sparse form; read by the reference kernel only
+} sx_kernel_args;
+
+typedef void (*sx_kernel_fn)(const sx_kernel_args *args);
+
+// Packing of activations. Work items are (chunk, token) pairs, item = chunk * m + token; a thread does a range of them.
+// Layout: [chunk][tile of 16 tokens][K-block][token][row bytes], the last tile of tokens holding only m % 16 rows,
+// so that for one token the rows are simply consecutive. Q8 scales and sums: the same with 2 entries per row, the
+// halves before the tokens: [chunk][tile][K-block][half][token].
+typedef struct sx_activation_args {
+    const float *x;
+    int64_t ldx;              // in floats
+    int64_t m, k, kblocks;    // kblocks of the packed layout (32 k each for bf16 and f32, 64 for q8)
+    int64_t rows;             // tokens the layout has room for: m, or m rounded up to 16 (the rest is zero)
+    uint8_t *a;
+    float *_Nullable a_scale;
+    int32_t *_Nullable a_sum;
+    int64_t item_begin, item_end;
+} sx_activation_args;
+
+typedef void (*sx_activation_fn)(const sx_activation_args *args);
+
+// Index of the row of 64 (bf16, q8) or 128 (f32) bytes that holds this token's part of a K-block.
+static inline int64_t sx_activation_row(int64_t rows, int64_t kblocks, int64_t kblock, int64_t token) {
+    int64_t chunk = kblock / SX_ACT_CHUNK, tile = token / 16, left = kblocks - chunk * SX_ACT_CHUNK;
+    int64_t blocks = left < SX_ACT_CHUNK ? left : SX_ACT_CHUNK, tile_rows = rows - 16 * tile < 16 ? rows - 16 * tile : 16;
+    return chunk * SX_ACT_CHUNK * rows + 16 * tile * blocks + (kblock - chunk * SX_ACT_CHUNK) * tile_rows + token - 16 * tile;
+}
+
+// Index of the Q8 scale (and sum) of one half of this token's part of a K-block.
+static inline int64_t sx_activation_scale(int64_t rows, int64_t kblocks, int64_t kblock, int64_t half, int64_t token) {
+    int64_t tile = token / 16, tile_rows = rows - 16 * tile < 16 ? rows - 16 * tile : 16;
+    return 2 * sx_activation_row(rows, kblocks, kblock, 16 * tile) + half * tile_rows + token - 16 * tile;
+}
+
+// One panel of weights on its way into or out of the packed form.
+typedef struct sx_codec_args {
+    int32_t type;                 // GGUF type number
+    int32_t rows;                 // rows present in this panel, 1...16
+    int64_t k, kblocks;
+    uint8_t *source;              // first row in the file's layout (written by decode only)
+    int64_t row_stride;           // bytes
+    uint8_t *values;              // dense: this panel's tiles; sparse: this panel's first code
+    uint8_t *_Nullable bitmap;    // sparse: this panel's masks
+    uint8_t *_Nullable scales;    // this panel's scales
+    uint64_t *_Nullable counts;   // count: codes that are not background, per chunk of 256 k
+} sx_codec_args;
+
+typedef void (*sx_codec_fn)(const sx_codec_args *args);
+
+// Reference, for every CPU.
+void sx_reference_product(const sx_kernel_args *args);
+void sx_reference_product_q8(const sx_kernel_args *args);
+void sx_reference_activation_bf16(const sx_activation_args *args);
+void sx_reference_activation_f32(const sx_activation_args *args);
+void sx_reference_activation_q8(const sx_activation_args *args);
+void sx_reference_count(const sx_codec_args *args);
+void sx_reference_encode_dense(const sx_codec_args *args);
+void sx_reference_encode_sparse(const sx_codec_args *args);
+void sx_reference_decode_dense(const sx_codec_args *args);
+void sx_reference_decode_sparse(const sx_codec_args *args);
+
+// AVX-512.
+void sx_avx512_activation_bf16(const sx_activation_args *args);
+void sx_avx512_activation_f32(const sx_activation_args *args);
+void sx_avx512_activation_q8(const sx_activation_args *args);
+void sx_avx512_count(const sx_codec_args *args);
+void sx_avx512_encode_dense(const sx_codec_args *args);
+void sx_avx512_encode_sparse(const sx_codec_args *args);
+void sx_avx512_decode_dense(const sx_codec_args *args);
+void sx_avx512_decode_sparse(const sx_codec_args *args);
+
+#define SX_KERNEL(name) void name(const sx_kernel_args *args);
+#define SX_KERNEL_1_TO_4(name) SX_KERNEL(name##_m1) SX_KERNEL(name##_m2) SX_KERNEL(name##_m3) SX_KERNEL(name##_m4)
+SX_KERNEL_1_TO_4(sx_avx512_bf16_dense)
+SX_KERNEL_1_TO_4(sx_avx512_bf16_sparse)
+SX_KERNEL_1_TO_4(sx_avx512_f16_dense)
+SX_KERNEL_1_TO_4(sx_avx512_f16_sparse)
+SX_KERNEL_1_TO_4(sx_avx512_q8_dense)
+SX_KERNEL_1_TO_4(sx_avx512_q8_sparse)
+SX_KERNEL(sx_avx512_bf16_dense_gemm)
+SX_KERNEL(sx_avx512_bf16_sparse_gemm)
+SX_KERNEL(sx_avx512_f16_dense_gemm)
+SX_KERNEL(sx_avx512_f16_sparse_gemm)
+SX_KERNEL(sx_avx512_q8_dense_gemm)
+SX_KERNEL(sx_avx512_q8_sparse_gemm)
+
+// AMX.
+SX_KERNEL(sx_amx_bf16_dense_ring)
+SX_KERNEL(sx_amx_bf16_sparse_ring)
+SX_KERNEL(sx_amx_f16_dense_ring)
+SX_KERNEL(sx_amx_f16_sparse_ring)
+SX_KERNEL(sx_amx_q8_dense_ring)
+SX_KERNEL(sx_amx_q8_sparse_ring)
+SX_KERNEL(sx_amx_bf16_dense_gemm)
+SX_KERNEL(sx_amx_bf16_sparse_gemm)
+SX_KERNEL(sx_amx_f16_dense_gemm)
+SX_KERNEL(sx_amx_f16_sparse_gemm)
+SX_KERNEL(sx_amx_q8_dense_gemm)
+SX_KERNEL(sx_amx_q8_sparse_gemm)
+#undef SX_KERNEL
+#undef SX_KERNEL_1_TO_4
+
+#pragma clang assume_nonnull end

@@ -1,0 +1,141 @@
+import CKernelABI
+import CTileShims
+
+// 33 tokens and more: 512 k of two panels are expanded (or, dense BF16, just pointed at) once and multiplied with all
+// tokens, two tiles of tokens at a time. What made the difference (prototype gemm4, Emerald Rapids): activations by
+// tileloaddt1, weights resident in L1, results in contiguous tiles until the last chunk.
+
+/// Expands chunk `chunk` (512 k) of a panel into bf16 tiles.
+@inline(__always)
+private func expand(_ type: Int, sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int,
+                    _ to: UnsafeMutableRawPointer) {
+    if type == Int(SX_Q8_0) {
+        var tiles = ByteTiles(args, sparse: sparse, panel, chunk * 8)
+        var block = 0, out = to
+        let blocks = min(8, Int(args.kblocks) - chunk * 8)
+        while block < blocks {
+            tiles.nextDequantized(out)
+            out += 2048
+            block += 1
+        }
+    } else {
+        var tiles = WideTiles(args, half: type == Int(SX_F16), sparse: sparse, panel, chunk * 16)
+        var block = 0, out = to
+        let blocks = min(16, Int(args.kblocks) - chunk * 16)
+        while block < blocks {
+            tiles.next(out)
+            out += 1024
+            block += 1
+        }
+    }
+}
+
+/// Bytes of the weights that come after this pair and chunk, to be brought to L2 meanwhile.
+@inline(__always)
+private func following(_ type: Int, sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int)
+    -> UnsafeRawPointer {
+    let firstBlock = type == Int(SX_Q8_0) ? chunk * 8 : chunk * 16
+    let next = min(panel, Int(args.panel_end) - 1)
+    if sparse { return sparseValues(args, next, type == Int(SX_Q8_0) ? firstBlock / 4 : firstBlock / 8) }
+    return denseTile(args, next, firstBlock)
+}
+
+/// Multiplies `blocks` tiles of K for two tiles of tokens (or one) and two panels.
+@inline(__always)
+private func cell(two: Bool, _ blocks: Int, _ x0: UnsafeRawPointer, _ x1: UnsafeRawPointer, _ w0: UnsafeRawPointer,
+                  _ w1: UnsafeRawPointer, _ ahead0: inout UnsafeRawPointer, _ ahead1: inout UnsafeRawPointer) {
+    var offset = 0
+    let end = blocks * 1024
+    while offset < end {
+        sx_tile_stream_4(x0 + offset, 64)
+        sx_tile_load_6(w0 + offset, 64)
+        sx_tile_bf16_0_4_6()
+        sx_tile_load_7(w1 + offset, 64)
+        sx_tile_bf16_2_4_7()
+        if two {
+            sx_tile_stream_5(x1 + offset, 64)
+            sx_tile_bf16_1_5_6()
+            sx_tile_bf16_3_5_7()
+        }
+        sx_prefetch_l2(ahead0)
+        sx_prefetch_l2(ahead1)
+        ahead0 += 64
+        ahead1 += 64
+        offset += 1024
+    }
+}
+
+@inline(__always)
+private func gemm(_ type: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+    let args = pointer.pointee
+    let inPlace = type == Int(SX_BF16) && !sparse
+    let tiles = UnsafeMutableRawPointer(args.scratch) + gemmTiles
+    let results = UnsafeMutableRawPointer(args.scratch) + gemmResults
+    let cells = (min(Int(args.m), Int(SX_GEMM_M)) + 31) / 32
+    withTiles(rows: 16, deep: true, args) {
+        eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk in
+            let blocks = min(16, Int(args.a_kblocks) - chunk * 16)
+            let last = chunk * 16 + blocks == Int(args.a_kblocks)
+            let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
+            var w0 = UnsafeRawPointer(tiles), w1 = w0 + 16384
+            if inPlace {
+                w0 = denseTile(args, panel, chunk * 16)
+                w1 = denseTile(args, second, chunk * 16)
+            } else {
+                expand(type, sparse: sparse, args, panel, chunk, tiles)
+                expand(type, sparse: sparse, args, second, chunk, tiles + 16384)
+            }
+            var ahead0 = following(type, sparse: sparse, args, panel + 2, chunk)
+            var ahead1 = following(type, sparse: sparse, args, panel + 3, chunk)
+            var cellIndex = 0
+            while cellIndex * 32 < tokens {
+                let token = firstToken + cellIndex * 32, left = tokens - cellIndex * 32
+                let kept = results + (slot * cells + cellIndex) * 4096
+                let x0 = UnsafeRawPointer(args.a) + activationRow(args, chunk * 16, token) * 64
+                if chunk == 0 {
+                    sx_tile_zero_0()
+                    sx_tile_zero_1()
+                    sx_tile_zero_2()
+                    sx_tile_zero_3()
+                } else {
+                    sx_tile_load_0(kept, 64)
+                    sx_tile_load_1(kept + 1024, 64)
+                    sx_tile_load_2(kept + 2048, 64)
+                    sx_tile_load_3(kept + 3072, 64)
+                }
+                if left > 16 {
+                    let x1 = UnsafeRawPointer(args.a) + activationRow(args, chunk * 16, token + 16) * 64
+                    cell(two: true, blocks, x0, x1, w0, w1, &ahead0, &ahead1)
+                } else {
+                    cell(two: false, blocks, x0, x0, w0, w1, &ahead0, &ahead1)
+                }
+                sx_tile_store_0(kept, 64)
+                sx_tile_store_1(kept + 1024, 64)
+                sx_tile_store_2(kept + 2048, 64)
+                sx_tile_store_3(kept + 3072, 64)
+                if last {
+                    storeTile(args, kept, token, min(16, left), panel)
+                    storeTile(args, kept + 2048, token, min(16, left), second)
+                    if left > 16 {
+                        storeTile(args, kept + 1024, token + 16, min(16, left - 16), panel)
+                        storeTile(args, kept + 3072, token + 16, min(16, left - 16), second)
+                    }
+                }
+                cellIndex += 1
+            }
+        }
+    }
+}
+
+@c(sx_amx_bf16_dense_gemm) @implementation
+public func sx_amx_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(Int(SX_BF16), sparse: false, args) }
+@c(sx_amx_bf16_sparse_gemm) @implementation
+public func sx_amx_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(Int(SX_BF16), sparse: true, args) }
+@c(sx_amx_f16_dense_gemm) @implementation
+public func sx_amx_f16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(Int(SX_F16), sparse: false, args) }
+@c(sx_amx_f16_sparse_gemm) @implementation
+public func sx_amx_f16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(Int(SX_F16), sparse: true, args) }
+@c(sx_amx_q8_dense_gemm) @implementation
+public func sx_amx_q8_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(Int(SX_Q8_0), sparse: false, args) }
+@c(sx_amx_q8_sparse_gemm) @implementation
+public func sx_amx_q8_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(Int(SX_Q8_0), sparse: true, args) }

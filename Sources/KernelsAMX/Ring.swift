@@ -1,0 +1,86 @@
+import CKernelABI
+import CTileShims
+
+// 2 to 32 tokens, weights of 2 bytes: K-block i + 1 of two distant panels is expanded into an L1 ring of two slots
+// while the tiles of block i multiply. Memory is the limit; the tile unit works in the shadow of the expansion.
+
+@inline(__always)
+private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+    let args = pointer.pointee
+    // Dense BF16 is multiplied where it lies.
+    let inPlace = !half && !sparse
+    let two = args.m > 16
+    let rows = two ? 16 : Int(args.m)
+    withTiles(rows: rows, deep: true, args) {
+        let slots = UnsafeMutableRawPointer(args.scratch) + ringOffset
+        let results = UnsafeMutableRawPointer(args.scratch) + resultOffset
+        let kblocks = Int(args.kblocks)
+        eachDistantPair(args) { first, second in
+            sx_tile_zero_0()
+            sx_tile_zero_1()
+            sx_tile_zero_2()
+            sx_tile_zero_3()
+            var p0 = WideTiles(args, half: half, sparse: sparse, first, 0)
+            var p1 = WideTiles(args, half: half, sparse: sparse, second, 0)
+            if !inPlace {
+                p0.next(slots)
+                p1.next(slots + 1024)
+            }
+            var x0 = UnsafeRawPointer(args.a), x1 = x0
+            var kblock = 0
+            while kblock < kblocks {
+                if kblock & 15 == 0 {
+                    x0 = UnsafeRawPointer(args.a) + activationRow(args, kblock, 0) * 64
+                    if two { x1 = UnsafeRawPointer(args.a) + activationRow(args, kblock, 16) * 64 }
+                }
+                sx_tile_load_4(x0, 64)
+                if two { sx_tile_load_5(x1, 64) }
+                var w0 = UnsafeRawPointer(slots) + (kblock & 1) * 2048, w1 = w0 + 1024
+                if inPlace {
+                    w0 = p0.values
+                    w1 = p1.values
+                    var line = 0
+                    while line < 1024 {
+                        sx_prefetch(w0 + (prefetchAhead + line))
+                        sx_prefetch(w1 + (prefetchAhead + line))
+                        line += 64
+                    }
+                    p0.values += 1024
+                    p1.values += 1024
+                } else if kblock + 1 < kblocks {
+                    let slot = slots + (~kblock & 1) * 2048
+                    p0.next(slot)
+                    p1.next(slot + 1024)
+                }
+                sx_tile_load_6(w0, 64)
+                sx_tile_bf16_0_4_6()
+                if two { sx_tile_bf16_1_5_6() }
+                sx_tile_load_7(w1, 64)
+                sx_tile_bf16_2_4_7()
+                if two { sx_tile_bf16_3_5_7() }
+                x0 += rows * 64
+                x1 += 1024
+                kblock += 1
+            }
+            sx_tile_store_0(results, 64)
+            sx_tile_store_2(results + 2048, 64)
+            storeTile(args, results, 0, rows, first)
+            storeTile(args, results + 2048, 0, rows, second)
+            if two {
+                sx_tile_store_1(results + 1024, 64)
+                sx_tile_store_3(results + 3072, 64)
+                storeTile(args, results + 1024, 16, Int(args.m) - 16, first)
+                storeTile(args, results + 3072, 16, Int(args.m) - 16, second)
+            }
+        }
+    }
+}
+
+@c(sx_amx_bf16_dense_ring) @implementation
+public func sx_amx_bf16_dense_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: false, sparse: false, args) }
+@c(sx_amx_bf16_sparse_ring) @implementation
+public func sx_amx_bf16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: false, sparse: true, args) }
+@c(sx_amx_f16_dense_ring) @implementation
+public func sx_amx_f16_dense_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: true, sparse: false, args) }
+@c(sx_amx_f16_sparse_ring) @implementation
+public func sx_amx_f16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: true, sparse: true, args) }

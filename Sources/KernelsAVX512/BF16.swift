@@ -1,0 +1,192 @@
+import CKernelABI
+import CTileShims
+
+// BF16: vdpbf16ps on rows of 16 columns x 2 k. Per row of the sparse form: a mask, an expansion, one dot product per
+// token; the expansion (3 cycles on port 5) and memory are the limits.
+
+/// One tile row of two panels against up to 8 tokens, whose packed rows are 64 bytes apart.
+@inline(__always)
+private func multiply(_ count: Int, _ sums: inout FloatSums, _ w0: __m512i, _ w1: __m512i, _ x: UnsafeRawPointer) {
+    sums.each(count) { token, a, b in
+        let pair = sx_broadcast32(x + token * 64)
+        a = sx_dpbf16(a, w0, pair)
+        b = sx_dpbf16(b, w1, pair)
+    }
+}
+
+/// A cursor over the codes of a sparse panel.
+private struct SparseRows {
+    var mask: UnsafePointer<UInt32>
+    var values: UnsafeRawPointer
+
+    @inline(__always)
+    init(_ args: sx_kernel_args, _ panel: Int) {
+        mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + panel * Int(args.kblocks) * 64)
+            .assumingMemoryBound(to: UInt32.self)
+        values = sparseValues(args, panel, 0)
+    }
+
+    @inline(__always)
+    mutating func row(_ index: Int) -> __m512i {
+        let bits = mask[index]
+        let codes = sx_expand16(bits, sx_load(values))
+        values += bits.nonzeroBitCount * 2
+        if index & 1 == 0 { sx_prefetch(values + prefetchAhead) }
+        return codes
+    }
+
+    @inline(__always)
+    mutating func nextTile() { mask += 16 }
+}
+
+@inline(__always)
+private func decode(_ count: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+    let args = pointer.pointee
+    eachDistantPair(args) { first, second in
+        // One token has two chains per panel: a single one would wait for the latency of vdpbf16ps.
+        var even = FloatSums(), odd = FloatSums()
+        var x = UnsafeRawPointer(args.a)
+        var kblock = 0
+        if sparse {
+            var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
+            while kblock < Int(args.kblocks) {
+                sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
+                sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
+                var row = 0
+                while row < 16 {
+                    let w0 = p0.row(row), w1 = p1.row(row)
+                    multiply(count, &even, w0, w1, x + row * 4)
+                    let v0 = p0.row(row + 1), v1 = p1.row(row + 1)
+                    if count == 1 {
+                        multiply(1, &odd, v0, v1, x + row * 4 + 4)
+                    } else {
+                        multiply(count, &even, v0, v1, x + row * 4 + 4)
+                    }
+                    row += 2
+                }
+                p0.nextTile()
+                p1.nextTile()
+                x += count * 64
+                kblock += 1
+            }
+        } else {
+            var p0 = denseTile(args, first, 0), p1 = denseTile(args, second, 0)
+            while kblock < Int(args.kblocks) {
+                var row = 0
+                while row < 16 {
+                    sx_prefetch(p0 + prefetchAhead + row * 64)
+                    sx_prefetch(p1 + prefetchAhead + row * 64)
+                    if count == 1 && row & 1 == 1 {
+                        multiply(1, &odd, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
+                    } else {
+                        multiply(count, &even, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
+                    }
+                    row += 1
+                }
+                p0 += 1024
+                p1 += 1024
+                x += count * 64
+                kblock += 1
+            }
+        }
+        if count == 1 {
+            even.a0 = sx_add(even.a0, odd.a0)
+            even.b0 = sx_add(even.b0, odd.b0)
+        }
+        even.each(count) { token, a, b in
+            storeResult(args, token, first, a)
+            storeResult(args, token, second, b)
+        }
+    }
+}
+
+/// Expands one chunk of a panel into tiles.
+@inline(__always)
+private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ blocks: Int, _ to: UnsafeMutableRawPointer) {
+    var mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + (panel * Int(args.kblocks) + firstBlock) * 64)
+        .assumingMemoryBound(to: UInt32.self)
+    var values = sparseValues(args, panel, firstBlock / 8)
+    var out = to
+    let end = to + blocks * 1024
+    while out < end {
+        let bits = mask[0]
+        sx_store(out, sx_expand16(bits, sx_load(values)))
+        values += bits.nonzeroBitCount * 2
+        sx_prefetch(values + prefetchAhead)
+        mask += 1
+        out += 64
+    }
+}
+
+@inline(__always)
+private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+    let args = pointer.pointee
+    let tiles = UnsafeMutableRawPointer(args.scratch), results = tiles + 65536
+    let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
+    eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk in
+        let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
+        let last = firstBlock + blocks == Int(args.kblocks)
+        let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
+        var w0 = UnsafeRawPointer(tiles), w1 = w0 + 16384
+        if sparse {
+            expand(args, panel, firstBlock, blocks, tiles)
+            expand(args, second, firstBlock, blocks, tiles + 16384)
+        } else {
+            w0 = denseTile(args, panel, firstBlock)
+            w1 = denseTile(args, second, firstBlock)
+        }
+        var tile = 0
+        while tile < tokens {
+            let rows = min(16, tokens - tile)
+            let x = UnsafeRawPointer(args.a) + activationRow(args, firstBlock, firstToken + tile) * 64
+            eachGroup(rows, 8) { count, group in
+                var sums = FloatSums()
+                let kept = results + (slot * stride + (tile + group) * 128)
+                if chunk > 0 { sums.load(count, kept) }
+                var p0 = w0, p1 = w1, xs = x + group * 64
+                let end = w0 + blocks * 1024
+                while p0 < end {
+                    var row = 0
+                    while row < 16 {
+                        multiply(count, &sums, sx_load(p0 + row * 64), sx_load(p1 + row * 64), xs + row * 4)
+                        row += 1
+                    }
+                    p0 += 1024
+                    p1 += 1024
+                    xs += rows * 64
+                }
+                if last {
+                    let token = firstToken + tile + group
+                    sums.each(count) { i, a, b in
+                        storeResult(args, token + i, panel, a)
+                        storeResult(args, token + i, second, b)
+                    }
+                } else {
+                    sums.store(count, kept)
+                }
+            }
+            tile += 16
+        }
+    }
+}
+
+@c(sx_avx512_bf16_dense_m1) @implementation
+public func sx_avx512_bf16_dense_m1(_ args: UnsafePointer<sx_kernel_args>) { decode(1, sparse: false, args) }
+@c(sx_avx512_bf16_dense_m2) @implementation
+public func sx_avx512_bf16_dense_m2(_ args: UnsafePointer<sx_kernel_args>) { decode(2, sparse: false, args) }
+@c(sx_avx512_bf16_dense_m3) @implementation
+public func sx_avx512_bf16_dense_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: false, args) }
+@c(sx_avx512_bf16_dense_m4) @implementation
+public func sx_avx512_bf16_dense_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: false, args) }
+@c(sx_avx512_bf16_sparse_m1) @implementation
+public func sx_avx512_bf16_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) { decode(1, sparse: true, args) }
+@c(sx_avx512_bf16_sparse_m2) @implementation
+public func sx_avx512_bf16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) { decode(2, sparse: true, args) }
+@c(sx_avx512_bf16_sparse_m3) @implementation
+public func sx_avx512_bf16_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: true, args) }
+@c(sx_avx512_bf16_sparse_m4) @implementation
+public func sx_avx512_bf16_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: true, args) }
+@c(sx_avx512_bf16_dense_gemm) @implementation
+public func sx_avx512_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: false, args) }
+@c(sx_avx512_bf16_sparse_gemm) @implementation
+public func sx_avx512_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: true, args) }

@@ -1,0 +1,189 @@
+import CKernelABI
+import CTileShims
+
+// F16: weights widened exactly to float32 and multiplied with float32 activations, so nothing but the sums is rounded.
+// A tile row holds pairs (k, k+1) per column; widened, its lower half is columns 0-7 and its upper half columns 8-15,
+// each with its pair side by side. Activations are broadcast as pairs, and the two sums of a column meet at the end.
+
+/// Both halves of a tile row against up to 8 tokens, whose packed rows are 128 bytes apart.
+@inline(__always)
+private func multiply(_ count: Int, _ sums: inout FloatSums, _ low: __m512, _ high: __m512, _ x: UnsafeRawPointer) {
+    sums.each(count) { token, a, b in
+        let pair = sx_broadcast_pair_ps(x + token * 128)
+        a = sx_fma(low, pair, a)
+        b = sx_fma(high, pair, b)
+    }
+}
+
+/// Adds the two sums of each column.
+@inline(__always)
+private func joinPairs(_ low: __m512, _ high: __m512) -> __m512 {
+    return sx_add(sx_permute2_ps(low, sx_even_lanes(), high), sx_permute2_ps(low, sx_odd_lanes(), high))
+}
+
+private struct SparseRows {
+    var mask: UnsafePointer<UInt32>
+    var values: UnsafeRawPointer
+
+    @inline(__always)
+    init(_ args: sx_kernel_args, _ panel: Int) {
+        mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + panel * Int(args.kblocks) * 64)
+            .assumingMemoryBound(to: UInt32.self)
+        values = sparseValues(args, panel, 0)
+    }
+
+    @inline(__always)
+    mutating func row(_ index: Int) -> __m512i {
+        let bits = mask[index]
+        let codes = sx_expand16(bits, sx_load(values))
+        values += bits.nonzeroBitCount * 2
+        if index & 1 == 0 { sx_prefetch(values + prefetchAhead) }
+        return codes
+    }
+}
+
+@inline(__always)
+private func decode(_ count: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+    let args = pointer.pointee
+    eachDistantPair(args) { first, second in
+        var s0 = FloatSums(), s1 = FloatSums()
+        var x = UnsafeRawPointer(args.a)
+        var kblock = 0
+        if sparse {
+            var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
+            while kblock < Int(args.kblocks) {
+                sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
+                sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
+                var row = 0
+                while row < 16 {
+                    let w0 = p0.row(row), w1 = p1.row(row)
+                    multiply(count, &s0, sx_f16_low(w0), sx_f16_high(w0), x + row * 8)
+                    multiply(count, &s1, sx_f16_low(w1), sx_f16_high(w1), x + row * 8)
+                    row += 1
+                }
+                p0.mask += 16
+                p1.mask += 16
+                x += count * 128
+                kblock += 1
+            }
+        } else {
+            var p0 = denseTile(args, first, 0), p1 = denseTile(args, second, 0)
+            while kblock < Int(args.kblocks) {
+                var row = 0
+                while row < 16 {
+                    sx_prefetch(p0 + prefetchAhead)
+                    sx_prefetch(p1 + prefetchAhead)
+                    multiply(count, &s0, sx_f16_load(p0), sx_f16_load(p0 + 32), x + row * 8)
+                    multiply(count, &s1, sx_f16_load(p1), sx_f16_load(p1 + 32), x + row * 8)
+                    p0 += 64
+                    p1 += 64
+                    row += 1
+                }
+                x += count * 128
+                kblock += 1
+            }
+        }
+        s0.each(count) { token, a, b in storeResult(args, token, first, joinPairs(a, b)) }
+        s1.each(count) { token, a, b in storeResult(args, token, second, joinPairs(a, b)) }
+    }
+}
+
+/// Widens up to 16 K-blocks of a panel to float32: two vectors per tile row.
+@inline(__always)
+private func widen(sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ blocks: Int,
+                   _ to: UnsafeMutableRawPointer) {
+    var out = to
+    let end = to + blocks * 2048
+    if sparse {
+        var mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + (panel * Int(args.kblocks) + firstBlock) * 64)
+            .assumingMemoryBound(to: UInt32.self)
+        var values = sparseValues(args, panel, firstBlock / 8)
+        while out < end {
+            let bits = mask[0]
+            let codes = sx_expand16(bits, sx_load(values))
+            sx_store_ps(out, sx_f16_low(codes))
+            sx_store_ps(out + 64, sx_f16_high(codes))
+            values += bits.nonzeroBitCount * 2
+            sx_prefetch(values + prefetchAhead)
+            mask += 1
+            out += 128
+        }
+    } else {
+        var codes = denseTile(args, panel, firstBlock)
+        while out < end {
+            sx_store_ps(out, sx_f16_load(codes))
+            sx_store_ps(out + 64, sx_f16_load(codes + 32))
+            codes += 64
+            out += 128
+        }
+    }
+}
+
+@inline(__always)
+private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+    let args = pointer.pointee
+    let weights = UnsafeMutableRawPointer(args.scratch), results = weights + 65536
+    let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
+    eachGemmBlock(args) { firstToken, tokens, pair, slot, chunk in
+        let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
+        let last = firstBlock + blocks == Int(args.kblocks)
+        let pairEnd = min(pair + 2, Int(args.panel_end))
+        var panel = pair
+        while panel < pairEnd {
+            // A widened panel fills the L1 alone, so the panels of a pair take turns; each keeps half of the results.
+            widen(sparse: sparse, args, panel, firstBlock, blocks, weights)
+            let keptPanel = results + ((2 * slot + panel - pair) * stride)
+            var tile = 0
+            while tile < tokens {
+                let rows = min(16, tokens - tile)
+                let x = UnsafeRawPointer(args.a) + activationRow(args, firstBlock, firstToken + tile) * 128
+                eachGroup(rows, 8) { count, group in
+                    var sums = FloatSums()
+                    let kept = keptPanel + (tile + group) * 128
+                    if chunk > 0 { sums.load(count, kept) }
+                    var w = UnsafeRawPointer(weights), xs = x + group * 128
+                    let end = w + blocks * 2048
+                    while w < end {
+                        var row = 0
+                        while row < 16 {
+                            multiply(count, &sums, sx_load_ps(w), sx_load_ps(w + 64), xs + row * 8)
+                            w += 128
+                            row += 1
+                        }
+                        xs += rows * 128
+                    }
+                    if last {
+                        sums.each(count) { i, a, b in
+                            storeResult(args, firstToken + tile + group + i, panel, joinPairs(a, b))
+                        }
+                    } else {
+                        sums.store(count, kept)
+                    }
+                }
+                tile += 16
+            }
+            panel += 1
+        }
+    }
+}
+
+@c(sx_avx512_f16_dense_m1) @implementation
+public func sx_avx512_f16_dense_m1(_ args: UnsafePointer<sx_kernel_args>) { decode(1, sparse: false, args) }
+@c(sx_avx512_f16_dense_m2) @implementation
+public func sx_avx512_f16_dense_m2(_ args: UnsafePointer<sx_kernel_args>) { decode(2, sparse: false, args) }
+@c(sx_avx512_f16_dense_m3) @implementation
+public func sx_avx512_f16_dense_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: false, args) }
+@c(sx_avx512_f16_dense_m4) @implementation
+public func sx_avx512_f16_dense_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: false, args) }
+@c(sx_avx512_f16_sparse_m1) @implementation
+public func sx_avx512_f16_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) { decode(1, sparse: true, args) }
+@c(sx_avx512_f16_sparse_m2) @implementation
+public func sx_avx512_f16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) { decode(2, sparse: true, args) }
+@c(sx_avx512_f16_sparse_m3) @implementation
+public func sx_avx512_f16_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: true, args) }
+@c(sx_avx512_f16_sparse_m4) @implementation
+public func sx_avx512_f16_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: true, args) }
+@c(sx_avx512_f16_dense_gemm) @implementation
+public func sx_avx512_f16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: false, args) }
+@c(sx_avx512_f16_sparse_gemm) @implementation
+public func sx_avx512_f16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: true, args) }

@@ -1,0 +1,82 @@
+import CKernelABI
+import CTileShims
+
+// What all products share: how a thread walks its panels, and how results leave. Compiled into both kernel modules
+// (KernelsAMX has a link to this file), because nothing in them may call across modules.
+
+/// Masks run this far ahead, values on every second row: 1 to 2 KB hides the memory behind the expansion; the L2
+/// prefetcher stops at 4 KB (shared measurements on Emerald Rapids; on Zen 5 2 KB was best as well).
+let prefetchAhead = 2048
+
+/// Two panels at a time from distant places of the thread's range: four streams keep more of the memory system busy
+/// than two (28 -> 31 GB/s of 33 on Emerald Rapids, 42 -> 54 on Zen 5), and neighbours are worse than distant panels.
+@inline(__always)
+func eachDistantPair(_ args: sx_kernel_args, _ body: (_ first: Int, _ second: Int) -> Void) {
+    let begin = Int(args.panel_begin), count = Int(args.panel_end) - begin
+    let half = (count + 1) / 2
+    var i = 0
+    while i < half {
+        let first = begin + i
+        let second = first + half
+        // An odd count leaves one panel alone: it is computed twice, with the same result.
+        body(first, second < begin + count ? second : first)
+        i += 1
+    }
+}
+
+/// Columns of a panel that exist, as a mask.
+@inline(__always)
+func columnMask(_ args: sx_kernel_args, _ panel: Int) -> UInt16 {
+    let columns = Int(args.n) - panel * 16
+    return columns >= 16 ? 0xffff : UInt16(truncatingIfNeeded: (1 &<< columns) - 1)
+}
+
+@inline(__always)
+func storeResult(_ args: sx_kernel_args, _ token: Int, _ panel: Int, _ sum: __m512) {
+    sx_mask_store_ps(args.y + (token * Int(args.ldy) + panel * 16), columnMask(args, panel), sum)
+}
+
+/// Where a sparse panel's codes start.
+@inline(__always)
+func sparseValues(_ args: sx_kernel_args, _ panel: Int, _ chunk: Int) -> UnsafeRawPointer {
+    UnsafeRawPointer(args.values) + Int(args.offsets.unsafelyUnwrapped[panel * Int(args.chunks) + chunk])
+}
+
+@inline(__always)
+func denseTile(_ args: sx_kernel_args, _ panel: Int, _ kblock: Int) -> UnsafeRawPointer {
+    UnsafeRawPointer(args.values) + (panel * Int(args.kblocks) + kblock) * 1024
+}
+
+@inline(__always)
+func activationRow(_ args: sx_kernel_args, _ kblock: Int, _ token: Int) -> Int {
+    Int(sx_activation_row(args.a_rows, args.a_kblocks, Int64(kblock), Int64(token)))
+}
+
+/// Walks a thread's part of a product with many tokens: blocks of tokens, blocks of panel pairs, chunks of K, pairs.
+/// `expand` puts the weights of a pair and chunk where the cells find them (or only says where they are); `cells`
+/// multiplies them with all tokens of the block. Activations of a chunk stay in L2 while the pairs go by.
+@inline(__always)
+func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens: Int, _ pair: Int, _ slot: Int,
+                                                    _ chunk: Int) -> Void) {
+    let chunks = (Int(args.a_kblocks) + 15) / 16
+    let begin = Int(args.panel_begin), end = Int(args.panel_end)
+    var token = 0
+    while token < Int(args.m) {
+        let tokens = min(Int(args.m) - token, Int(SX_GEMM_M))
+        var block = begin
+        while block < end {
+            let blockEnd = min(block + 2 * Int(SX_GEMM_PAIRS), end)
+            var chunk = 0
+            while chunk < chunks {
+                var panel = block
+                while panel < blockEnd {
+                    body(token, tokens, panel, (panel - block) / 2, chunk)
+                    panel += 2
+                }
+                chunk += 1
+            }
+            block = blockEnd
+        }
+        token += tokens
+    }
+}

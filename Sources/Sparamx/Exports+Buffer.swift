@@ -1,0 +1,207 @@
+import CPlatform
+public import CSparamx
+import SparamxCore
+
+// The buffer type and buffers. Each function checks, translates and calls the core.
+
+@c(sparamx_buffer_type_name) @implementation
+public func sparamx_buffer_type_name() -> UnsafePointer<CChar>! { text("SPARAMX") }
+
+@c(sparamx_buffer_type_alignment) @implementation
+public func sparamx_buffer_type_alignment() -> Int { Buffer.alignment }
+
+@c(sparamx_buffer_type_max_size) @implementation
+public func sparamx_buffer_type_max_size() -> Int { Buffer.maxSize }
+
+@c(sparamx_buffer_type_is_host) @implementation
+public func sparamx_buffer_type_is_host() -> Bool { false }
+
+@c(sparamx_buffer_type_alloc_size) @implementation
+public func sparamx_buffer_type_alloc_size(_ pointer: UnsafePointer<sparamx_tensor>!,
+                                           _ bytes: UnsafeMutablePointer<Int>!) -> sparamx_status {
+    status { () throws(Status) in
+        let result = try present(bytes)
+        let size = try Checked.roundUp(try tensor(pointer).bytes, to: Buffer.alignment)
+        if size > Buffer.maxSize { throw .range }
+        result.pointee = size
+    }
+}
+
+@c(sparamx_buffer_create) @implementation
+public func sparamx_buffer_create(_ size: Int, _ options: UnsafePointer<sparamx_buffer_options>!,
+                                  _ pointer: UnsafeMutablePointer<OpaquePointer?>!) -> sparamx_status {
+    status { () throws(Status) in
+        let result = try present(pointer)
+        var pack = PackOptions(), weights = true
+        if options != nil {
+            let o = try structure(options)
+            pack = try packOptions(form: o.form, threads: o.pack_threads, numa: o.numa)
+            weights = try forWeights(o.usage)
+        }
+        result.pointee = OpaquePointer(try Buffer.create(size: size, forWeights: weights, options: pack, isa: level()))
+    }
+}
+
+private func forWeights(_ usage: Int32) throws(Status) -> Bool {
+    guard usage == Int32(SPARAMX_USAGE_WEIGHTS) || usage == Int32(SPARAMX_USAGE_ANY) else { throw .range }
+    return usage == Int32(SPARAMX_USAGE_WEIGHTS)
+}
+
+@c(sparamx_buffer_destroy) @implementation
+public func sparamx_buffer_destroy(_ pointer: OpaquePointer!) {
+    _ = status { () throws(Status) in Buffer.destroy(try buffer(pointer)) }
+}
+
+@c(sparamx_buffer_base) @implementation
+public func sparamx_buffer_base(_ pointer: OpaquePointer!) -> UnsafeMutableRawPointer! {
+    do throws(Status) { return try buffer(pointer).pointee.base } catch { return nil }
+}
+
+@c(sparamx_buffer_size) @implementation
+public func sparamx_buffer_size(_ pointer: OpaquePointer!) -> Int {
+    do throws(Status) { return try buffer(pointer).pointee.size } catch { return 0 }
+}
+
+@c(sparamx_buffer_resident) @implementation
+public func sparamx_buffer_resident(_ pointer: OpaquePointer!) -> Int {
+    do throws(Status) { return Buffer.resident(try buffer(pointer)) } catch { return 0 }
+}
+
+@c(sparamx_buffer_set_usage) @implementation
+public func sparamx_buffer_set_usage(_ pointer: OpaquePointer!, _ usage: Int32) -> sparamx_status {
+    status { () throws(Status) in
+        let handle = try buffer(pointer)
+        handle.pointee.forWeights = try forWeights(usage)
+    }
+}
+
+@c(sparamx_buffer_init_tensor) @implementation
+public func sparamx_buffer_init_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!) -> sparamx_status {
+    status { () throws(Status) in try Buffer.announce(try buffer(pointer), try tensor(t)) }
+}
+
+/// Runs an upload and tells the host's log why it failed.
+private func upload(_ t: UnsafePointer<sparamx_tensor>!, _ body: () throws(Status) -> Void) -> sparamx_status {
+    let result = status(body)
+    if result != 0, sx_log_enabled(), let failure = Status(rawValue: result) {
+        var name: UnsafePointer<CChar>? = nil
+        do throws(Status) { name = try structure(t).name } catch {}
+        report(failure, name)
+    }
+    return result
+}
+
+/// A region of the host's memory: there, and not wrapping around the address space.
+private func region(_ data: UnsafeRawPointer?, _ size: Int) throws(Status) -> UnsafeRawPointer {
+    guard let data else { throw .null }
+    guard size >= 0, !UInt(bitPattern: data).addingReportingOverflow(UInt(size)).overflow else { throw .range }
+    return data
+}
+
+@c(sparamx_buffer_set_tensor) @implementation
+public func sparamx_buffer_set_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
+                                      _ data: UnsafeRawPointer!, _ offset: Int, _ size: Int) -> sparamx_status {
+    upload(t) { () throws(Status) in
+        let handle = try buffer(pointer), source = try region(data, size)
+        try apart(source, size, handle.pointee.base, handle.pointee.size)
+        try Buffer.write(handle, try tensor(t), source, offset: offset, size: size)
+    }
+}
+
+@c(sparamx_buffer_get_tensor) @implementation
+public func sparamx_buffer_get_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
+                                      _ data: UnsafeMutableRawPointer!, _ offset: Int, _ size: Int) -> sparamx_status {
+    status { () throws(Status) in
+        let handle = try buffer(pointer)
+        try apart(try region(data, size), size, handle.pointee.base, handle.pointee.size)
+        try handle.pointee.read(try tensor(t), data, offset: offset, size: size)
+    }
+}
+
+@c(sparamx_buffer_memset_tensor) @implementation
+public func sparamx_buffer_memset_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!, _ value: UInt8,
+                                         _ offset: Int, _ size: Int) -> sparamx_status {
+    upload(t) { () throws(Status) in
+        try Buffer.fill(try buffer(pointer), try tensor(t), value, offset: offset, size: size)
+    }
+}
+
+/// Pieces of a two-dimensional copy: all checked before the first is done.
+private struct Pieces {
+    let size, copies, tensorStride, dataStride: Int
+
+    init(_ tensor: Tensor, _ data: UnsafeRawPointer?, offset: Int, size: Int, copies: Int, tensorStride: Int,
+         dataStride: Int) throws(Status) {
+        guard size >= 0, copies >= 0, tensorStride >= 0, dataStride >= 0 else { throw .range }
+        self.size = size
+        self.copies = copies
+        self.tensorStride = tensorStride
+        self.dataStride = dataStride
+        if copies == 0 { return }
+        try Checked.part(offset, try Checked.sum(try Checked.product(copies - 1, tensorStride), size), of: tensor.bytes)
+        _ = try region(data, try Checked.sum(try Checked.product(copies - 1, dataStride), size))
+    }
+}
+
+@c(sparamx_buffer_set_tensor_2d) @implementation
+public func sparamx_buffer_set_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
+                                         _ data: UnsafeRawPointer!, _ offset: Int, _ size: Int, _ copies: Int,
+                                         _ tensorStride: Int, _ dataStride: Int) -> sparamx_status {
+    upload(t) { () throws(Status) in
+        let handle = try buffer(pointer), target = try tensor(t), source = try region(data, 0)
+        let pieces = try Pieces(target, source, offset: offset, size: size, copies: copies, tensorStride: tensorStride,
+                                dataStride: dataStride)
+        if pieces.size == pieces.tensorStride && pieces.size == pieces.dataStride {
+            return try Buffer.write(handle, target, source, offset: offset, size: size * copies)
+        }
+        for i in 0..<copies {
+            try Buffer.write(handle, target, source + i * dataStride, offset: offset + i * tensorStride, size: size)
+        }
+    }
+}
+
+@c(sparamx_buffer_get_tensor_2d) @implementation
+public func sparamx_buffer_get_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
+                                         _ data: UnsafeMutableRawPointer!, _ offset: Int, _ size: Int, _ copies: Int,
+                                         _ tensorStride: Int, _ dataStride: Int) -> sparamx_status {
+    status { () throws(Status) in
+        let handle = try buffer(pointer), source = try tensor(t)
+        _ = try region(data, 0)
+        _ = try Pieces(source, data, offset: offset, size: size, copies: copies, tensorStride: tensorStride,
+                       dataStride: dataStride)
+        for i in 0..<copies {
+            try handle.pointee.read(source, data + i * dataStride, offset: offset + i * tensorStride, size: size)
+        }
+    }
+}
+
+@c(sparamx_buffer_copy_tensor) @implementation
+public func sparamx_buffer_copy_tensor(_ pointer: OpaquePointer!, _ from: UnsafePointer<sparamx_tensor>!,
+                                       _ to: UnsafePointer<sparamx_tensor>!) -> sparamx_status {
+    upload(to) { () throws(Status) in
+        let handle = try buffer(pointer), source = try tensor(from), target = try tensor(to)
+        guard source.type == target.type, source.ne == target.ne, source.bytes == target.bytes else { throw .shape }
+        guard let data = source.data else { throw .null }
+        if data == target.data { return }
+        let size = source.bytes
+        guard let owner = try structure(from).buffer else {
+            try apart(data, size, handle.pointee.base, handle.pointee.size)
+            return try Buffer.write(handle, target, data, offset: 0, size: size)
+        }
+        // The source may be packed: its bytes pass through memory of their own.
+        guard let spare = sx_map(size) else { throw .noMemory }
+        defer { sx_unmap(spare, size) }
+        try buffer(owner).pointee.read(source, spare, offset: 0, size: size)
+        try Buffer.write(handle, target, spare, offset: 0, size: size)
+    }
+}
+
+@c(sparamx_buffer_clear) @implementation
+public func sparamx_buffer_clear(_ pointer: OpaquePointer!, _ value: UInt8) -> sparamx_status {
+    status { () throws(Status) in try Buffer.clear(try buffer(pointer), value) }
+}
+
+@c(sparamx_buffer_reset) @implementation
+public func sparamx_buffer_reset(_ pointer: OpaquePointer!) -> sparamx_status {
+    status { () throws(Status) in Buffer.reset(try buffer(pointer)) }
+}

@@ -1,0 +1,221 @@
+import CPlatform
+
+/// Address space for tensors, and what became of each. Lives in memory of its own; the C handle is its address.
+package struct Buffer {
+    package static let alignment = 4096  // a page: each tensor can be given back on its own
+    package static let maxSize = 1 << 46
+    private static let sign: UInt64 = 0x7370_6172_616d_7862  // tells a handle from a stray pointer
+
+    private var sign: UInt64
+    package let size: Int
+    let space: Int                       // mapped bytes, at least one page
+    package let base: UnsafeMutableRawPointer
+    private let index: UnsafeMutablePointer<UnsafeMutableRawPointer?>  // slot that starts on a page, or nil
+    private let indexBytes: Int
+    private var slots: UnsafeMutablePointer<UnsafeMutablePointer<Slot>>?
+    private var count = 0, capacity = 0
+    private var mutex = sx_mutex()
+    package var options: PackOptions
+    package var forWeights: Bool
+    private var fill: UInt8 = 0          // what a tensor announced later holds, set by clear
+    let codec: Codec
+
+    package typealias Handle = UnsafeMutablePointer<Buffer>
+
+    package static func create(size: Int, forWeights: Bool, options: PackOptions, isa: ISA) throws(Status) -> Handle {
+        if size < 0 || size > maxSize { throw .range }
+        let space = max(try Checked.roundUp(size, to: alignment), alignment)
+        guard let memory = sx_allocate(MemoryLayout<Buffer>.stride) else { throw .noMemory }
+        guard let base = sx_map(space) else {
+            sx_free(memory)
+            throw .noMemory
+        }
+        let indexBytes = space / alignment * 8
+        guard let index = sx_map(indexBytes) else {
+            sx_unmap(base, space)
+            sx_free(memory)
+            throw .noMemory
+        }
+        let handle = memory.bindMemory(to: Buffer.self, capacity: 1)
+        handle.initialize(to: Buffer(
+            sign: sign, size: size, space: space, base: base,
+            index: index.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), indexBytes: indexBytes, slots: nil,
+            options: options, forWeights: forWeights, codec: Codec(isa)))
+        sx_mutex_init(&handle.pointee.mutex)
+        return handle
+    }
+
+    private init(sign: UInt64, size: Int, space: Int, base: UnsafeMutableRawPointer,
+                 index: UnsafeMutablePointer<UnsafeMutableRawPointer?>, indexBytes: Int,
+                 slots: UnsafeMutablePointer<UnsafeMutablePointer<Slot>>?, options: PackOptions, forWeights: Bool, codec: Codec) {
+        self.sign = sign
+        self.size = size
+        self.space = space
+        self.base = base
+        self.index = index
+        self.indexBytes = indexBytes
+        self.slots = slots
+        self.options = options
+        self.forWeights = forWeights
+        self.codec = codec
+    }
+
+    package static func destroy(_ handle: Handle) {
+        reset(handle)
+        sx_free(handle.pointee.slots)
+        sx_unmap(handle.pointee.index, handle.pointee.indexBytes)
+        sx_unmap(handle.pointee.base, handle.pointee.space)
+        sx_mutex_destroy(&handle.pointee.mutex)
+        handle.pointee.sign = 0
+        sx_free(handle)
+    }
+
+    package var isValid: Bool { sign == Self.sign }
+
+    /// Where a tensor lies; checks that it lies inside.
+    private func place(_ tensor: Tensor) throws(Status) -> Int {
+        guard let data = tensor.data else { throw .null }
+        let address = UInt(bitPattern: data), start = UInt(bitPattern: base)
+        guard address >= start, address - start <= UInt(size) else { throw .range }
+        let offset = Int(address - start)
+        try Checked.part(offset, tensor.bytes, of: size)
+        return offset
+    }
+
+    /// The slot that starts where the tensor does. Takes no lock: compute calls it on every thread.
+    private func find(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
+        let offset = try place(tensor)
+        guard offset % Self.alignment == 0, let slot = sx_load_acquire(index + offset / Self.alignment) else { throw .foreign }
+        let found = slot.assumingMemoryBound(to: Slot.self)
+        guard found.pointee.tensor.sameShape(tensor) else { throw .shape }
+        return found
+    }
+
+    private func access(_ slot: UnsafeMutablePointer<Slot>) -> SlotAccess {
+        SlotAccess(slot: slot, raw: (base + slot.pointee.offset).assumingMemoryBound(to: UInt8.self), options: options, codec: codec)
+    }
+
+    package static func announce(_ handle: Handle, _ tensor: Tensor) throws(Status) {
+        sx_mutex_lock(&handle.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.mutex) }
+        _ = try handle.pointee.announceLocked(tensor)
+    }
+
+    private mutating func announceLocked(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot>? {
+        let offset = try place(tensor)
+        for i in 0..<count {
+            let slot = slots![i], begin = slot.pointee.offset, end = begin + slot.pointee.tensor.bytes
+            if offset + tensor.bytes <= begin || offset >= end { continue }
+            if offset == begin && slot.pointee.tensor.bytes == tensor.bytes && slot.pointee.tensor.sameShape(tensor) {
+                access(slot).release()
+                slot.pointee = Slot(tensor: tensor, offset: offset, forWeights: forWeights)
+                try refill(slot)
+                return slot
+            }
+            if offset >= begin && offset + tensor.bytes <= end { return nil }  // a view
+            throw .overlap
+        }
+        guard offset % Self.alignment == 0 else { throw .alignment }
+        try grow()
+        guard let memory = sx_allocate(MemoryLayout<Slot>.stride) else { throw .noMemory }
+        let slot = memory.bindMemory(to: Slot.self, capacity: 1)
+        slot.initialize(to: Slot(tensor: tensor, offset: offset, forWeights: forWeights))
+        do throws(Status) { try refill(slot) } catch {
+            access(slot).release()
+            sx_free(slot)
+            throw error
+        }
+        slots![count] = slot
+        count += 1
+        sx_store_release(index + offset / Self.alignment, slot)
+        return slot
+    }
+
+    /// A buffer that was cleared to a value hands it to tensors that come later. Zero is what fresh pages hold.
+    private func refill(_ slot: UnsafeMutablePointer<Slot>) throws(Status) {
+        if fill != 0 { try access(slot).fill(fill, offset: 0, size: slot.pointee.tensor.bytes) }
+    }
+
+    private mutating func grow() throws(Status) {
+        if count < capacity { return }
+        let larger = capacity * 2 + 16
+        guard let memory = sx_allocate(larger * 8) else { throw .noMemory }
+        let fresh = memory.assumingMemoryBound(to: UnsafeMutablePointer<Slot>.self)
+        if let slots { fresh.update(from: slots, count: count) }
+        sx_free(slots)
+        slots = fresh
+        capacity = larger
+    }
+
+    /// The tensor's slot, announced now if the host has not done so.
+    private static func slot(_ handle: Handle, _ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
+        do throws(Status) { return try handle.pointee.find(tensor) } catch {
+            if error != .foreign { throw error }
+        }
+        sx_mutex_lock(&handle.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.mutex) }
+        guard let slot = try handle.pointee.announceLocked(tensor) else { throw .foreign }
+        return slot
+    }
+
+    package static func write(_ handle: Handle, _ tensor: Tensor, _ data: UnsafeRawPointer, offset: Int, size: Int) throws(Status) {
+        try Checked.part(offset, size, of: tensor.bytes)
+        try handle.pointee.access(slot(handle, tensor)).write(data, offset: offset, size: size)
+    }
+
+    package static func fill(_ handle: Handle, _ tensor: Tensor, _ value: UInt8, offset: Int, size: Int) throws(Status) {
+        try Checked.part(offset, size, of: tensor.bytes)
+        try handle.pointee.access(slot(handle, tensor)).fill(value, offset: offset, size: size)
+    }
+
+    package func read(_ tensor: Tensor, _ out: UnsafeMutableRawPointer, offset: Int, size: Int) throws(Status) {
+        try Checked.part(offset, size, of: tensor.bytes)
+        try access(find(tensor)).read(out.assumingMemoryBound(to: UInt8.self), offset: offset, size: size)
+    }
+
+    package static func clear(_ handle: Handle, _ value: UInt8) throws(Status) {
+        sx_mutex_lock(&handle.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.mutex) }
+        for i in 0..<handle.pointee.count {
+            let slot = handle.pointee.slots![i]
+            try handle.pointee.access(slot).fill(value, offset: 0, size: slot.pointee.tensor.bytes)
+        }
+        handle.pointee.fill = value
+    }
+
+    package static func reset(_ handle: Handle) {
+        sx_mutex_lock(&handle.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.mutex) }
+        for i in 0..<handle.pointee.count {
+            let slot = handle.pointee.slots![i]
+            sx_store_release(handle.pointee.index + slot.pointee.offset / alignment, nil)
+            handle.pointee.access(slot).release()
+            sx_free(slot)
+        }
+        handle.pointee.count = 0
+        handle.pointee.fill = 0
+    }
+
+    package static func resident(_ handle: Handle) -> Int {
+        sx_mutex_lock(&handle.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.mutex) }
+        var total = 0
+        for i in 0..<handle.pointee.count { total += handle.pointee.access(handle.pointee.slots![i]).resident }
+        return total
+    }
+
+    /// The packed form of a weight, for compute.
+    package func packed(_ tensor: Tensor) throws(Status) -> PackedTensor {
+        let slot = try find(tensor)
+        guard let packed = slot.pointee.packed else { throw slot.pointee.isWeight ? .incomplete : .op }
+        return packed
+    }
+
+    /// The packed form, or why there is none.
+    package func explain(_ tensor: Tensor) throws(Status) -> (PackedTensor?, FormReason) {
+        let slot = try find(tensor)
+        if let packed = slot.pointee.packed { return (packed, packed.reason) }
+        if !slot.pointee.forWeights { return (nil, .notForWeights) }
+        return (nil, slot.pointee.isWeight ? .incomplete : .notAWeight)
+    }
+}

@@ -1,0 +1,73 @@
+import CPlatform
+
+/// Which bytes of a tensor have arrived: disjoint, rising half-open ranges.
+struct Intervals {
+    private var ranges: UnsafeMutablePointer<(begin: Int, end: Int)>?
+    private var capacity = 0
+    private(set) var count = 0
+
+    init() { ranges = nil }
+
+    /// Room for one more range, so that insert cannot fail.
+    mutating func reserve() throws(Status) {
+        if count < capacity { return }
+        let larger = capacity * 2 + 4
+        let size = MemoryLayout<(begin: Int, end: Int)>.stride
+        guard let memory = sx_allocate(larger * size) else { throw .noMemory }
+        let fresh = memory.assumingMemoryBound(to: (begin: Int, end: Int).self)
+        if let ranges { fresh.update(from: ranges, count: count) }
+        sx_free(ranges)
+        ranges = fresh
+        capacity = larger
+    }
+
+    mutating func insert(_ begin: Int, _ end: Int) {
+        guard begin < end, let ranges else { return }
+        // The ranges that touch the new one become one with it.
+        var first = 0
+        while first < count && ranges[first].end < begin { first += 1 }
+        var last = first
+        var merged = (begin: begin, end: end)
+        while last < count && ranges[last].begin <= end {
+            merged = (min(merged.begin, ranges[last].begin), max(merged.end, ranges[last].end))
+            last += 1
+        }
+        let move = 1 - (last - first)
+        if move > 0 {
+            var i = count
+            while i > last {
+                ranges[i] = ranges[i - 1]
+                i -= 1
+            }
+        } else if move < 0 {
+            var i = last
+            while i < count {
+                ranges[i + move] = ranges[i]
+                i += 1
+            }
+        }
+        ranges[first] = merged
+        count += move
+    }
+
+    func covers(_ bytes: Int) -> Bool { count == 1 && ranges![0].begin == 0 && ranges![0].end >= bytes }
+
+    /// Bytes that insert(begin, end) would leave missing of a tensor of this size.
+    func missing(_ bytes: Int, with begin: Int, _ end: Int) -> Int {
+        var covered = end - begin
+        for i in 0..<count {
+            let r = ranges![i]
+            covered += (r.end - r.begin) - max(0, min(r.end, end) - max(r.begin, begin))
+        }
+        return bytes - covered
+    }
+
+    mutating func removeAll() { count = 0 }
+
+    mutating func release() {
+        sx_free(ranges)
+        ranges = nil
+        capacity = 0
+        count = 0
+    }
+}

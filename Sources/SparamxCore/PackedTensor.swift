@@ -1,0 +1,68 @@
+import CKernelABI
+import CPlatform
+
+/// Why a tensor has the form it has.
+package enum FormReason: Int32 {
+    case sparsePays, tooFewZeros, denseAsked, sparseAsked, incomplete, notAWeight, notForWeights
+
+    package var sentence: StaticString {
+        switch self {
+        case .sparsePays: return "sparse: bitmap and remaining codes take at least 1/16 fewer bytes than dense tiles"
+        case .tooFewZeros: return "dense: too few zeros, a bitmap would not save 1/16 of the bytes"
+        case .denseAsked: return "dense: asked for by the host"
+        case .sparseAsked: return "sparse: asked for by the host"
+        case .incomplete: return "raw: not every byte has been uploaded yet"
+        case .notAWeight: return "raw: the library has no kernels for this type or shape"
+        case .notForWeights: return "raw: the buffer is not for weights"
+        }
+    }
+}
+
+/// A weight in its packed form: one private mapping, written once by Packer, only read afterwards.
+package struct PackedTensor {
+    package let layout: PackedLayout
+    package let base: UnsafeMutableRawPointer
+    package let background: Int  // codes that equal the background
+    package let reason: FormReason
+
+    package var bytes: Int { layout.totalBytes }
+    package var bitmap: UnsafeMutablePointer<UInt8> { stream(layout.bitmapOffset) }
+    package var scales: UnsafeMutablePointer<UInt8> { stream(layout.scalesOffset) }
+    package var offsets: UnsafeMutablePointer<UInt64> {
+        (base + layout.offsetsOffset).assumingMemoryBound(to: UInt64.self)
+    }
+
+    private func stream(_ offset: Int) -> UnsafeMutablePointer<UInt8> {
+        (base + offset).assumingMemoryBound(to: UInt8.self)
+    }
+
+    /// Streams of one panel, for the codec. panel counts through all matrices.
+    package func codec(panel: Int, rows: Int, file: UnsafeMutablePointer<UInt8>, rowStride: Int) -> sx_codec_args {
+        let tiles = panel * layout.kblocks
+        let value = layout.sparse ? Int(offsets[panel * layout.chunks]) : tiles * Int(SX_TILE_BYTES)
+        return sx_codec_args(
+            type: layout.type.number, rows: Int32(rows), k: Int64(layout.k), kblocks: Int64(layout.kblocks), source: file,
+            row_stride: Int64(rowStride), values: stream(value),
+            bitmap: layout.sparse ? bitmap + tiles * layout.type.maskBytes : nil,
+            scales: layout.type.hasScales ? scales + tiles * layout.type.scaleBytes : nil, counts: nil)
+    }
+
+    /// Streams of one matrix, for a kernel.
+    package func kernelArgs(matrix: Int) -> sx_kernel_args {
+        let firstPanel = matrix * layout.panels, tiles = firstPanel * layout.kblocks
+        var args = sx_kernel_args(values: stream(layout.sparse ? 0 : tiles * Int(SX_TILE_BYTES)), bitmap: nil, scales: nil,
+                                  offsets: nil, n: Int64(layout.n), k: Int64(layout.k), kblocks: Int64(layout.kblocks),
+                                  chunks: Int64(layout.chunks), a: stream(0), a_scale: nil, a_sum: nil,
+                                  x: UnsafeRawPointer(base).assumingMemoryBound(to: Float.self), ldx: 0, a_rows: 0,
+                                  a_kblocks: 0, m: 0, y: base.assumingMemoryBound(to: Float.self), ldy: 0, panel_begin: 0,
+                                  panel_end: 0, scratch: stream(0), type: layout.type.number, sparse: layout.sparse ? 1 : 0)
+        if layout.sparse {
+            args.bitmap = UnsafePointer(bitmap + tiles * layout.type.maskBytes)
+            args.offsets = UnsafePointer(offsets + firstPanel * layout.chunks)
+        }
+        if layout.type.hasScales { args.scales = UnsafePointer(scales + tiles * layout.type.scaleBytes) }
+        return args
+    }
+
+    package func release() { sx_unmap(base, layout.totalBytes) }
+}

@@ -1,0 +1,99 @@
+import CKernelABI
+import CPlatform
+
+/// Rows in the file's layout, matrix after matrix.
+package struct Rows {
+    package let base: UnsafeMutablePointer<UInt8>  // only read when packing
+    package let rowStride, matrixStride: Int
+
+    package init(base: UnsafeMutableRawPointer, rowStride: Int, matrixStride: Int) {
+        self.base = base.assumingMemoryBound(to: UInt8.self)
+        self.rowStride = rowStride
+        self.matrixStride = matrixStride
+    }
+}
+
+/// Packs in two passes over the panels, each shared by several threads: count what is kept, then encode it.
+package enum Packer {
+    /// What the threads of a pass share.
+    struct Job {
+        let codec: Codec
+        let rows: Rows
+        let layout: PackedLayout        // the dense one while counting
+        let counts: UnsafeMutablePointer<UInt64>
+        var tensor: PackedTensor?       // nil while counting
+    }
+
+    package static func pack(_ type: WeightType, n: Int, k: Int, matrices: Int, rows: Rows, options: PackOptions,
+                             codec: Codec) throws(Status) -> PackedTensor {
+        let dense = try PackedLayout(type: type, sparse: false, n: n, k: k, matrices: matrices, codes: 0)
+        let allPanels = dense.panels * matrices
+        let entries = try Checked.sum(try Checked.product(allPanels, dense.chunks), 1)
+        let countBytes = try Checked.product(entries, 8)
+        guard let memory = sx_map(countBytes) else { throw .noMemory }
+        defer { sx_unmap(memory, countBytes) }
+        let counts = memory.assumingMemoryBound(to: UInt64.self)
+        let threads = options.threadCount(try Checked.product(try type.rowBytes(k), try Checked.product(n, matrices)))
+        var job = Job(codec: codec, rows: rows, layout: dense, counts: counts, tensor: nil)
+        run(&job, threads)
+
+        // Counts become byte offsets.
+        var codes = 0
+        for i in 0..<entries {
+            let count = i + 1 < entries ? Int(counts[i]) : 0
+            counts[i] = UInt64(codes * type.codeBytes)
+            codes += count
+        }
+        let sparse = try PackedLayout(type: type, sparse: true, n: n, k: k, matrices: matrices, codes: codes)
+        let (layout, reason) = choose(dense, sparse, options.form)
+        guard let base = sx_map(layout.totalBytes) else { throw .noMemory }
+        sx_huge_pages(base, layout.totalBytes)
+        if options.interleave { _ = sx_numa_interleave(base, layout.totalBytes) }
+        let tensor = PackedTensor(layout: layout, base: base, background: n * k * matrices - codes, reason: reason)
+        if layout.sparse { tensor.offsets.update(from: counts, count: entries) }
+        job.tensor = tensor
+        run(&job, threads)
+        return tensor
+    }
+
+    /// Sparse has to save 1/16 of the bytes: below that the expansion costs more than the bytes it saves.
+    static func choose(_ dense: PackedLayout, _ sparse: PackedLayout, _ form: FormChoice) -> (PackedLayout, FormReason) {
+        switch form {
+        case .dense: return (dense, .denseAsked)
+        case .sparse: return (sparse, .sparseAsked)
+        case .automatic:
+            return sparse.totalBytes <= dense.totalBytes - dense.totalBytes / 16 ? (sparse, .sparsePays) : (dense, .tooFewZeros)
+        }
+    }
+
+    private static func run(_ job: inout Job, _ threads: Int32) {
+        withUnsafeMutablePointer(to: &job) { pointer in
+            sx_parallel(threads, { index, count, context in
+                Packer.part(context.assumingMemoryBound(to: Job.self).pointee, Int(index), Int(count))
+            }, pointer)
+        }
+    }
+
+    private static func part(_ job: Job, _ index: Int, _ count: Int) {
+        let layout = job.layout
+        let all = layout.panels * layout.matrices
+        let end = all * (index + 1) / count
+        var panel = all * index / count
+        while panel < end {
+            let matrix = panel / layout.panels, first = panel % layout.panels * Int(SX_PANEL)
+            let file = job.rows.base + (matrix * job.rows.matrixStride + first * job.rows.rowStride)
+            let present = min(Int(SX_PANEL), layout.n - first)
+            if let tensor = job.tensor {
+                var args = tensor.codec(panel: panel, rows: present, file: file, rowStride: job.rows.rowStride)
+                if tensor.layout.sparse { job.codec.encodeSparse(&args) } else { job.codec.encodeDense(&args) }
+            } else {
+                var args = sx_codec_args(type: layout.type.number, rows: Int32(present), k: Int64(layout.k),
+                                         kblocks: Int64(layout.kblocks), source: file,
+                                         row_stride: Int64(job.rows.rowStride), values: file, bitmap: nil, scales: nil,
+                                         counts: job.counts + panel * layout.chunks)
+                job.codec.count(&args)
+            }
+            panel += 1
+        }
+    }
+}

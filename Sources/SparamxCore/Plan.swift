@@ -1,0 +1,71 @@
+import CKernelABI
+
+/// How one product of m tokens is computed: the kernel, and how the host's work area is cut up. The parts: packed
+/// activations, their scales and sums, then each thread's scratch; all aligned to 64 bytes.
+package struct Plan {
+    package let kernel: KernelRow
+    package let m, rows, kblocks: Int    // tokens, tokens with padding, K-blocks of packed activations
+    package let threads: Int
+    let scaleOffset, sumOffset, scratchOffset, scratchBytes: Int
+    /// What the host has to bring, alignment included.
+    package let workBytes: Int
+
+    package init(_ layout: PackedLayout, m: Int, threads: Int, isa: ISA, forced: Int? = nil) throws(Status) {
+        guard m >= 1, m <= KernelTable.many, threads >= 1, threads <= 1024 else { throw .range }
+        guard let index = forced ?? KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else {
+            throw .type
+        }
+        kernel = KernelTable.row(index)
+        guard kernel.serves.contains(m) else { throw .range }
+        self.m = m
+        self.threads = threads
+        // Tiles of the AMX kernels are full; small counts are configured as they are.
+        rows = kernel.isa == .amx && (m > 16 || kernel.serves.upperBound > 32) ? try Checked.roundUp(m, to: 16) : m
+        let blocks = kernel.activation == .plain ? 0 : layout.kblocks * layout.type.kPerBlock / kernel.activation.kPerBlock
+        kblocks = blocks
+        let activationRows = try Checked.product(rows, blocks)
+        let activationBytes = try Checked.product(activationRows, kernel.activation.rowBytes)
+        let pairs = kernel.activation == .q8 ? try Checked.product(activationRows, 8) : 0
+        scaleOffset = try Checked.roundUp(activationBytes, to: 64)
+        sumOffset = try Checked.roundUp(try Checked.sum(scaleOffset, pairs), to: 64)
+        scratchOffset = try Checked.roundUp(try Checked.sum(sumOffset, pairs), to: 64)
+        scratchBytes = try Checked.roundUp(kernel.scratch.bytes(m), to: 64)
+        workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
+    }
+
+    /// Chunks of packed activations.
+    var chunks: Int { (kblocks + Int(SX_ACT_CHUNK) - 1) / Int(SX_ACT_CHUNK) }
+
+    var activationFunction: sx_activation_fn? {
+        let vector = kernel.isa != .reference
+        switch kernel.activation {
+        case .plain: return nil
+        case .bf16: return vector ? sx_avx512_activation_bf16 : sx_reference_activation_bf16
+        case .f32: return vector ? sx_avx512_activation_f32 : sx_reference_activation_f32
+        case .q8: return vector ? sx_avx512_activation_q8 : sx_reference_activation_q8
+        }
+    }
+}
+
+/// Where a thread's panels begin. Few tokens: memory is the limit, so panels are shared by bytes; many tokens: by
+/// count, in pairs. Every panel is computed by one thread, so no result depends on the number of threads.
+enum Schedule {
+    static func begin(_ plan: Plan, _ tensor: PackedTensor, matrix: Int, part: Int) -> Int {
+        let layout = tensor.layout
+        if part <= 0 { return 0 }
+        if part >= plan.threads { return layout.panels }
+        if !layout.sparse || plan.m > 32 {
+            return min(layout.panels, (layout.panels + 1) / 2 * part / plan.threads * 2)
+        }
+        let offsets = tensor.offsets + matrix * layout.panels * layout.chunks
+        let fixed = layout.kblocks * (layout.type.maskBytes + layout.type.scaleBytes)
+        func bytes(before panel: Int) -> Int { Int(offsets[panel * layout.chunks] - offsets[0]) + panel * fixed }
+        let target = bytes(before: layout.panels) / plan.threads * part
+        var low = 0, high = layout.panels
+        while low < high {
+            let middle = (low + high) / 2
+            if bytes(before: middle) < target { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}

@@ -1,0 +1,40 @@
+import CKernelABI
+import CPlatform
+
+/// A small product with the instructions of a level, against the reference: CPUID has been wrong before, under
+/// hypervisors and emulators. Small integers, so that both must agree to the last bit.
+enum SelfTest {
+    static func passes(_ isa: ISA) -> Bool {
+        guard let memory = sx_allocate(65536) else { return false }
+        defer { sx_free(memory) }
+        let start = memory + (64 - Int(bitPattern: memory) & 63)
+        let type = Int32(SX_BF16)
+        let weights = start.assumingMemoryBound(to: UInt16.self)
+        let x = (start + 1024).assumingMemoryBound(to: Float.self)
+        let expected = (start + 2048).assumingMemoryBound(to: Float.self), got = expected + 64
+        for i in 0..<16 * 32 {
+            weights[i] = i % 3 == 0 ? 0 : UInt16(truncatingIfNeeded: Float(i % 17 - 8).bitPattern >> 16)
+        }
+        for i in 0..<4 * 32 { x[i] = Float(i % 13 - 6) }
+
+        var layout = sx_codec_args(type: type, rows: 16, k: 32, kblocks: 1, source: start.assumingMemoryBound(to: UInt8.self),
+                                   row_stride: 64, values: (start + 4096).assumingMemoryBound(to: UInt8.self),
+                                   bitmap: (start + 6144).assumingMemoryBound(to: UInt8.self), scales: nil, counts: nil)
+        Codec(isa).encodeSparse(&layout)
+        let offsets = (start + 7168).assumingMemoryBound(to: UInt64.self)
+        let a = (start + 8192).assumingMemoryBound(to: UInt8.self)
+        var activation = sx_activation_args(x: x, ldx: 32, m: 4, k: 32, kblocks: 1, rows: 4, a: a, a_scale: nil, a_sum: nil,
+                                            item_begin: 0, item_end: 4)
+        sx_reference_activation_bf16(&activation)
+        var args = sx_kernel_args(values: layout.values, bitmap: layout.bitmap, scales: nil, offsets: offsets, n: 16, k: 32,
+                                  kblocks: 1, chunks: 1, a: a, a_scale: nil, a_sum: nil, x: x, ldx: 32, a_rows: 4,
+                                  a_kblocks: 1, m: 4, y: expected, ldy: 16, panel_begin: 0, panel_end: 1,
+                                  scratch: (start + 12288).assumingMemoryBound(to: UInt8.self), type: type, sparse: 1)
+        sx_reference_product(&args)
+        args.y = got
+        // The AMX ring's scratch (20 KB) is the largest here.
+        if isa == .amx { sx_amx_bf16_sparse_ring(&args) } else { sx_avx512_bf16_sparse_m4(&args) }
+        for i in 0..<64 where expected[i] != got[i] || !(expected[i].magnitude < 1e6) { return false }
+        return true
+    }
+}

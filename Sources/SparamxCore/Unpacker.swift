@@ -1,0 +1,69 @@
+import CKernelABI
+import CPlatform
+
+/// Gives back the bytes of the file.
+package enum Unpacker {
+    /// Writes rows first...first+count-1 (counted through all matrices) to out, rowStride bytes apart.
+    package static func rows(_ tensor: PackedTensor, first: Int, count: Int, out: UnsafeMutablePointer<UInt8>, rowStride: Int,
+                             codec: Codec) throws(Status) {
+        let layout = tensor.layout
+        let panelBytes = try Checked.product(rowStride, Int(SX_PANEL))
+        var spare: UnsafeMutablePointer<UInt8>? = nil
+        defer { sx_free(spare) }
+        var row = first
+        while row < first + count {
+            let matrix = row / layout.n, inMatrix = row % layout.n
+            let panelRow = inMatrix / Int(SX_PANEL) * Int(SX_PANEL)
+            let present = min(Int(SX_PANEL), layout.n - panelRow)
+            let skip = inMatrix - panelRow
+            let wanted = min(present - skip, first + count - row)
+            let panel = matrix * layout.panels + panelRow / Int(SX_PANEL)
+            let target = out + (row - first) * rowStride
+            if wanted == present {
+                decode(tensor, panel, present, target, rowStride, codec)
+            } else {
+                if spare == nil { spare = sx_allocate(panelBytes)?.assumingMemoryBound(to: UInt8.self) }
+                guard let whole = spare else { throw .noMemory }
+                decode(tensor, panel, present, whole, rowStride, codec)
+                target.update(from: whole + skip * rowStride, count: wanted * rowStride)
+            }
+            row += wanted
+        }
+    }
+
+    private static func decode(_ tensor: PackedTensor, _ panel: Int, _ rows: Int, _ out: UnsafeMutablePointer<UInt8>,
+                               _ rowStride: Int, _ codec: Codec) {
+        var args = tensor.codec(panel: panel, rows: rows, file: out, rowStride: rowStride)
+        if tensor.layout.sparse { codec.decodeSparse(&args) } else { codec.decodeDense(&args) }
+    }
+
+    /// Writes size bytes of the tightly packed tensor from byte offset on.
+    package static func bytes(_ tensor: PackedTensor, offset: Int, size: Int, out: UnsafeMutablePointer<UInt8>,
+                              codec: Codec) throws(Status) {
+        if size == 0 { return }
+        let rowBytes = try tensor.layout.type.rowBytes(tensor.layout.k)
+        let firstRow = offset / rowBytes, lastRow = (offset + size - 1) / rowBytes
+        if offset % rowBytes == 0 && size % rowBytes == 0 {
+            return try rows(tensor, first: firstRow, count: size / rowBytes, out: out, rowStride: rowBytes, codec: codec)
+        }
+        // Whole rows in the middle go straight out; a cut row at either end goes through a row of its own.
+        guard let spare = sx_allocate(rowBytes)?.assumingMemoryBound(to: UInt8.self) else { throw .noMemory }
+        defer { sx_free(spare) }
+        var row = firstRow, done = 0
+        while row <= lastRow {
+            let skip = row == firstRow ? offset % rowBytes : 0
+            let wanted = min(rowBytes - skip, size - done)
+            if wanted == rowBytes {
+                let whole = (size - done) / rowBytes
+                try rows(tensor, first: row, count: whole, out: out + done, rowStride: rowBytes, codec: codec)
+                row += whole
+                done += whole * rowBytes
+            } else {
+                try rows(tensor, first: row, count: 1, out: spare, rowStride: rowBytes, codec: codec)
+                (out + done).update(from: spare + skip, count: wanted)
+                row += 1
+                done += wanted
+            }
+        }
+    }
+}
