@@ -15,6 +15,8 @@
  *   null       A NULL where a pointer is required gives SPARAMX_ERR_NULL. Destroying NULL does nothing.
  *   structs    Each struct that can grow starts with its size in bytes: set it to sizeof. A size of 0, or one smaller
  *              than the struct of ABI version 1, gives SPARAMX_ERR_STRUCT_SIZE. Zero in any other field is a default.
+ *   alignment  Structs and out-parameters are aligned as C aligns them, x and y of products to 4 bytes; data that is
+ *              packed or read back and the work area may have any address.
  *   units      Sizes, offsets and strides are in bytes; M, N, K and the ne[] fields count elements.
  *   threads    Functions on different objects may run at the same time. On one object any number of threads may read
  *              (compute, get, info) at the same time; creating, uploading, resetting and destroying one object must
@@ -186,7 +188,8 @@ enum { SPARAMX_NUMA_DEFAULT = 0, SPARAMX_NUMA_INTERLEAVE = 1 };
 
 /*
  * Reserves address space; memory is taken only as tensors arrive, and only what the packed form needs.
- * options may be NULL. size may be 0. SPARAMX_ERR_NO_MEMORY if the address space cannot be had.
+ * options may be NULL. size may be 0. SPARAMX_ERR_RANGE above the maximum size, SPARAMX_ERR_NO_MEMORY if the address
+ * space cannot be had.
  */
 sparamx_status sparamx_buffer_create(size_t size, const sparamx_buffer_options *options, sparamx_buffer **out);
 

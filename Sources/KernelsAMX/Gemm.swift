@@ -30,20 +30,39 @@ private func expand(_ type: Int, sparse: Bool, _ args: sx_kernel_args, _ panel: 
     }
 }
 
-/// Bytes of the weights that come after this pair and chunk, to be brought to L2 meanwhile.
-@inline(__always)
-private func following(_ type: Int, sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int)
-    -> UnsafeRawPointer {
-    let firstBlock = type == Int(SX_Q8_0) ? chunk * 8 : chunk * 16
-    let next = min(panel, Int(args.panel_end) - 1)
-    if sparse { return sparseValues(args, next, type == Int(SX_Q8_0) ? firstBlock / 4 : firstBlock / 8) }
-    return denseTile(args, next, firstBlock)
+/// Brings the weights of the next pair to L2, evenly spread over the steps of this one: few tokens leave few steps, so
+/// each has more lines to fetch. The sparse form is taken to have 10 lines per tile left (at 50% zeros: 9).
+struct Ahead {
+    private var first, second: UnsafeRawPointer
+    private var left: Int
+    private let perStep: Int
+
+    @inline(__always)
+    init(_ first: UnsafeRawPointer, _ second: UnsafeRawPointer, lines: Int, steps: Int) {
+        self.first = first
+        self.second = second
+        left = lines
+        perStep = (lines + steps - 1) / steps
+    }
+
+    @inline(__always)
+    mutating func fetch() {
+        var line = 0
+        while line < perStep && left > 0 {
+            sx_prefetch_l2(first)
+            sx_prefetch_l2(second)
+            first += 64
+            second += 64
+            left -= 1
+            line += 1
+        }
+    }
 }
 
 /// Multiplies `blocks` tiles of K for two tiles of tokens (or one) and two panels.
 @inline(__always)
 private func cell(two: Bool, _ blocks: Int, _ x0: UnsafeRawPointer, _ x1: UnsafeRawPointer, _ w0: UnsafeRawPointer,
-                  _ w1: UnsafeRawPointer, _ ahead0: inout UnsafeRawPointer, _ ahead1: inout UnsafeRawPointer) {
+                  _ w1: UnsafeRawPointer, _ ahead: inout Ahead) {
     var offset = 0
     let end = blocks * 1024
     while offset < end {
@@ -57,10 +76,7 @@ private func cell(two: Bool, _ blocks: Int, _ x0: UnsafeRawPointer, _ x1: Unsafe
             sx_tile_bf16_1_5_6()
             sx_tile_bf16_3_5_7()
         }
-        sx_prefetch_l2(ahead0)
-        sx_prefetch_l2(ahead1)
-        ahead0 += 64
-        ahead1 += 64
+        ahead.fetch()
         offset += 1024
     }
 }
@@ -85,8 +101,11 @@ private func gemm(_ type: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_
                 expand(type, sparse: sparse, args, panel, chunk, tiles)
                 expand(type, sparse: sparse, args, second, chunk, tiles + 16384)
             }
-            var ahead0 = following(type, sparse: sparse, args, panel + 2, chunk)
-            var ahead1 = following(type, sparse: sparse, args, panel + 3, chunk)
+            let weightBlocks = type == Int(SX_Q8_0) ? 8 : 16, perOffset = type == Int(SX_Q8_0) ? 4 : 8
+            var ahead = Ahead(
+                following(args, sparse: sparse, panel, chunk, blocks: weightBlocks, perOffset: perOffset),
+                following(args, sparse: sparse, second, chunk, blocks: weightBlocks, perOffset: perOffset),
+                lines: sparse ? weightBlocks * 10 : weightBlocks * 16, steps: (tokens + 31) / 32 * blocks)
             var cellIndex = 0
             while cellIndex * 32 < tokens {
                 let token = firstToken + cellIndex * 32, left = tokens - cellIndex * 32
@@ -105,9 +124,9 @@ private func gemm(_ type: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_
                 }
                 if left > 16 {
                     let x1 = UnsafeRawPointer(args.a) + activationRow(args, chunk * 16, token + 16) * 64
-                    cell(two: true, blocks, x0, x1, w0, w1, &ahead0, &ahead1)
+                    cell(two: true, blocks, x0, x1, w0, w1, &ahead)
                 } else {
-                    cell(two: false, blocks, x0, x0, w0, w1, &ahead0, &ahead1)
+                    cell(two: false, blocks, x0, x0, w0, w1, &ahead)
                 }
                 sx_tile_store_0(kept, 64)
                 sx_tile_store_1(kept + 1024, 64)

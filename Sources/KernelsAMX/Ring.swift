@@ -1,7 +1,7 @@
 import CKernelABI
 import CTileShims
 
-// 2 to 32 tokens, weights of 2 bytes: K-block i + 1 of two distant panels is expanded into an L1 ring of two slots
+// Up to 32 tokens, weights of 2 bytes: K-block i + 1 of two distant panels is expanded into an L1 ring of two slots
 // while the tiles of block i multiply. Memory is the limit; the tile unit works in the shadow of the expansion.
 
 @inline(__always)

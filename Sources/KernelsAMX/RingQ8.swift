@@ -1,7 +1,7 @@
 import CKernelABI
 import CTileShims
 
-// 2 to 32 tokens, Q8_0: every block of 32 has its own scales, so a result tile holds one block's integer sums and is
+// Up to 32 tokens, Q8_0: every block of 32 has its own scales, so a result tile holds one block's integer sums and is
 // scaled and added in single precision, exactly as the reference does it. Tiles are 32 k deep: A 32 bytes wide, B 8
 // rows. The sums of one step are scaled while the next step multiplies and the one after it is expanded.
 

@@ -135,6 +135,8 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
             w0 = denseTile(args, panel, firstBlock)
             w1 = denseTile(args, second, firstBlock)
         }
+        var ahead0 = following(args, sparse: sparse, panel, chunk, blocks: 16, perOffset: 8)
+        var ahead1 = following(args, sparse: sparse, second, chunk, blocks: 16, perOffset: 8)
         var tile = 0
         while tile < tokens {
             let rows = min(16, tokens - tile)
@@ -145,10 +147,15 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                 if chunk > 0 { sums.load(count, kept) }
                 var p0 = w0, p1 = w1, xs = x + group * 64
                 let end = w0 + blocks * 1024
+                let step = tile + group == 0 ? 64 : 0  // the first group fetches, the others repeat its last line
                 while p0 < end {
                     var row = 0
                     while row < 16 {
                         multiply(count, &sums, sx_load(p0 + row * 64), sx_load(p1 + row * 64), xs + row * 4)
+                        sx_prefetch_l2(ahead0)
+                        sx_prefetch_l2(ahead1)
+                        ahead0 += step
+                        ahead1 += step
                         row += 1
                     }
                     p0 += 1024

@@ -132,6 +132,7 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
         while panel < pairEnd {
             // A widened panel fills the L1 alone, so the panels of a pair take turns; each keeps half of the results.
             widen(sparse: sparse, args, panel, firstBlock, blocks, weights)
+            var ahead = following(args, sparse: sparse, panel, chunk, blocks: 16, perOffset: 8)
             let keptPanel = results + ((2 * slot + panel - pair) * stride)
             var tile = 0
             while tile < tokens {
@@ -143,10 +144,13 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                     if chunk > 0 { sums.load(count, kept) }
                     var w = UnsafeRawPointer(weights), xs = x + group * 128
                     let end = w + blocks * 2048
+                    let step = tile + group == 0 ? 64 : 0  // the first group fetches, the others repeat its last line
                     while w < end {
                         var row = 0
                         while row < 16 {
                             multiply(count, &sums, sx_load_ps(w), sx_load_ps(w + 64), xs + row * 8)
+                            sx_prefetch_l2(ahead)
+                            ahead += step
                             w += 128
                             row += 1
                         }

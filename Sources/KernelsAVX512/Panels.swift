@@ -52,9 +52,26 @@ func activationRow(_ args: sx_kernel_args, _ kblock: Int, _ token: Int) -> Int {
     Int(sx_activation_row(args.a_rows, args.a_kblocks, Int64(kblock), Int64(token)))
 }
 
+/// Pairs of panels that share one pass over a chunk of activations. Few tokens: one pair runs through all of K, so that
+/// its weights stream. Many: the activations of a chunk stay in L2 while several pairs go by.
+@inline(__always)
+func pairsPerBlock(_ args: sx_kernel_args) -> Int { args.m <= 32 ? 1 : Int(SX_GEMM_PAIRS) }
+
+/// The weights that are needed after this panel and chunk, to be brought closer meanwhile. blocks: K-blocks of the
+/// weights in a chunk; perOffset: K-blocks per entry of the offsets.
+@inline(__always)
+func following(_ args: sx_kernel_args, sparse: Bool, _ panel: Int, _ chunk: Int, blocks: Int, perOffset: Int) -> UnsafeRawPointer {
+    let single = args.m <= 32
+    let next = single ? panel : min(panel + 2, Int(args.panel_end) - 1)
+    let block = min((single ? chunk + 1 : chunk) * blocks, Int(args.kblocks))
+    // One entry beyond a panel's last is the next panel's first; behind the last panel stands the total.
+    if sparse { return UnsafeRawPointer(args.values) + Int(args.offsets.unsafelyUnwrapped[next * Int(args.chunks) + min(block / perOffset, Int(args.chunks))]) }
+    return denseTile(args, next, block)
+}
+
 /// Walks a thread's part of a product with many tokens: blocks of tokens, blocks of panel pairs, chunks of K, pairs.
-/// `expand` puts the weights of a pair and chunk where the cells find them (or only says where they are); `cells`
-/// multiplies them with all tokens of the block. Activations of a chunk stay in L2 while the pairs go by.
+/// The body brings the weights of a pair and chunk into tiles, or finds them there, and multiplies them with all tokens
+/// of the block.
 @inline(__always)
 func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens: Int, _ pair: Int, _ slot: Int,
                                                     _ chunk: Int) -> Void) {
@@ -65,7 +82,7 @@ func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens:
         let tokens = min(Int(args.m) - token, Int(SX_GEMM_M))
         var block = begin
         while block < end {
-            let blockEnd = min(block + 2 * Int(SX_GEMM_PAIRS), end)
+            let blockEnd = min(block + 2 * pairsPerBlock(args), end)
             var chunk = 0
             while chunk < chunks {
                 var panel = block

@@ -161,6 +161,8 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
             w0 = denseTile(args, panel, firstBlock)
             w1 = denseTile(args, second, firstBlock)
         }
+        var ahead0 = following(args, sparse: sparse, panel, chunk, blocks: 16, perOffset: 4)
+        var ahead1 = following(args, sparse: sparse, second, chunk, blocks: 16, perOffset: 4)
         let scale0 = scales(args, panel) + firstBlock * 64, scale1 = scales(args, second) + firstBlock * 64
         var tile = 0
         while tile < tokens {
@@ -175,12 +177,17 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                 if chunk > 0 { totals.load(count, kept) }
                 var p0 = w0, p1 = w1, d0 = scale0, d1 = scale1
                 var xs = x + group * 64, tokenScales = xScales + group * 4, tokenSums = xSums + group * 4
+                let step = tile + group == 0 ? 64 : 0  // the first group fetches, the others repeat its last line
                 var block = 0
                 while block < blocks * 2 {
                     var sums = IntegerSums(count, tokenSums)
                     var row = 0
                     while row < 8 {
                         multiply(count, &sums, sx_load(p0 + row * 64), sx_load(p1 + row * 64), xs + row * 4)
+                        sx_prefetch_l2(ahead0)
+                        sx_prefetch_l2(ahead1)
+                        ahead0 += step
+                        ahead1 += step
                         row += 1
                     }
                     accumulate(count, &totals, sums, sx_f16_load(d0), sx_f16_load(d1), tokenScales)

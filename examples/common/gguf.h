@@ -1,0 +1,61 @@
+/*
+ * gguf.h - a read-only view of a GGUF model file (versions 2 and 3).
+ *
+ * The file is mapped, never copied, and treated as hostile: every length, count, offset and product is checked against
+ * the size of the file before it is used. What passes gguf_open() can be read without further checks.
+ */
+#ifndef EXAMPLES_GGUF_H
+#define EXAMPLES_GGUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The format allows names of 64 bytes; one more for the terminating zero. */
+#define GGUF_NAME_SIZE 65
+
+/* Tensor types that the examples name; the numbers are part of the file format. */
+enum { GGUF_F32 = 0, GGUF_F16 = 1, GGUF_Q8_0 = 8, GGUF_BF16 = 30 };
+
+typedef struct gguf_tensor {
+    char name[GGUF_NAME_SIZE]; /* printable ASCII: other bytes of the file show as '?' */
+    uint32_t type;
+    uint32_t n_dims;
+    int64_t ne[4];       /* elements per dimension, ne[0] is the row length; 1 beyond n_dims */
+    uint64_t nbytes;     /* 0 if the type is unknown */
+    const uint8_t *data; /* in the map; NULL if the type is unknown. No alignment beyond the file's own is promised */
+} gguf_tensor;
+
+typedef struct gguf_file gguf_file;
+
+/* Maps and validates the file. NULL on failure, with one sentence in error. */
+gguf_file *gguf_open(const char *path, char *error, size_t error_size);
+
+/* Ends the map; tensors and their data must not be used afterwards. NULL is fine. */
+void gguf_close(gguf_file *file);
+
+uint64_t gguf_file_size(const gguf_file *file);
+uint64_t gguf_n_tensors(const gguf_file *file);
+
+/* index < gguf_n_tensors(). */
+const gguf_tensor *gguf_tensor_at(const gguf_file *file, uint64_t index);
+
+/* NULL if there is none of that name. */
+const gguf_tensor *gguf_find_tensor(const gguf_file *file, const char *name);
+
+/* Copies a string of the metadata, cut to size and made printable. False if the key is missing or no string. */
+bool gguf_get_string(const gguf_file *file, const char *key, char *out, size_t size);
+
+/* Any integer type that is not negative. False if the key is missing or something else. */
+bool gguf_get_uint(const gguf_file *file, const char *key, uint64_t *out);
+
+/* "BF16", "Q8_0", ... or "type 99". */
+const char *gguf_type_name(uint32_t type);
+
+/* Bytes of one block, the unit of a type's layout; 0 if the type is unknown. */
+uint64_t gguf_block_bytes(uint32_t type);
+
+/* Bytes of a row of k elements; 0 if the type is unknown, k is no multiple of its block, or the size overflows. */
+uint64_t gguf_row_bytes(uint32_t type, int64_t k);
+
+#endif

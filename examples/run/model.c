@@ -1,0 +1,104 @@
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* See --help. Both are a few times what rounding of activations to bf16 or to 8-bit blocks costs. */
+static double tolerance_of(uint32_t type) {
+    switch (type) {
+    case GGUF_F32:
+        return 1e-5;
+    case GGUF_Q8_0:
+        return 0.01;
+    default:
+        return 0.006;
+    }
+}
+
+/* Tables that a model reads row by row (GET_ROWS) and never multiplies by, unless it has no other output matrix. */
+static bool is_lookup_table(const gguf_file *file, const char *name) {
+    if (strcmp(name, "token_embd.weight") == 0) return gguf_find_tensor(file, "output.weight") != NULL;
+    return strcmp(name, "position_embd.weight") == 0 || strcmp(name, "token_types.weight") == 0 ||
+           strcmp(name, "per_layer_token_embd.weight") == 0;
+}
+
+static weight describe(const gguf_tensor *t) {
+    weight w = {.source = t, .tolerance = tolerance_of(t->type), .readback_ok = true, .ok = true};
+    w.matrix = (plain_matrix){t->type, t->ne[1], t->ne[0], gguf_row_bytes(t->type, t->ne[0]), t->data};
+    return w;
+}
+
+sparamx_tensor model_tensor(const weight *w) {
+    sparamx_tensor t = {.size = sizeof t, .type = (int32_t)w->source->type, .name = w->source->name};
+    uint64_t row = w->matrix.row_bytes;
+    for (int i = 0; i < 4; i++) t.ne[i] = w->source->ne[i];
+    t.nb[0] = gguf_block_bytes(w->source->type);
+    t.nb[1] = row;
+    t.nb[2] = row * (uint64_t)t.ne[1];
+    t.nb[3] = t.nb[2] * (uint64_t)t.ne[2];
+    return t;
+}
+
+/* NULL if the tensor is to be multiplied, else why not. */
+static const char *reason_to_skip(const gguf_file *file, const weight *w, const sparamx_api *api) {
+    const gguf_tensor *t = w->source;
+    if (t->data == NULL) return "unknown type";
+    if (t->n_dims < 2) return "one dimension only (norms, biases)";
+    if (t->ne[2] != 1 || t->ne[3] != 1) return "more than two dimensions (experts, convolutions)";
+    if (is_lookup_table(file, t->name)) return "looked up row by row (GET_ROWS), not multiplied";
+    if (api != NULL) {
+        sparamx_tensor tensor = model_tensor(w);
+        sparamx_status status = api->supports_weight(&tensor, SPARAMX_OP_MUL_MAT);
+        if (status != SPARAMX_OK) return api->status_string(status);
+    }
+    return plain_has_type(t->type) ? NULL : "this program has no plain C product for this type";
+}
+
+static void read_title(model *m) {
+    if (!gguf_get_string(m->file, "general.name", m->name, sizeof m->name)) strcpy(m->name, "unnamed");
+    if (!gguf_get_string(m->file, "general.architecture", m->architecture, sizeof m->architecture))
+        strcpy(m->architecture, "unknown");
+    if (!gguf_get_uint(m->file, "split.count", &m->parts)) m->parts = 1;
+}
+
+bool model_select(model *m, const gguf_file *file, const options *o, const sparamx_api *api) {
+    uint64_t n = gguf_n_tensors(file);
+    *m = (model){.file = file};
+    read_title(m);
+    m->weights = calloc((size_t)n + 1, sizeof *m->weights);
+    m->skipped = calloc((size_t)n + 1, sizeof *m->skipped);
+    if (m->weights == NULL || m->skipped == NULL) {
+        model_free(m);
+        return false;
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        const gguf_tensor *t = gguf_tensor_at(file, i);
+        if (o->filter != NULL && strstr(t->name, o->filter) == NULL) continue;
+        weight w = describe(t);
+        const char *reason = reason_to_skip(file, &w, api);
+        if (reason == NULL) {
+            m->weights[m->n_weights++] = w;
+        } else {
+            m->skipped[m->n_skipped++] = (skipped){t, reason};
+        }
+    }
+    return true;
+}
+
+void model_free(model *m) {
+    free(m->weights);
+    free(m->skipped);
+    *m = (model){0};
+}
+
+int64_t model_max_k(const model *m) {
+    int64_t k = 0;
+    for (int i = 0; i < m->n_weights; i++) k = m->weights[i].matrix.k > k ? m->weights[i].matrix.k : k;
+    return k;
+}
+
+int64_t model_max_n(const model *m) {
+    int64_t n = 0;
+    for (int i = 0; i < m->n_weights; i++) n = m->weights[i].matrix.n > n ? m->weights[i].matrix.n : n;
+    return n;
+}

@@ -1,0 +1,183 @@
+/*
+ * sparamx-run - multiplies every weight matrix of a GGUF model, with or without libsparamx.
+ *
+ * The way of a host in small: open the model (common/gguf), load the library if asked to (common/load), choose the
+ * tensors it takes (run/model), place them in its buffers and compute with the program's own threads (run/packed), and
+ * say what came of it (run/report). Without --amx nothing of the library is touched.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/load.h"
+#include "run/model.h"
+#include "run/options.h"
+#include "run/packed.h"
+#include "run/report.h"
+#include "run/session.h"
+
+static int complain(int status, const char *about, const char *sentence) {
+    session_progress(NULL, 0, 0, NULL);
+    fflush(stdout);
+    fprintf(stderr, "sparamx-run: %s: %s\n", about, sentence);
+    return status;
+}
+
+static void print_log(int32_t level, const char *message, void *user) {
+    (void)user;
+    if (level <= SPARAMX_LOG_WARNING) fprintf(stderr, "libsparamx: %s\n", message);
+}
+
+/* Tokens per product, where the user named none: what stays short enough to wait for. */
+static void choose_m(options *o, setting *set) {
+    if (o->n_m > 0) return;
+    o->m[o->n_m++] = 1;
+    if (set->library == NULL) {
+        set->m_note = "one token only, since plain C is slow: --m 1,512 measures prompts as well";
+    } else if (set->capability.isa == SPARAMX_ISA_REFERENCE) {
+        o->m[o->n_m++] = 32;
+        set->m_note = "32 prompt tokens only, since the reference kernels are slow: --m 1,512 measures more";
+    } else {
+        o->m[o->n_m++] = 512;
+    }
+}
+
+/* -- without the library ------------------------------------------------------------------------------------------- */
+
+typedef struct plain_job {
+    const session *s;
+    weight *w;
+    int64_t m;
+    float *rows;    /* one row for each thread */
+    int64_t *zeros; /* one count for each thread */
+} plain_job;
+
+static void plain_share(int ith, int nth, void *ctx) {
+    const plain_job *j = ctx;
+    const plain_matrix *w = &j->w->matrix;
+    plain_product(w, w->n * ith / nth, w->n * (ith + 1) / nth, j->s->x, j->m, j->s->y, j->rows + (int64_t)ith * w->k);
+}
+
+static void count_share(int ith, int nth, void *ctx) {
+    const plain_job *j = ctx;
+    const plain_matrix *w = &j->w->matrix;
+    j->zeros[ith] = plain_zeros(w, w->n * ith / nth, w->n * (ith + 1) / nth);
+}
+
+static void count_zeros(session *s, plain_job *j) {
+    double zeros = 0, count = (double)j->w->matrix.n * (double)j->w->matrix.k;
+    team_run(s->team, count_share, j); /* also brings the file into memory before anything is timed */
+    for (int i = 0; i < team_size(s->team); i++) zeros += (double)j->zeros[i];
+    j->w->zeros = zeros / count;
+    j->w->bits_per_weight = 8 * (double)j->w->source->nbytes / count;
+}
+
+static double time_plain(session *s, plain_job *j) {
+    double ms[MAX_REPEAT], first = session_time(s, plain_share, j, j->m * j->w->matrix.k);
+    int n = session_repeats(s, first);
+    for (int i = 0; i < n; i++) ms[i] = session_time(s, plain_share, j, j->m * j->w->matrix.k);
+    return n > 0 ? median(ms, n) : first;
+}
+
+static int run_plain(model *m, session *s, setting *set) {
+    plain_job j = {.s = s};
+    j.rows = calloc((size_t)team_size(s->team) * (size_t)model_max_k(m), sizeof *j.rows);
+    j.zeros = calloc((size_t)team_size(s->team), sizeof *j.zeros);
+    bool ok = j.rows != NULL && j.zeros != NULL;
+    if (ok) report_rows_begin(m, set);
+    for (int i = 0; ok && i < m->n_weights; i++) {
+        j.w = &m->weights[i];
+        session_progress("measuring", i, m->n_weights, j.w->source->name);
+        count_zeros(s, &j);
+        for (int k = 0; k < s->options->n_m; k++) {
+            j.m = j.w->at[k].m = s->options->m[k];
+            j.w->at[k].plain_ms = time_plain(s, &j);
+        }
+        session_progress(NULL, 0, 0, NULL);
+        report_row(m, i, set);
+    }
+    free(j.rows);
+    free(j.zeros);
+    return ok ? 0 : complain(EXIT_BAD_INPUT, s->options->model, "there is not enough memory");
+}
+
+/* -- with it ------------------------------------------------------------------------------------------------------- */
+
+static int run_packed(model *m, session *s, setting *set, const library *lib) {
+    packed_model p;
+    bool ok = packed_open(&p, lib->api, s, m);
+    if (ok) {
+        set->upload_ms = p.upload_ms;
+        session_progress(NULL, 0, 0, NULL);
+        report_rows_begin(m, set);
+    }
+    for (int i = 0; ok && i < m->n_weights; i++) {
+        ok = packed_measure(&p, m, i);
+        session_progress(NULL, 0, 0, NULL);
+        if (ok) report_row(m, i, set);
+    }
+    if (ok) set->resident = packed_resident(&p);
+    packed_close(&p);
+    return ok ? 0 : complain(EXIT_NO_LIBRARY, s->options->model, p.error);
+}
+
+/* The library must answer, and say that it can be used, before anything is given to it. */
+static int start_library(library *lib, const options *o, setting *set) {
+    char error[4600];
+    if (!library_load(lib, o->library, error, sizeof error)) return complain(EXIT_NO_LIBRARY, "--amx", error);
+    set->library = lib->path;
+    set->version = lib->api->version();
+    lib->api->set_log(print_log, NULL);
+    set->capability.size = sizeof set->capability;
+    sparamx_status status = lib->api->get_capability(&set->capability);
+    if (status == SPARAMX_OK) status = set->capability.status;
+    return status == SPARAMX_OK ? 0 : complain(EXIT_NO_LIBRARY, "--amx", lib->api->status_string(status));
+}
+
+/* -- both ---------------------------------------------------------------------------------------------------------- */
+
+static int finish(const model *m, const setting *set) {
+    report_end(m, set);
+    if (set->options->json != NULL && !report_json(m, set)) return EXIT_BAD_INPUT;
+    return add_totals(m, set->options).failures > 0 ? EXIT_WRONG_RESULT : 0;
+}
+
+static int run_model(options *o, const gguf_file *file, library *lib, setting *set) {
+    char error[256];
+    model m;
+    session s = {0};
+    if (!model_select(&m, file, o, lib->api)) return complain(EXIT_BAD_INPUT, o->model, "there is not enough memory");
+    choose_m(o, set);
+    report_title(&m, set);
+    int status = 0;
+    if (m.n_weights == 0) {
+        status = complain(EXIT_BAD_INPUT, o->model,
+                          m.n_skipped > 0 ? "the file has no weight matrix that can be multiplied here"
+                                          : "no tensor of the file has such a name");
+    } else if (!session_open(&s, o, &m, error, sizeof error)) {
+        status = complain(EXIT_BAD_INPUT, o->model, error);
+    } else {
+        set->evicted = cold_cache_bytes(s.cache);
+        status = o->amx ? run_packed(&m, &s, set, lib) : run_plain(&m, &s, set);
+        if (status == 0) status = finish(&m, set);
+    }
+    session_close(&s);
+    model_free(&m);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    options o;
+    char error[512];
+    int status = 0;
+    if (options_parse(argc, argv, &o, &status) != 0) return status;
+    gguf_file *file = gguf_open(o.model, error, sizeof error);
+    if (file == NULL) return complain(EXIT_BAD_INPUT, o.model, error);
+    library lib = {.handle = NULL};
+    setting set = {.options = &o};
+    if (o.amx) status = start_library(&lib, &o, &set);
+    if (status == 0) status = run_model(&o, file, &lib, &set);
+    library_unload(&lib);
+    gguf_close(file);
+    return status;
+}
