@@ -275,7 +275,8 @@ typedef struct sparamx_op {
     uint32_t size;                 /* sizeof(sparamx_op) */
     int32_t kind;                  /* SPARAMX_OP_* */
     const sparamx_tensor *dst;     /* float32, in the host's memory, nb[0] = 4 */
-    const sparamx_tensor *weight;  /* in a buffer of this library */
+    const sparamx_tensor *weight;  /* in a buffer of this library; one that is not packed (a buffer of usage ANY, or with
+                                      buffer NULL the host's own memory) is packed as the product goes, which is slower */
     const sparamx_tensor *weight2; /* the gate, for the fused kinds */
     const sparamx_tensor *x;       /* float32, in the host's memory, nb[0] = 4 */
     const sparamx_tensor *ids;     /* int32, for the kinds with experts */

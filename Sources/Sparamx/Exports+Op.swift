@@ -45,15 +45,31 @@ private struct Multiplication {
         guard y.ne.2 == 1 || y.nb.2 >= rows, y.ne.3 == 1 || y.nb.3 >= planes else { throw .stride }
     }
 
-    /// The layout as far as a plan needs it, for ops whose weight may not be packed yet; the form that needs more
-    /// memory is not known then, so both are asked.
+    /// One matrix of the weight as far as a plan needs it.
+    func layout(sparse: Bool) throws(Status) -> PackedLayout {
+        try PackedLayout(type: type, sparse: sparse, n: weight.ne.1, k: weight.ne.0, matrices: 1, codes: 0)
+    }
+
+    /// For ops whose weight may not be there yet: which form it will have is not known, so the largest need counts.
     func workBytes(threads: Int) throws(Status) -> Int {
         let isa = try level()
-        let matrices = weight.ne.2 * weight.ne.3
-        let dense = try PackedLayout(type: type, sparse: false, n: weight.ne.1, k: weight.ne.0, matrices: matrices, codes: 0)
-        let sparse = try PackedLayout(type: type, sparse: true, n: weight.ne.1, k: weight.ne.0, matrices: matrices, codes: 0)
-        return max(try Plan(dense, m: m, threads: threads, isa: isa).workBytes,
-                   try Plan(sparse, m: m, threads: threads, isa: isa).workBytes)
+        if let owner = weightBuffer, weight.data != nil {
+            do throws(Status) {
+                if let packed = try buffer(owner).pointee.packed(weight) {
+                    return try Plan(packed.layout, m: m, threads: threads, isa: isa).workBytes
+                }
+            } catch {
+                if error != .incomplete && error != .foreign { throw error }
+            }
+        }
+        return max(try Plan(layout(sparse: false), m: m, threads: threads, isa: isa, raw: true).workBytes,
+                   try Plan(layout(sparse: true), m: m, threads: threads, isa: isa).workBytes)
+    }
+
+    /// Matrix i of a weight that is not packed.
+    func rows(_ data: UnsafeMutableRawPointer, _ matrix: Int) -> Rows {
+        let start = data + (matrix / weight.ne.2 * weight.nb.3 + matrix % weight.ne.2 * weight.nb.2)
+        return Rows(base: start, rowStride: weight.nb.1, matrixStride: 0)
     }
 }
 
@@ -82,11 +98,18 @@ public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!, _ pointer:
     status { () throws(Status) in
         let (worker, workSize) = try worker(params)
         let product = try Multiplication(pointer)
-        guard let owner = product.weightBuffer else { throw .foreign }
-        let packed = try buffer(owner).pointee.packed(product.weight)
-        let plan = try Plan(packed.layout, m: product.m, threads: worker.threads, isa: try level())
+        guard let weightData = product.weight.data else { throw .null }
+        var packed: PackedTensor? = nil
+        if let owner = product.weightBuffer { packed = try buffer(owner).pointee.packed(product.weight) }
+        let layout: PackedLayout
+        if let packed { layout = packed.layout } else { layout = try product.layout(sparse: false) }
+        let plan = try Plan(layout, m: product.m, threads: worker.threads, isa: try level(), raw: packed == nil)
         guard let x = product.x.data, let y = product.y.data else { throw .null }
         try checkMemory(plan, worker, workSize, x: x, product.x.bytes, y: y, product.y.bytes)
+        if packed == nil {
+            try apart(weightData, product.weight.bytes, y, product.y.bytes)
+            try apart(weightData, product.weight.bytes, worker.work!, plan.workBytes)
+        }
         let (w, xs, ys) = (product.weight, product.x, product.y)
         let xPerW2 = xs.ne.2 / w.ne.2, xPerW3 = xs.ne.3 / w.ne.3
         var again = false
@@ -95,8 +118,9 @@ public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!, _ pointer:
                 let matrix = i3 / xPerW3 * w.ne.2 + i2 / xPerW2
                 let from = (x + i3 * xs.nb.3 + i2 * xs.nb.2).assumingMemoryBound(to: Float.self)
                 let to = (y + i3 * ys.nb.3 + i2 * ys.nb.2).assumingMemoryBound(to: Float.self)
-                Product.run(plan, packed, matrix: matrix, worker: worker, x: UnsafePointer(from), ldx: xs.nb.1 / 4, y: to,
-                            ldy: ys.nb.1 / 4, again: again)
+                let weights: Weights = packed.map { .packed($0, matrix: matrix) } ?? .raw(layout, product.rows(weightData, matrix))
+                Product.run(plan, weights, worker: worker, x: UnsafePointer(from), ldx: xs.nb.1 / 4, y: to, ldy: ys.nb.1 / 4,
+                            again: again)
                 again = true
             }
         }

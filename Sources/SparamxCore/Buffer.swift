@@ -204,11 +204,11 @@ package struct Buffer {
         return total
     }
 
-    /// The packed form of a weight, for compute.
-    package func packed(_ tensor: Tensor) throws(Status) -> PackedTensor {
+    /// The packed form of a weight, for compute; nil if the buffer keeps it raw.
+    package func packed(_ tensor: Tensor) throws(Status) -> PackedTensor? {
         let slot = try find(tensor)
-        guard let packed = slot.pointee.packed else { throw slot.pointee.isWeight ? .incomplete : .op }
-        return packed
+        if slot.pointee.packed == nil && slot.pointee.isWeight { throw .incomplete }
+        return slot.pointee.packed
     }
 
     /// The packed form, or why there is none.

@@ -7,10 +7,13 @@ package struct Plan {
     package let m, rows, kblocks: Int    // tokens, tokens with padding, K-blocks of packed activations
     package let threads: Int
     let scaleOffset, sumOffset, scratchOffset, scratchBytes: Int
+    /// Of a thread's scratch: where a weight that is not packed gets its tiles, two panels at a time, and their scales.
+    let tilesOffset, scalesOffset: Int
     /// What the host has to bring, alignment included.
     package let workBytes: Int
 
-    package init(_ layout: PackedLayout, m: Int, threads: Int, isa: ISA, forced: Int? = nil) throws(Status) {
+    /// raw: the weight is in the file's layout and is packed as the product goes.
+    package init(_ layout: PackedLayout, m: Int, threads: Int, isa: ISA, forced: Int? = nil, raw: Bool = false) throws(Status) {
         guard m >= 1, m <= KernelTable.many, threads >= 1, threads <= 1024 else { throw .range }
         guard let index = forced ?? KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else {
             throw .type
@@ -29,7 +32,10 @@ package struct Plan {
         scaleOffset = try Checked.roundUp(activationBytes, to: 64)
         sumOffset = try Checked.roundUp(try Checked.sum(scaleOffset, pairs), to: 64)
         scratchOffset = try Checked.roundUp(try Checked.sum(sumOffset, pairs), to: 64)
-        scratchBytes = try Checked.roundUp(kernel.scratch.bytes(m), to: 64)
+        tilesOffset = try Checked.roundUp(kernel.scratch.bytes(m), to: 64)
+        let tiles = raw ? try Checked.product(layout.kblocks, 2) : 0
+        scalesOffset = try Checked.sum(tilesOffset, raw ? try Checked.sum(try Checked.product(tiles, Int(SX_TILE_BYTES)), Int(SX_VALUE_PAD)) : 0)
+        scratchBytes = try Checked.sum(scalesOffset, try Checked.product(tiles, layout.type.scaleBytes))
         workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
     }
 

@@ -22,12 +22,23 @@ package struct Worker {
     }
 }
 
+/// Where a product's weights are.
+package enum Weights {
+    case packed(PackedTensor, matrix: Int)
+    case raw(PackedLayout, Rows)  // one matrix in the file's layout; the layout is that of the dense form
+}
+
 package enum Product {
     /// y = x * W^T for one matrix, this thread's share. again: the work area is still in use from the product before.
-    package static func run(_ plan: Plan, _ tensor: PackedTensor, matrix: Int, worker: Worker, x: UnsafePointer<Float>, ldx: Int,
+    package static func run(_ plan: Plan, _ weights: Weights, worker: Worker, x: UnsafePointer<Float>, ldx: Int,
                             y: UnsafeMutablePointer<Float>, ldy: Int, again: Bool) {
         let work = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: worker.work) + 63) & ~63)!
-        var args = tensor.kernelArgs(matrix: matrix)
+        let scratch = work + plan.scratchOffset + worker.index * plan.scratchBytes
+        var args: sx_kernel_args
+        switch weights {
+        case .packed(let tensor, let matrix): args = tensor.kernelArgs(matrix: matrix)
+        case .raw(let layout, _): args = rawArgs(plan, layout, scratch)
+        }
         args.x = x
         args.ldx = Int64(ldx)
         args.y = y
@@ -35,26 +46,69 @@ package enum Product {
         args.m = Int64(plan.m)
         args.a_rows = Int64(plan.rows)
         args.a_kblocks = Int64(plan.kblocks)
-        args.scratch = (work + plan.scratchOffset + worker.index * plan.scratchBytes).assumingMemoryBound(to: UInt8.self)
-        if let pack = plan.activationFunction {
-            let a = work.assumingMemoryBound(to: UInt8.self)
-            let scale = (work + plan.scaleOffset).assumingMemoryBound(to: Float.self)
-            let sum = (work + plan.sumOffset).assumingMemoryBound(to: Int32.self)
-            let items = plan.chunks * plan.rows
-            var activation = sx_activation_args(
-                x: x, ldx: Int64(ldx), m: Int64(plan.m), k: Int64(tensor.layout.k), kblocks: Int64(plan.kblocks),
-                rows: Int64(plan.rows), a: a, a_scale: scale, a_sum: sum,
-                item_begin: Int64(items * worker.index / worker.threads),
-                item_end: Int64(items * (worker.index + 1) / worker.threads))
-            if again { worker.wait() }
-            pack(&activation)
-            worker.wait()
-            args.a = UnsafePointer(a)
-            args.a_scale = UnsafePointer(scale)
-            args.a_sum = UnsafePointer(sum)
+        args.scratch = scratch.assumingMemoryBound(to: UInt8.self)
+        packActivations(plan, worker, work, &args, again: again)
+        switch weights {
+        case .packed(let tensor, let matrix):
+            args.panel_begin = Int64(Schedule.begin(plan, tensor, matrix: matrix, part: worker.index))
+            args.panel_end = Int64(Schedule.begin(plan, tensor, matrix: matrix, part: worker.index + 1))
+            if args.panel_begin < args.panel_end { plan.kernel.function(&args) }
+        case .raw(let layout, let rows): runRaw(plan, layout, rows, worker, &args)
         }
-        args.panel_begin = Int64(Schedule.begin(plan, tensor, matrix: matrix, part: worker.index))
-        args.panel_end = Int64(Schedule.begin(plan, tensor, matrix: matrix, part: worker.index + 1))
-        if args.panel_begin < args.panel_end { plan.kernel.function(&args) }
+    }
+
+    private static func packActivations(_ plan: Plan, _ worker: Worker, _ work: UnsafeMutableRawPointer,
+                                        _ args: inout sx_kernel_args, again: Bool) {
+        guard let pack = plan.activationFunction else { return }
+        let a = work.assumingMemoryBound(to: UInt8.self)
+        let scale = (work + plan.scaleOffset).assumingMemoryBound(to: Float.self)
+        let sum = (work + plan.sumOffset).assumingMemoryBound(to: Int32.self)
+        let items = plan.chunks * plan.rows
+        var activation = sx_activation_args(
+            x: args.x, ldx: args.ldx, m: args.m, k: args.k, kblocks: args.a_kblocks, rows: args.a_rows, a: a, a_scale: scale,
+            a_sum: sum, item_begin: Int64(items * worker.index / worker.threads),
+            item_end: Int64(items * (worker.index + 1) / worker.threads))
+        if again { worker.wait() }
+        pack(&activation)
+        worker.wait()
+        args.a = UnsafePointer(a)
+        args.a_scale = UnsafePointer(scale)
+        args.a_sum = UnsafePointer(sum)
+    }
+
+    private static func rawArgs(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_kernel_args {
+        let floats = scratch.assumingMemoryBound(to: Float.self), bytes = scratch.assumingMemoryBound(to: UInt8.self)
+        return sx_kernel_args(
+            values: UnsafePointer(bytes + plan.tilesOffset), bitmap: nil,
+            scales: layout.type.hasScales ? UnsafePointer(bytes + plan.scalesOffset) : nil, offsets: nil, n: 0,
+            k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks), a: UnsafePointer(bytes),
+            a_scale: nil, a_sum: nil, x: UnsafePointer(floats), ldx: 0, a_rows: 0, a_kblocks: 0, m: 0, y: floats, ldy: 0,
+            panel_begin: 0, panel_end: 0, scratch: bytes, type: layout.type.number, sparse: 0)
+    }
+
+    /// Packs two panels into this thread's scratch, multiplies them, and goes on to the next two.
+    private static func runRaw(_ plan: Plan, _ layout: PackedLayout, _ rows: Rows, _ worker: Worker, _ args: inout sx_kernel_args) {
+        let codec = Codec(plan.kernel.isa), y = args.y
+        let pairs = (layout.panels + 1) / 2
+        var pair = pairs * worker.index / worker.threads
+        let end = pairs * (worker.index + 1) / worker.threads
+        while pair < end {
+            let first = pair * 2, count = min(2, layout.panels - first)
+            for i in 0..<count {
+                let row = (first + i) * Int(SX_PANEL), tiles = i * layout.kblocks
+                var panel = sx_codec_args(
+                    type: layout.type.number, rows: Int32(min(Int(SX_PANEL), layout.n - row)), k: args.k,
+                    kblocks: args.kblocks, source: rows.base + row * rows.rowStride, row_stride: Int64(rows.rowStride),
+                    values: UnsafeMutablePointer(mutating: args.values) + tiles * Int(SX_TILE_BYTES), bitmap: nil,
+                    scales: args.scales.map { UnsafeMutablePointer(mutating: $0) + tiles * layout.type.scaleBytes }, counts: nil)
+                codec.encodeDense(&panel)
+            }
+            args.n = Int64(min(count * Int(SX_PANEL), layout.n - first * Int(SX_PANEL)))
+            args.y = y + first * Int(SX_PANEL)
+            args.panel_begin = 0
+            args.panel_end = Int64(count)
+            plan.kernel.function(&args)
+            pair += 1
+        }
     }
 }
