@@ -65,7 +65,7 @@ find_swift() {
         export PATH="$bin:$PATH"
         return 0
     done
-    die "swift is not found: install it from https://www.swift.org/install/linux, then put it on PATH or set SWIFT_HOME"
+    die "swift is not found: install a Swift 6.3 toolchain, then put it on PATH or set SWIFT_HOME"
 }
 
 # -- the model ---------------------------------------------------------------------------------------------------------

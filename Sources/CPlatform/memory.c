@@ -9,9 +9,22 @@ void *sx_allocate(size_t bytes) { return calloc(1, bytes ? bytes : 1); }
 
 void sx_free(void *pointer) { free(pointer); }
 
-void *sx_map(size_t bytes) {
+static void *map_anywhere(size_t bytes) {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
+}
+
+void *sx_map(size_t bytes) {
+    if (bytes < 2 * huge || bytes > SIZE_MAX - huge) return map_anywhere(bytes);
+    // Start on a 2 MB frame: a mapping that starts anywhere loses up to two frames to small pages.
+    char *p = map_anywhere(bytes + huge);
+    if (!p) return map_anywhere(bytes);
+    size_t page = 4096, length = (bytes + page - 1) & ~(page - 1);
+    size_t before = (huge - ((uintptr_t)p & (huge - 1))) & (huge - 1);
+    size_t after = ((bytes + huge + page - 1) & ~(page - 1)) - before - length;
+    if (before) munmap(p, before);
+    if (after) munmap(p + before + length, after);
+    return p + before;
 }
 
 void sx_unmap(void *pointer, size_t bytes) { munmap(pointer, bytes); }

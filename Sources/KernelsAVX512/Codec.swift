@@ -114,28 +114,38 @@ private func copyScales(_ args: sx_codec_args, inward: Bool) {
     }
 }
 
+/// Row by row, each from its first k to its last: the file is read once in the order in which it lies.
 @inline(__always)
 private func count(wide: Bool, _ args: sx_codec_args) {
-    let perChunk = wide ? 8 : 4
+    let perChunk = wide ? 8 : 4, kblocks = Int(args.kblocks)
     let background = sx_set8(-128)
-    var first = 0
-    while first < Int(args.kblocks) {
-        let end = min(first + perChunk, Int(args.kblocks))
-        var present = 0, column = 0
-        while column < Int(args.rows) {
-            var kblock = first
+    let counts = args.counts.unsafelyUnwrapped
+    counts.update(repeating: 0, count: (kblocks + perChunk - 1) / perChunk)
+    var column = 0
+    while column < Int(args.rows) {
+        let row = UnsafeRawPointer(args.source) + column * Int(args.row_stride)
+        var first = 0, chunk = 0
+        while first < kblocks {
+            let end = min(first + perChunk, kblocks)
+            var present = 0, kblock = first
             while kblock < end {
+                sx_prefetch(row + (kblock * (wide ? 64 : 68) + readAhead))
                 let codes = fileRow(args, wide: wide, column, kblock)
                 // Padding is background and does not count.
                 present += wide ? sx_nonzero16(codes).nonzeroBitCount : sx_differs8(codes, background).nonzeroBitCount
                 kblock += 1
             }
-            column += 1
+            counts[chunk] += UInt64(present)
+            chunk += 1
+            first = end
         }
-        args.counts.unsafelyUnwrapped[first / perChunk] = UInt64(present)
-        first = end
+        column += 1
     }
 }
+
+/// How far ahead of a row being read its bytes are fetched: sixteen rows at a time are more streams than the
+/// hardware's own prefetcher follows.
+private let readAhead = 1024
 
 @inline(__always)
 private func encode(wide: Bool, sparse: Bool, _ args: sx_codec_args) {
@@ -144,7 +154,10 @@ private func encode(wide: Bool, sparse: Bool, _ args: sx_codec_args) {
     let background = sx_set8(-128)
     var kblock = 0
     while kblock < Int(args.kblocks) {
-        var rows = Rows { fileRow(args, wide: wide, $0, kblock) }
+        var rows = Rows { column in
+            sx_prefetch(args.source + (column * Int(args.row_stride) + kblock * (wide ? 64 : 68) + readAhead))
+            return fileRow(args, wide: wide, column, kblock)
+        }
         rows.transpose()
         rows.each { index, codes in
             if !sparse {
