@@ -47,7 +47,7 @@ struct WideTiles {
     }
 }
 
-/// The same for Q8_0: tiles of codes + 128 as stored, or two bf16 tiles with the block scales multiplied in.
+/// The same for Q8_0: tiles of codes + 128, as stored.
 struct ByteTiles {
     let sparse: Bool
     var mask: UnsafePointer<UInt64>
@@ -98,34 +98,6 @@ struct ByteTiles {
         while index < 16 {
             sx_store(out + index * 64, row(index))
             index += 1
-        }
-        if sparse { mask += 16 }
-    }
-
-    /// Two tiles of bf16: (code - 128) * scale, rounded once. A row of 4 k becomes two rows of 2 k.
-    @inline(__always)
-    mutating func nextDequantized(_ out: UnsafeMutableRawPointer) {
-        prefetchMasks()
-        let part0 = sx_pair_bytes(0), part1 = sx_pair_bytes(1), part2 = sx_pair_bytes(2), part3 = sx_pair_bytes(3)
-        var half = 0
-        while half < 2 {
-            let scale = sx_f16_load(scales)
-            let low = sx_permute_ps(sx_twice_lanes(0), scale), high = sx_permute_ps(sx_twice_lanes(1), scale)
-            // 128 * scale is exact, so code * scale - 128 * scale as one fused operation rounds once.
-            let lowShift = sx_mul(low, sx_set_ps(128)), highShift = sx_mul(high, sx_set_ps(128))
-            var index = 0
-            while index < 8 {
-                let codes = row(half * 8 + index)
-                let w0 = sx_fmsub(sx_float(sx_pick_bytes(part0, codes)), low, lowShift)
-                let w1 = sx_fmsub(sx_float(sx_pick_bytes(part1, codes)), high, highShift)
-                let w2 = sx_fmsub(sx_float(sx_pick_bytes(part2, codes)), low, lowShift)
-                let w3 = sx_fmsub(sx_float(sx_pick_bytes(part3, codes)), high, highShift)
-                sx_store(out + (half * 1024 + index * 128), sx_bf16_pack(w1, w0))
-                sx_store(out + (half * 1024 + index * 128 + 64), sx_bf16_pack(w3, w2))
-                index += 1
-            }
-            scales += 32
-            half += 1
         }
         if sparse { mask += 16 }
     }

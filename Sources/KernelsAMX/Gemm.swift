@@ -2,36 +2,11 @@ import CKernelABI
 import CTileShims
 
 // 33 tokens and more: 512 k of two panels are expanded (or, dense BF16, just pointed at) once and multiplied with all
-// tokens, two tiles of tokens at a time. What made the difference (prototype gemm4, Emerald Rapids): activations by
+// tokens, two tiles of tokens at a time, while the next pair is expanded (or fetched). What made the difference (prototype gemm4, Emerald Rapids): activations by
 // tileloaddt1, weights resident in L1, results in contiguous tiles until the last chunk.
 
-/// Expands chunk `chunk` (512 k) of a panel into bf16 tiles.
-@inline(__always)
-private func expand(_ type: Int, sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int,
-                    _ to: UnsafeMutableRawPointer) {
-    if type == Int(SX_Q8_0) {
-        var tiles = ByteTiles(args, sparse: sparse, panel, chunk * 8)
-        var block = 0, out = to
-        let blocks = min(8, Int(args.kblocks) - chunk * 8)
-        while block < blocks {
-            tiles.nextDequantized(out)
-            out += 2048
-            block += 1
-        }
-    } else {
-        var tiles = WideTiles(args, half: type == Int(SX_F16), sparse: sparse, panel, chunk * 16)
-        var block = 0, out = to
-        let blocks = min(16, Int(args.kblocks) - chunk * 16)
-        while block < blocks {
-            tiles.next(out)
-            out += 1024
-            block += 1
-        }
-    }
-}
-
 /// Brings the weights of the next pair to L2, evenly spread over the steps of this one: few tokens leave few steps, so
-/// each has more lines to fetch. The sparse form is taken to have 10 lines per tile left (at 50% zeros: 9).
+/// each has more lines to fetch.
 struct Ahead {
     private var first, second: UnsafeRawPointer
     private var left: Int
@@ -62,7 +37,7 @@ struct Ahead {
 /// Multiplies `blocks` tiles of K for two tiles of tokens (or one) and two panels.
 @inline(__always)
 private func cell(two: Bool, _ blocks: Int, _ x0: UnsafeRawPointer, _ x1: UnsafeRawPointer, _ w0: UnsafeRawPointer,
-                  _ w1: UnsafeRawPointer, _ ahead: inout Ahead) {
+                  _ w1: UnsafeRawPointer, _ meanwhile: () -> Void) {
     var offset = 0
     let end = blocks * 1024
     while offset < end {
@@ -76,7 +51,7 @@ private func cell(two: Bool, _ blocks: Int, _ x0: UnsafeRawPointer, _ x1: Unsafe
             sx_tile_bf16_1_5_6()
             sx_tile_bf16_3_5_7()
         }
-        ahead.fetch()
+        meanwhile()
         offset += 1024
     }
 }
@@ -85,27 +60,39 @@ private func cell(two: Bool, _ blocks: Int, _ x0: UnsafeRawPointer, _ x1: Unsafe
 private func gemm(_ type: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let inPlace = type == Int(SX_BF16) && !sparse
+    // Two slots: one is multiplied while the other is filled. L1 holds the first, which every step touches, and lets
+    // the other go to L2.
     let tiles = UnsafeMutableRawPointer(args.scratch) + gemmTiles
     let results = UnsafeMutableRawPointer(args.scratch) + gemmResults
     let cells = (min(Int(args.m), Int(SX_GEMM_M)) + 31) / 32
+    var slotInUse = 0, started = false
     withTiles(rows: 16, deep: true, args) {
-        eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk in
+        eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, next in
             let blocks = min(16, Int(args.a_kblocks) - chunk * 16)
             let last = chunk * 16 + blocks == Int(args.a_kblocks)
             let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
-            var w0 = UnsafeRawPointer(tiles), w1 = w0 + 16384
+            let steps = (tokens + 31) / 32 * blocks
+            var w0 = UnsafeRawPointer(tiles) + slotInUse * 32768, w1 = w0 + 16384
             if inPlace {
                 w0 = denseTile(args, panel, chunk * 16)
                 w1 = denseTile(args, second, chunk * 16)
-            } else {
-                expand(type, sparse: sparse, args, panel, chunk, tiles)
-                expand(type, sparse: sparse, args, second, chunk, tiles + 16384)
+            } else if !started {
+                var now = PairExpander(type, sparse: sparse, args, panel, chunk, steps: 1, tiles, nothing: false)
+                now.finish(type, sparse: sparse)
+                started = true
             }
-            let weightBlocks = type == Int(SX_Q8_0) ? 8 : 16, perOffset = type == Int(SX_Q8_0) ? 4 : 8
-            var ahead = Ahead(
-                following(args, sparse: sparse, panel, chunk, blocks: weightBlocks, perOffset: perOffset),
-                following(args, sparse: sparse, second, chunk, blocks: weightBlocks, perOffset: perOffset),
-                lines: sparse ? weightBlocks * 10 : weightBlocks * 16, steps: (tokens + 31) / 32 * blocks)
+            // After the last pair there is nothing to do meanwhile.
+            let soon = next.pair < 0 ? (pair: panel, chunk: chunk) : next
+            let nothing = next.pair < 0
+            slotInUse ^= 1
+            var ahead = Ahead(denseTile(args, inPlace ? soon.pair : 0, inPlace ? soon.chunk * 16 : 0),
+                              denseTile(args, inPlace ? min(soon.pair + 1, Int(args.panel_end) - 1) : 0, inPlace ? soon.chunk * 16 : 0),
+                              lines: nothing ? 0 : 256, steps: steps)
+            var expander = PairExpander(type, sparse: sparse, args, soon.pair, soon.chunk, steps: steps,
+                                        tiles + slotInUse * 32768, nothing: nothing)
+            let meanwhile = {
+                if inPlace { ahead.fetch() } else { expander.step(type, sparse: sparse) }
+            }
             var cellIndex = 0
             while cellIndex * 32 < tokens {
                 let token = firstToken + cellIndex * 32, left = tokens - cellIndex * 32
@@ -124,9 +111,9 @@ private func gemm(_ type: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_
                 }
                 if left > 16 {
                     let x1 = UnsafeRawPointer(args.a) + activationRow(args, chunk * 16, token + 16) * 64
-                    cell(two: true, blocks, x0, x1, w0, w1, &ahead)
+                    cell(two: true, blocks, x0, x1, w0, w1, meanwhile)
                 } else {
-                    cell(two: false, blocks, x0, x0, w0, w1, &ahead)
+                    cell(two: false, blocks, x0, x0, w0, w1, meanwhile)
                 }
                 sx_tile_store_0(kept, 64)
                 sx_tile_store_1(kept + 1024, 64)
@@ -142,6 +129,7 @@ private func gemm(_ type: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_
                 }
                 cellIndex += 1
             }
+            if !inPlace { expander.finish(type, sparse: sparse) }
         }
     }
 }

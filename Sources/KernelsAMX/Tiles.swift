@@ -30,8 +30,8 @@ func withTiles(rows: Int, deep: Bool, _ args: sx_kernel_args, _ body: () -> Void
 /// Scratch area: configurations, then what each kernel needs.
 let ringOffset = 4096       // two slots of two expanded tiles
 let resultOffset = 16384    // results on their way out, integer sums
-let gemmTiles = 4096        // two panels x 16 tiles
-let gemmResults = 65536     // cells of four result tiles
+let gemmTiles = 4096        // two slots x two panels x 16 tiles
+let gemmResults = 131072    // cells of four result tiles
 
 /// Writes the rows of a result tile to y.
 @inline(__always)

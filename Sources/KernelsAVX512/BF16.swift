@@ -123,7 +123,7 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let tiles = UnsafeMutableRawPointer(args.scratch), results = tiles + 65536
     let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
-    eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk in
+    eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, _ in
         let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
         let last = firstBlock + blocks == Int(args.kblocks)
         let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel

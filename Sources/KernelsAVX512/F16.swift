@@ -124,7 +124,7 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let weights = UnsafeMutableRawPointer(args.scratch), results = weights + 65536
     let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
-    eachGemmBlock(args) { firstToken, tokens, pair, slot, chunk in
+    eachGemmBlock(args) { firstToken, tokens, pair, slot, chunk, _ in
         let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
         let last = firstBlock + blocks == Int(args.kblocks)
         let pairEnd = min(pair + 2, Int(args.panel_end))

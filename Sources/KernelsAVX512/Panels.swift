@@ -71,10 +71,10 @@ func following(_ args: sx_kernel_args, sparse: Bool, _ panel: Int, _ chunk: Int,
 
 /// Walks a thread's part of a product with many tokens: blocks of tokens, blocks of panel pairs, chunks of K, pairs.
 /// The body brings the weights of a pair and chunk into tiles, or finds them there, and multiplies them with all tokens
-/// of the block.
+/// of the block. It is also told which pair and chunk come next (-1: none).
 @inline(__always)
 func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens: Int, _ pair: Int, _ slot: Int,
-                                                    _ chunk: Int) -> Void) {
+                                                    _ chunk: Int, _ next: (pair: Int, chunk: Int)) -> Void) {
     let chunks = (Int(args.a_kblocks) + 15) / 16
     let begin = Int(args.panel_begin), end = Int(args.panel_end)
     var token = 0
@@ -87,7 +87,11 @@ func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens:
             while chunk < chunks {
                 var panel = block
                 while panel < blockEnd {
-                    body(token, tokens, panel, (panel - block) / 2, chunk)
+                    var next = (pair: panel + 2, chunk: chunk)
+                    if next.pair >= blockEnd { next = (block, chunk + 1) }
+                    if next.chunk == chunks { next = (blockEnd, 0) }
+                    if next.pair >= end { next = (token + tokens < Int(args.m) ? begin : -1, 0) }
+                    body(token, tokens, panel, (panel - block) / 2, chunk, next)
                     panel += 2
                 }
                 chunk += 1

@@ -78,8 +78,9 @@ func worker(_ pointer: UnsafePointer<sparamx_params>?) throws(Status) -> (Worker
     let p = try structure(pointer)
     guard p.nth >= 1, p.nth <= 1024, p.ith >= 0, p.ith < p.nth else { throw .range }
     guard p.nth == 1 || p.barrier != nil else { throw .null }
+    guard p.work_size >= 0 else { throw .range }  // Swift has no larger size
     return (Worker(index: Int(p.ith), threads: Int(p.nth), work: p.work, barrier: p.barrier, barrierData: p.barrier_data),
-            try Checked.size(UInt64(p.work_size)))
+            p.work_size)
 }
 
 /// That two regions of memory are apart.

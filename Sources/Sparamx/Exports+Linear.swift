@@ -170,12 +170,13 @@ public func sparamx_buffer_tensor_info(_ pointer: OpaquePointer!, _ t: UnsafePoi
         result.pointee.n_kernels = 0
         result.pointee.n = Int64(view.ne.1)
         result.pointee.k = Int64(view.ne.0)
-        result.pointee.matrices = Int64(view.ne.2 * view.ne.3)
+        result.pointee.matrices = Int64(view.ne.2) * Int64(view.ne.3)
         result.pointee.source_bytes = UInt64(view.bytes)
         result.pointee.packed_bytes = UInt64(view.bytes)
         result.pointee.background = 0
         result.pointee.sparsity = 0
-        result.pointee.bits_per_weight = 8 * Double(view.bytes) / Double(view.ne.0 * view.ne.1 * view.ne.2 * view.ne.3)
+        result.pointee.bits_per_weight = 8 * Double(view.bytes)
+            / (Double(view.ne.0) * Double(view.ne.1) * Double(view.ne.2) * Double(view.ne.3))
         result.pointee.reason = text(reason.sentence)
     }
 }

@@ -38,8 +38,8 @@ struct Scratch {
     static var ring: Scratch { Scratch(fixed: 32768, perGroup: 0, group: 1) }
     /// Two expanded chunks, then results: per token and pair of panels 128 bytes, for F16 per panel.
     static func gemm512(half: Bool) -> Scratch { Scratch(fixed: 65536, perGroup: (half ? 16 : 8) * 128, group: 1) }
-    /// Two expanded chunks, then a cell of four result tiles per 32 tokens and pair of panels.
-    static var gemmAMX: Scratch { Scratch(fixed: 65536, perGroup: 8 * 4096, group: 32) }
+    /// Two slots of two expanded chunks, then a cell of four result tiles per 32 tokens and pair of panels.
+    static var gemmAMX: Scratch { Scratch(fixed: 131072, perGroup: 8 * 4096, group: 32) }
 }
 
 /// The only list of kernels. The plan, the tests, the benchmark and the support matrix all read it. For a weight's type

@@ -1,0 +1,436 @@
+/*
+ * sparamx-ggml-cpu.hpp - libsparamx as an extra buffer type of ggml's CPU backend.
+ *
+ * Header only, for C++17, compiled by the host against its own ggml headers: it needs ggml's "traits.h" (in
+ * ggml/src/ggml-cpu) and works with every ggml since December 2024. The library itself is loaded at run time.
+ *
+ * A host calls sparamx_ggml::buffer_type() once, before it loads a model, and puts the result first into the list that
+ * ggml_backend_cpu_get_extra_buffer_types() returns. NULL means that the library cannot be used here: one line on
+ * stderr says why, and the host goes on with its own kernels.
+ *
+ * Environment, read once:
+ *   SPARAMX_LIB    the library's file; without it the dynamic linker looks for libsparamx.so.0
+ *   SPARAMX_TAKE   regular expression (ECMAScript, found anywhere in the name): only these weights are taken
+ *   SPARAMX_LEAVE  regular expression: these weights are not taken
+ * Weights that other ops than matrix products read are left to the host in any case: see names_left_to_host.
+ */
+#ifndef SPARAMX_GGML_CPU_HPP
+#define SPARAMX_GGML_CPU_HPP
+
+#include "ggml-backend-impl.h"
+#include "ggml-cpu.h"
+#include "ggml.h"
+#include "traits.h"
+
+#include "sparamx.h"
+
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <regex>
+#include <string>
+#include <type_traits>
+
+extern "C" void ggml_barrier(struct ggml_threadpool * threadpool);
+
+namespace sparamx_ggml {
+
+/* What the adapter calls in the host. A plugin, which must not link to the host, looks these up at run time. */
+struct host_functions {
+    decltype(&ggml_backend_buffer_init) buffer_init;
+    void (*barrier)(ggml_threadpool * threadpool);
+    ggml_backend_dev_t cpu; /* the device that the buffer type belongs to */
+};
+
+inline void say(const std::string & line) {
+    std::fprintf(stderr, "sparamx: %s\n", line.c_str());
+}
+
+/* ggml's buffer interface has no way to report a failed upload, and a product that is not computed would leave the
+ * host with garbage: so this ends the process, as ggml's own assertions do. */
+[[noreturn]] inline void fail(const sparamx_api * api, const char * what, const ggml_tensor * tensor, sparamx_status status) {
+    std::fprintf(stderr, "sparamx: %s of %s failed: %s\n", what, tensor ? tensor->name : "a buffer", api->status_string(status));
+    std::abort();
+}
+
+/* --------------------------------------------------------------------------------------------------- names -- */
+
+/* Parts of the names of weights that some models also read by another op than a product with the whole weight: the
+ * token embedding (which is the output matrix too in models that tie them), MLA's key and value projections, the
+ * routers of mixtures of experts, norms and small tables. */
+inline bool names_left_to_host(const char * name) {
+    static const char * const parts[] = { "token_embd",   "token_types", "position_embd", "attn_kv_b", "attn_k_b",
+                                          "attn_v_b",     "ffn_gate_inp", "ffn_exp_probs", "_norm",    "rope_",
+                                          "altup_",       "ssm_conv1d",  "shortconv.conv" };
+    for (const char * part : parts) {
+        if (std::strstr(name, part)) return true;
+    }
+    return false;
+}
+
+struct name_rules {
+    std::unique_ptr<std::regex> take, leave;
+
+    /* Empty if both variables hold regular expressions or nothing, else what is wrong. */
+    std::string read() {
+        std::string error = compile("SPARAMX_TAKE", take);
+        return error.empty() ? compile("SPARAMX_LEAVE", leave) : error;
+    }
+
+    bool allow(const char * name) const {
+        try {
+            return !names_left_to_host(name) && (!take || std::regex_search(name, *take)) &&
+                   (!leave || !std::regex_search(name, *leave));
+        } catch (const std::regex_error &) { /* too complex for this name */
+            return false;
+        }
+    }
+
+  private:
+    static std::string compile(const char * variable, std::unique_ptr<std::regex> & out) {
+        const char * text = std::getenv(variable);
+        if (!text || !*text) return {};
+        try {
+            out = std::make_unique<std::regex>(text);
+        } catch (const std::exception & error) {
+            return std::string(variable) + " is no regular expression: " + error.what();
+        }
+        return {};
+    }
+};
+
+/* ------------------------------------------------------------------------------------------------- library -- */
+
+struct library {
+    const sparamx_api * api = nullptr;
+    name_rules          rules;
+    std::string         about; /* what is used, or why nothing is */
+
+    /* Loads the library at the first call. It stays loaded. */
+    static const library & get() {
+        static const library * loaded = new library(); /* never destroyed: hosts free buffers after static destructors */
+        return *loaded;
+    }
+
+  private:
+    library() {
+        const char * file = std::getenv("SPARAMX_LIB");
+        if (!file || !*file) file = "libsparamx.so.0";
+        about = rules.read();
+        if (!about.empty()) return;
+        void * handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+        if (!handle) {
+            const char * error = dlerror();
+            about = std::string("cannot load the library: ") + (error ? error : file);
+            return;
+        }
+        about = use(handle, file);
+        if (!about.empty()) {
+            api = nullptr;
+            dlclose(handle);
+            return;
+        }
+        api->set_log(log, nullptr);
+        about = describe();
+    }
+
+    /* Empty if the library can be used, else why not. */
+    std::string use(void * handle, const char * file) {
+        auto get_api = reinterpret_cast<decltype(&sparamx_get_api)>(dlsym(handle, "sparamx_get_api"));
+        if (!get_api) return std::string(file) + " is not libsparamx";
+        api = get_api(SPARAMX_ABI);
+        if (!api) return std::string(file) + " does not speak interface " + std::to_string(SPARAMX_ABI);
+        if (api->abi != SPARAMX_ABI || api->size < sizeof(sparamx_api)) {
+            return std::string(file) + " is older than " SPARAMX_VERSION_STRING;
+        }
+        sparamx_capability can = capability(api);
+        if (can.status != SPARAMX_OK) return api->status_string(can.status);
+        if (can.isa < SPARAMX_ISA_AVX512) {
+            /* The reference kernels are there to be compared with, not to run a model. */
+            return std::string("no fast kernels here: ") + can.avx512_reason;
+        }
+        return {};
+    }
+
+    std::string describe() const {
+        sparamx_capability can = capability(api);
+        const bool         amx = can.isa == SPARAMX_ISA_AMX;
+        return std::string("libsparamx ") + api->version() + (amx ? " with AMX" : " with AVX-512 (no AMX: ") +
+               (amx ? "" : can.amx_reason) + (amx ? "" : ")");
+    }
+
+    static sparamx_capability capability(const sparamx_api * api) {
+        sparamx_capability can = {};
+        can.size = sizeof(can);
+        api->get_capability(&can);
+        return can;
+    }
+
+    static void log(int32_t level, const char * message, void *) {
+        if (level <= SPARAMX_LOG_WARNING) say(message);
+    }
+};
+
+/* --------------------------------------------------------------------------------------------- translation -- */
+
+inline sparamx_tensor translate(const ggml_tensor * t, sparamx_buffer * buffer = nullptr) {
+    sparamx_tensor r = {};
+    r.size = sizeof(r);
+    r.type = static_cast<int32_t>(t->type); /* ggml's numbers are the numbers of the file format */
+    for (int i = 0; i < 4; ++i) {
+        r.ne[i] = t->ne[i];
+        r.nb[i] = t->nb[i];
+    }
+    r.data = t->data;
+    r.buffer = buffer;
+    r.name = t->name;
+    return r;
+}
+
+/* A product of the host's graph in the library's words. Holds pointers into itself: not to be copied. */
+struct product {
+    sparamx_tensor dst, weight, x;
+    sparamx_op     op;
+
+    product(const ggml_tensor * node, sparamx_buffer * buffer)
+        : dst(translate(node)), weight(translate(node->src[0], buffer)), x(translate(node->src[1])), op() {
+        op.size = sizeof(op);
+        op.kind = SPARAMX_OP_MUL_MAT;
+        op.dst = &dst;
+        op.weight = &weight;
+        op.x = &x;
+    }
+    product(const product &) = delete;
+    product & operator=(const product &) = delete;
+};
+
+inline bool is_empty(const ggml_tensor * t) {
+    return t->ne[0] == 0 || t->ne[1] == 0 || t->ne[2] == 0 || t->ne[3] == 0;
+}
+
+inline bool is_host(const ggml_backend_buffer * buffer) {
+    return buffer->buft->iface.is_host && buffer->buft->iface.is_host(buffer->buft);
+}
+
+/* ------------------------------------------------------------------------------------------------- buffers -- */
+
+/* The members of ggml_backend_buffer_i. A buffer's context is the library's buffer. */
+namespace buffers {
+
+inline const sparamx_api * api() { return library::get().api; }
+inline sparamx_buffer * own(ggml_backend_buffer_t buffer) { return static_cast<sparamx_buffer *>(buffer->context); }
+
+inline void check(sparamx_status status, const char * what, const ggml_tensor * tensor) {
+    if (status != SPARAMX_OK) fail(api(), what, tensor, status);
+}
+
+/* Returns what the host's ggml wants returned: a status since February 2025, nothing before. */
+template <class Result>
+Result init_tensor(ggml_backend_buffer_t buffer, ggml_tensor * tensor) {
+    sparamx_status status = SPARAMX_OK;
+    if (!tensor->view_src) { /* a view that looks like its source would be taken for a new tensor */
+        sparamx_tensor t = translate(tensor);
+        status = api()->buffer_init_tensor(own(buffer), &t);
+    }
+    if constexpr (std::is_void_v<Result>) {
+        check(status, "init", tensor);
+    } else {
+        if (status == SPARAMX_OK) return GGML_STATUS_SUCCESS;
+        say(std::string("init of ") + tensor->name + " failed: " + api()->status_string(status));
+        return status == SPARAMX_ERR_NO_MEMORY ? GGML_STATUS_ALLOC_FAILED : GGML_STATUS_FAILED;
+    }
+}
+
+template <class Result>
+void use_init_tensor(Result (*&member)(ggml_backend_buffer_t, ggml_tensor *)) {
+    member = init_tensor<Result>;
+}
+
+/* Copies in two dimensions exist in ggml since April 2026. */
+template <class Interface>
+auto use_2d(Interface & i, int) -> decltype(i.set_tensor_2d, void()) {
+    i.set_tensor_2d = [](ggml_backend_buffer_t b, ggml_tensor * tensor, const void * data, size_t offset, size_t size,
+                         size_t copies, size_t tensor_stride, size_t data_stride) {
+        sparamx_tensor t = translate(tensor);
+        check(api()->buffer_set_tensor_2d(own(b), &t, data, offset, size, copies, tensor_stride, data_stride), "upload", tensor);
+    };
+    i.get_tensor_2d = [](ggml_backend_buffer_t b, const ggml_tensor * tensor, void * data, size_t offset, size_t size,
+                         size_t copies, size_t tensor_stride, size_t data_stride) {
+        sparamx_tensor t = translate(tensor);
+        check(api()->buffer_get_tensor_2d(own(b), &t, data, offset, size, copies, tensor_stride, data_stride), "read", tensor);
+    };
+}
+template <class Interface>
+void use_2d(Interface &, long) {}
+
+bool copy_tensor(ggml_backend_buffer_t b, const ggml_tensor * src, ggml_tensor * dst);
+
+inline ggml_backend_buffer_i make_interface() {
+    ggml_backend_buffer_i i = {};
+    i.free_buffer = [](ggml_backend_buffer_t b) { api()->buffer_destroy(own(b)); };
+    i.get_base = [](ggml_backend_buffer_t b) { return api()->buffer_base(own(b)); };
+    use_init_tensor(i.init_tensor);
+    i.memset_tensor = [](ggml_backend_buffer_t b, ggml_tensor * tensor, uint8_t value, size_t offset, size_t size) {
+        sparamx_tensor t = translate(tensor);
+        check(api()->buffer_memset_tensor(own(b), &t, value, offset, size), "fill", tensor);
+    };
+    i.set_tensor = [](ggml_backend_buffer_t b, ggml_tensor * tensor, const void * data, size_t offset, size_t size) {
+        sparamx_tensor t = translate(tensor);
+        check(api()->buffer_set_tensor(own(b), &t, data, offset, size), "upload", tensor);
+    };
+    i.get_tensor = [](ggml_backend_buffer_t b, const ggml_tensor * tensor, void * data, size_t offset, size_t size) {
+        sparamx_tensor t = translate(tensor);
+        check(api()->buffer_get_tensor(own(b), &t, data, offset, size), "read", tensor);
+    };
+    use_2d(i, 0);
+    i.cpy_tensor = copy_tensor;
+    i.clear = [](ggml_backend_buffer_t b, uint8_t value) { check(api()->buffer_clear(own(b), value), "clear", nullptr); };
+    i.reset = [](ggml_backend_buffer_t b) { check(api()->buffer_reset(own(b)), "reset", nullptr); };
+    return i;
+}
+
+/* False leaves the copy to ggml, which then reads and writes by get_tensor and set_tensor. */
+inline bool copy_tensor(ggml_backend_buffer_t b, const ggml_tensor * src, ggml_tensor * dst) {
+    if (!src->buffer) return false;
+    const bool ours = src->buffer->buft == b->buft;
+    if (!ours && !is_host(src->buffer)) return false;
+    sparamx_tensor from = translate(src, ours ? own(src->buffer) : nullptr), to = translate(dst);
+    return api()->buffer_copy_tensor(own(b), &from, &to) == SPARAMX_OK;
+}
+
+} // namespace buffers
+
+/* --------------------------------------------------------------------------------------------- buffer type -- */
+
+struct type_state {
+    host_functions           host = {};
+    ggml_backend_buffer_type type = {};
+};
+
+inline type_state & state() {
+    static type_state * s = new type_state();
+    return *s;
+}
+
+inline bool in_our_buffer(const ggml_tensor * t) {
+    return t->buffer && t->buffer->buft == &state().type;
+}
+
+class traits final : public ggml::cpu::tensor_traits {
+    bool work_size(int n_threads, const ggml_tensor * node, size_t & size) override {
+        size = 0;
+        if (is_empty(node)) return true; /* a layer of which no output is wanted: no tokens */
+        const sparamx_api *  api = library::get().api;
+        product              p(node, buffers::own(node->src[0]->buffer));
+        const sparamx_status status = api->work_size(&p.op, n_threads, &size);
+        if (status != SPARAMX_OK) fail(api, "work size", node->src[0], status);
+        return true;
+    }
+
+    /* False would let the host's own kernel loose on packed bytes: so it is never returned. */
+    bool compute_forward(ggml_compute_params * params, ggml_tensor * node) override {
+        if (is_empty(node)) return true;
+        const sparamx_api * api = library::get().api;
+        product             p(node, buffers::own(node->src[0]->buffer));
+        sparamx_params      q = {};
+        q.size = sizeof(q);
+        q.ith = params->ith;
+        q.nth = params->nth;
+        q.work_size = params->wsize;
+        q.work = params->wdata;
+        q.barrier = [](void * threadpool) { state().host.barrier(static_cast<ggml_threadpool *>(threadpool)); };
+        q.barrier_data = params->threadpool;
+        const sparamx_status status = api->compute(&q, &p.op);
+        if (status != SPARAMX_OK) fail(api, "product", node->src[0], status);
+        return true;
+    }
+};
+
+class extra_buffer_type final : public ggml::cpu::extra_buffer_type {
+    traits products;
+
+    /* Asked by loaders, with a weight whose buffer is empty and without other buffers, and by schedulers. */
+    bool supports_op(ggml_backend_dev_t, const ggml_tensor * node) override {
+        const ggml_tensor * weight = node->src[0];
+        const ggml_tensor * x = node->src[1];
+        if (node->op != GGML_OP_MUL_MAT || !in_our_buffer(weight) || x->type != GGML_TYPE_F32) return false;
+        if (x->buffer && !is_host(x->buffer)) return false;
+        const bool placed = weight->data != nullptr;
+        if (placed && is_empty(node)) return true;
+        if (weight->op != GGML_OP_NONE || weight->view_src) return false;
+        /* Names decide where a weight goes, not what becomes of one that is here already. */
+        if (!placed && !library::get().rules.allow(weight->name)) return false;
+        product p(node, placed ? buffers::own(weight->buffer) : nullptr);
+        return library::get().api->supports_op(&p.op) == SPARAMX_OK;
+    }
+
+    /* For every node on every thread. */
+    ggml::cpu::tensor_traits * get_tensor_traits(const ggml_tensor * node) override {
+        const ggml_tensor * weight = node->src[0];
+        return weight && in_our_buffer(weight) && node->op == GGML_OP_MUL_MAT ? &products : nullptr;
+    }
+};
+
+inline size_t alloc_size(ggml_backend_buffer_type_t, const ggml_tensor * tensor) {
+    const sparamx_api *  api = library::get().api;
+    const sparamx_tensor t = translate(tensor);
+    size_t               bytes = 0;
+    const sparamx_status status = api->buffer_type_alloc_size(&t, &bytes);
+    if (status != SPARAMX_OK) fail(api, "size", tensor, status);
+    return bytes;
+}
+
+inline ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
+    const sparamx_api *    api = library::get().api;
+    sparamx_buffer_options options = {};
+    options.size = sizeof(options);
+    options.usage = SPARAMX_USAGE_WEIGHTS; /* schedulers put nothing but weights into extra buffer types */
+    sparamx_buffer *     buffer = nullptr;
+    const sparamx_status status = api->buffer_create(size, &options, &buffer);
+    if (status != SPARAMX_OK) {
+        say(std::string("a buffer of ") + std::to_string(size) + " bytes: " + api->status_string(status));
+        return nullptr;
+    }
+    ggml_backend_buffer_t result = state().host.buffer_init(type, buffers::make_interface(), buffer, size);
+    if (!result) api->buffer_destroy(buffer);
+    return result;
+}
+
+/* The buffer type, or NULL with a line on stderr. The first call decides; functions as for that call. */
+inline ggml_backend_buffer_type_t buffer_type(const host_functions & host) {
+    static ggml_backend_buffer_type_t result = [&]() -> ggml_backend_buffer_type_t {
+        const library & lib = library::get();
+        if (!lib.api) {
+            say("not used: " + lib.about);
+            return nullptr;
+        }
+        say(lib.about);
+        type_state & s = state();
+        s.host = host;
+        s.type.iface.get_name = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_name(); };
+        s.type.iface.alloc_buffer = alloc_buffer;
+        s.type.iface.get_alignment = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_alignment(); };
+        s.type.iface.get_max_size = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_max_size(); };
+        s.type.iface.get_alloc_size = alloc_size;
+        s.type.iface.is_host = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_is_host(); };
+        s.type.device = host.cpu;
+        s.type.context = static_cast<ggml::cpu::extra_buffer_type *>(new extra_buffer_type());
+        return &s.type;
+    }();
+    return result;
+}
+
+#ifndef SPARAMX_GGML_PLUGIN
+/* For hosts that compile this header into their CPU backend. */
+inline ggml_backend_buffer_type_t buffer_type() {
+    return buffer_type({ ggml_backend_buffer_init, ggml_barrier, ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0) });
+}
+#endif
+
+} // namespace sparamx_ggml
+
+#endif /* SPARAMX_GGML_CPU_HPP */
