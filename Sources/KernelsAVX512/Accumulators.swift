@@ -44,10 +44,10 @@ struct FloatSums {
     }
 }
 
-/// Integer sums of up to 4 tokens against two panels.
+/// Integer sums of up to 8 tokens against two panels.
 struct IntegerSums {
-    var a0, a1, a2, a3: __m512i
-    var b0, b1, b2, b3: __m512i
+    var a0, a1, a2, a3, a4, a5, a6, a7: __m512i
+    var b0, b1, b2, b3, b4, b5, b6, b7: __m512i
 
     /// Starts from -128 times the sum of each token's codes: what adding 128 to the weights puts in.
     @inline(__always)
@@ -56,7 +56,11 @@ struct IntegerSums {
         a1 = count > 1 ? sx_broadcast32(sums + 4) : sx_zero()
         a2 = count > 2 ? sx_broadcast32(sums + 8) : sx_zero()
         a3 = count > 3 ? sx_broadcast32(sums + 12) : sx_zero()
-        b0 = a0; b1 = a1; b2 = a2; b3 = a3
+        a4 = count > 4 ? sx_broadcast32(sums + 16) : sx_zero()
+        a5 = count > 5 ? sx_broadcast32(sums + 20) : sx_zero()
+        a6 = count > 6 ? sx_broadcast32(sums + 24) : sx_zero()
+        a7 = count > 7 ? sx_broadcast32(sums + 28) : sx_zero()
+        b0 = a0; b1 = a1; b2 = a2; b3 = a3; b4 = a4; b5 = a5; b6 = a6; b7 = a7
     }
 
     @inline(__always)
@@ -65,5 +69,9 @@ struct IntegerSums {
         if count > 1 { body(1, &a1, &b1) }
         if count > 2 { body(2, &a2, &b2) }
         if count > 3 { body(3, &a3, &b3) }
+        if count > 4 { body(4, &a4, &b4) }
+        if count > 5 { body(5, &a5, &b5) }
+        if count > 6 { body(6, &a6, &b6) }
+        if count > 7 { body(7, &a7, &b7) }
     }
 }

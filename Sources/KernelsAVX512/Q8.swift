@@ -5,7 +5,7 @@ import CTileShims
 // activation codes; the sums start at -128 times the sum of the activation codes. Every block of 32 is scaled as the
 // reference does it, in the same order, so all kernels here equal it bit for bit.
 
-/// One tile row of two panels against up to 4 tokens, whose packed rows are 64 bytes apart.
+/// One tile row of two panels against up to 8 tokens, whose packed rows are 64 bytes apart.
 @inline(__always)
 private func multiply(_ count: Int, _ sums: inout IntegerSums, _ w0: __m512i, _ w1: __m512i, _ x: UnsafeRawPointer) {
     sums.each(count) { token, a, b in
@@ -171,10 +171,13 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
             let x = UnsafeRawPointer(args.a) + rowIndex * 64
             let xScales = UnsafeRawPointer(args.a_scale.unsafelyUnwrapped) + rowIndex * 8
             let xSums = UnsafeRawPointer(args.a_sum.unsafelyUnwrapped) + rowIndex * 8
-            eachGroup(rows, 4) { count, group in
-                var totals = FloatSums()
+            eachGroup(rows, 8) { count, group in
+                // 8 tokens x 2 panels fill the registers with integer sums, so the results stay in L1 meanwhile.
                 let kept = results + (slot * stride + (tile + group) * 128)
-                if chunk > 0 { totals.load(count, kept) }
+                if chunk == 0 {
+                    var none = FloatSums()
+                    none.store(count, kept)
+                }
                 var p0 = w0, p1 = w1, d0 = scale0, d1 = scale1
                 var xs = x + group * 64, tokenScales = xScales + group * 4, tokenSums = xSums + group * 4
                 let step = tile + group == 0 ? 64 : 0  // the first group fetches, the others repeat its last line
@@ -190,7 +193,12 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                         ahead1 += step
                         row += 1
                     }
-                    accumulate(count, &totals, sums, sx_f16_load(d0), sx_f16_load(d1), tokenScales)
+                    let weightScale0 = sx_f16_load(d0), weightScale1 = sx_f16_load(d1)
+                    sums.each(count) { token, x, y in
+                        let scale = sx_broadcast_ps(tokenScales + token * 4), total = kept + token * 128
+                        sx_store_ps(total, sx_fma(sx_float(x), sx_mul(weightScale0, scale), sx_load_ps(total)))
+                        sx_store_ps(total + 64, sx_fma(sx_float(y), sx_mul(weightScale1, scale), sx_load_ps(total + 64)))
+                    }
                     p0 += 512
                     p1 += 512
                     d0 += 32
@@ -201,13 +209,12 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                     block += 1
                 }
                 if last {
-                    let token = firstToken + tile + group
-                    totals.each(count) { i, a, b in
-                        storeResult(args, token + i, panel, a)
-                        storeResult(args, token + i, second, b)
+                    var i = 0
+                    while i < count {
+                        storeResult(args, firstToken + tile + group + i, panel, sx_load_ps(kept + i * 128))
+                        storeResult(args, firstToken + tile + group + i, second, sx_load_ps(kept + (i * 128 + 64)))
+                        i += 1
                     }
-                } else {
-                    totals.store(count, kept)
                 }
             }
             tile += 16
