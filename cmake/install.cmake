@@ -1,0 +1,26 @@
+# The install tree: library, header, and what find_package and pkg-config read. It may be moved as a whole.
+
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(sparamx_package "${CMAKE_INSTALL_LIBDIR}/cmake/sparamx")
+configure_package_config_file(sparamxConfig.cmake.in "${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfig.cmake"
+  INSTALL_DESTINATION "${sparamx_package}" PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
+# Before 1.0 a new minor version may break its hosts.
+write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfigVersion.cmake"
+  VERSION "${PROJECT_VERSION}" COMPATIBILITY SameMinorVersion)
+
+file(RELATIVE_PATH sparamx_prefix "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
+string(REGEX REPLACE "/$" "" sparamx_prefix "${sparamx_prefix}")
+file(RELATIVE_PATH sparamx_libdir "${CMAKE_INSTALL_PREFIX}" "${CMAKE_INSTALL_FULL_LIBDIR}")
+file(RELATIVE_PATH sparamx_includedir "${CMAKE_INSTALL_PREFIX}" "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
+configure_file(sparamx.pc.in "${CMAKE_CURRENT_BINARY_DIR}/package/sparamx.pc" @ONLY)
+
+install(PROGRAMS "${sparamx_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES ${sparamx_links} DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES "${sparamx_header}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfig.cmake"
+              "${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfigVersion.cmake" DESTINATION "${sparamx_package}")
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/package/sparamx.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+install(FILES "${sparamx_root}/LICENSE" "${sparamx_root}/README.md" "${sparamx_root}/CHANGELOG.md"
+  DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/sparamx" OPTIONAL)
