@@ -7,7 +7,9 @@ let ordinary = Context.environment["SPARAMX_ORDINARY_SWIFT"] == "1"
 let mode = ordinary ? [] : ["-enable-experimental-feature", "Embedded"]
 // One section per function, so that the linker can drop what is not used, the unused runtime stubs above all.
 let sections = ["-Xfrontend", "-function-sections"]
-let baseline: [SwiftSetting] = [.unsafeFlags(mode + sections + ["-wmo"])]
+// Testable only where tests are built.
+let testable = ordinary ? ["-enable-testing"] : []
+let baseline: [SwiftSetting] = [.unsafeFlags(mode + sections + testable + ["-wmo"])]
 
 // Kernels are checked at their front door, so inside them nothing is checked twice. Each kernel target has its own
 // instruction sets; nothing outside them is compiled for more than baseline x86-64.
@@ -23,6 +25,16 @@ let script = Context.packageDirectory + "/cmake/sparamx.map"
 let link: [LinkerSetting] = ordinary ? [] : [
     .unsafeFlags(mode + ["-wmo"] + ["--version-script=" + script, "-soname=libsparamx.so.0", "--gc-sections", "-z", "defs",
                                     "-z", "relro", "-z", "now"].flatMap { ["-Xlinker", $0] })
+]
+
+// The unit tests, and the tile emulator that runs AMX kernels on CPUs without AMX.
+let tests: [Target] = !ordinary ? [] : [
+    .target(name: "CTileEmulator", path: "Tests/emulator",
+            exclude: ["README.md", "patch_cpuid.py", "preload.c", "preload_selftest.py", "probe.c", "selftest.c"],
+            sources: ["tile_emulator.c"], publicHeadersPath: "include", cSettings: [.unsafeFlags(["-O3"])]),
+    .testTarget(name: "SparamxTests",
+                dependencies: ["CKernelABI", "CPlatform", "CTileShims", "CTileEmulator", "KernelsReference", "SparamxCore"],
+                exclude: ["README.md"]),
 ]
 
 let package = Package(
@@ -44,5 +56,5 @@ let package = Package(
         .target(name: "CExports"),
         .target(name: "Sparamx", dependencies: ["CSparamx", "CExports", "CPlatform", "SparamxCore"],
                 swiftSettings: baseline, linkerSettings: link),
-    ]
+    ] + tests
 )

@@ -89,7 +89,9 @@ def build(compiler, directory, arguments, replacements):
     defaults = ["-shared", "-fPIC", "-O1", "-w", f"-Wl,-soname,{check_library.SONAME}", "-Wl,-z,now"]
     if not any("version-script" in argument for argument in arguments):
         defaults.append(f"-Wl,--version-script={script}")
-    subprocess.run([compiler, *defaults, "small.c", "-o", path, *arguments], cwd=directory, check=True)
+    result = subprocess.run([compiler, *defaults, "small.c", "-o", path, *arguments], cwd=directory, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise OSError(result.stderr)
     return path
 
 

@@ -27,7 +27,9 @@ if(LLAMA_CPP_SOURCE)
   target_compile_definitions(ggml-sparamx PRIVATE SPARAMX_GGML_PLUGIN SPARAMX_GGML_VERSION="${sparamx_ggml_version}")
   target_compile_options(ggml-sparamx PRIVATE -Wall -Wextra)
   target_link_libraries(ggml-sparamx PRIVATE ${CMAKE_DL_LIBS})
-  target_link_options(ggml-sparamx PRIVATE -Wl,-z,defs)
+  # Nothing else leaves it, templates of the C++ library included: in LD_PRELOAD these would serve the whole process.
+  target_link_options(ggml-sparamx PRIVATE -Wl,-z,defs "-Wl,--version-script=${sparamx_plugin}/plugin.map")
+  set_target_properties(ggml-sparamx PROPERTIES LINK_DEPENDS "${sparamx_plugin}/plugin.map")
   set_target_properties(ggml-sparamx PROPERTIES
     CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
     # libsparamx.so.0 is looked for beside the plugin, then where the system keeps libraries.

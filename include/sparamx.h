@@ -234,13 +234,13 @@ sparamx_status sparamx_buffer_get_tensor(const sparamx_buffer *buffer, const spa
 sparamx_status sparamx_buffer_memset_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor, uint8_t value,
                                             size_t offset, size_t size);
 
-/* copies pieces of size bytes; piece i goes to offset + i * tensor_stride and comes from data + i * data_stride. All are
- * checked before the first is written; if memory runs out between pieces, those before stay written. */
+/* copies pieces of size bytes; piece i goes to offset + i * tensor_stride and comes from data + i * data_stride. Pieces
+ * must not overlap in the tensor: SPARAMX_ERR_STRIDE. All are written or none. */
 sparamx_status sparamx_buffer_set_tensor_2d(sparamx_buffer *buffer, const sparamx_tensor *tensor, const void *data,
                                             size_t offset, size_t size, size_t copies, size_t tensor_stride,
                                             size_t data_stride);
 
-/* The reverse of set_tensor_2d. */
+/* The reverse of set_tensor_2d; here pieces must not overlap in data. */
 sparamx_status sparamx_buffer_get_tensor_2d(const sparamx_buffer *buffer, const sparamx_tensor *tensor, void *data,
                                             size_t offset, size_t size, size_t copies, size_t tensor_stride,
                                             size_t data_stride);

@@ -126,21 +126,12 @@ public func sparamx_buffer_memset_tensor(_ pointer: OpaquePointer!, _ t: UnsafeP
     }
 }
 
-/// Pieces of a two-dimensional copy: all checked before the first is done.
-private struct Pieces {
-    let size, copies, tensorStride, dataStride: Int
-
-    init(_ tensor: Tensor, _ data: UnsafeRawPointer?, offset: Int, size: Int, copies: Int, tensorStride: Int,
-         dataStride: Int) throws(Status) {
-        guard size >= 0, copies >= 0, tensorStride >= 0, dataStride >= 0 else { throw .range }
-        self.size = size
-        self.copies = copies
-        self.tensorStride = tensorStride
-        self.dataStride = dataStride
-        if copies == 0 { return }
-        try Checked.part(offset, try Checked.sum(try Checked.product(copies - 1, tensorStride), size), of: tensor.bytes)
-        _ = try region(data, try Checked.sum(try Checked.product(copies - 1, dataStride), size))
-    }
+/// The host's side of a two-dimensional copy: from its first byte to its last.
+private func span(_ data: UnsafeRawPointer?, size: Int, copies: Int, stride: Int) throws(Status) -> Int {
+    guard size >= 0, copies >= 0, stride >= 0 else { throw .range }
+    let bytes = copies == 0 ? 0 : try Checked.sum(try Checked.product(copies - 1, stride), size)
+    _ = try region(data, bytes)
+    return bytes
 }
 
 @c(sparamx_buffer_set_tensor_2d) @implementation
@@ -148,15 +139,13 @@ public func sparamx_buffer_set_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafeP
                                          _ data: UnsafeRawPointer!, _ offset: Int, _ size: Int, _ copies: Int,
                                          _ tensorStride: Int, _ dataStride: Int) -> sparamx_status {
     upload(t) { () throws(Status) in
-        let handle = try buffer(pointer), target = try tensor(t), source = try region(data, 0)
-        let pieces = try Pieces(target, source, offset: offset, size: size, copies: copies, tensorStride: tensorStride,
-                                dataStride: dataStride)
-        if pieces.size == pieces.tensorStride && pieces.size == pieces.dataStride {
-            return try Buffer.write(handle, target, source, offset: offset, size: size * copies)
-        }
-        for i in 0..<copies {
-            try Buffer.write(handle, target, source + i * dataStride, offset: offset + i * tensorStride, size: size)
-        }
+        let handle = try buffer(pointer), target = try tensor(t)
+        let bytes = try span(data, size: size, copies: copies, stride: dataStride)
+        let contiguous = size == tensorStride && size == dataStride
+        let pieces = contiguous ? try Pieces(offset: offset, size: bytes, of: target.bytes)
+            : try Pieces(offset: offset, size: size, copies: copies, stride: tensorStride, of: target.bytes)
+        try apart(data, bytes, handle.pointee.base, handle.pointee.size)
+        try Buffer.write(handle, target, data, pieces, dataStride: dataStride)
     }
 }
 
@@ -166,9 +155,11 @@ public func sparamx_buffer_get_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafeP
                                          _ tensorStride: Int, _ dataStride: Int) -> sparamx_status {
     status { () throws(Status) in
         let handle = try buffer(pointer), source = try tensor(t)
-        _ = try region(data, 0)
-        _ = try Pieces(source, data, offset: offset, size: size, copies: copies, tensorStride: tensorStride,
-                       dataStride: dataStride)
+        let bytes = try span(data, size: size, copies: copies, stride: dataStride)
+        _ = try Pieces(offset: offset, size: size, copies: copies, stride: tensorStride, of: source.bytes, apart: false)
+        guard copies <= 1 || dataStride >= size else { throw .stride }
+        try apart(data, bytes, handle.pointee.base, handle.pointee.size)
+        if size == 0 { return }
         for i in 0..<copies {
             try handle.pointee.read(source, data + i * dataStride, offset: offset + i * tensorStride, size: size)
         }

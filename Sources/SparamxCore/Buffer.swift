@@ -133,7 +133,8 @@ package struct Buffer {
 
     /// A buffer that was cleared to a value hands it to tensors that come later. Zero is what fresh pages hold.
     private func refill(_ slot: UnsafeMutablePointer<Slot>) throws(Status) {
-        if fill != 0 { try access(slot).fill(fill, offset: 0, size: slot.pointee.tensor.bytes) }
+        let bytes = slot.pointee.tensor.bytes
+        if fill != 0 { try access(slot).fill(fill, Pieces(offset: 0, size: bytes, of: bytes)) }
     }
 
     private mutating func grow() throws(Status) {
@@ -158,14 +159,18 @@ package struct Buffer {
         return slot
     }
 
+    package static func write(_ handle: Handle, _ tensor: Tensor, _ data: UnsafeRawPointer, _ pieces: Pieces,
+                              dataStride: Int = 0) throws(Status) {
+        try handle.pointee.access(slot(handle, tensor)).write(data, pieces, dataStride: dataStride)
+    }
+
     package static func write(_ handle: Handle, _ tensor: Tensor, _ data: UnsafeRawPointer, offset: Int, size: Int) throws(Status) {
-        try Checked.part(offset, size, of: tensor.bytes)
-        try handle.pointee.access(slot(handle, tensor)).write(data, offset: offset, size: size)
+        try write(handle, tensor, data, Pieces(offset: offset, size: size, of: tensor.bytes))
     }
 
     package static func fill(_ handle: Handle, _ tensor: Tensor, _ value: UInt8, offset: Int, size: Int) throws(Status) {
-        try Checked.part(offset, size, of: tensor.bytes)
-        try handle.pointee.access(slot(handle, tensor)).fill(value, offset: offset, size: size)
+        let pieces = try Pieces(offset: offset, size: size, of: tensor.bytes)
+        try handle.pointee.access(slot(handle, tensor)).fill(value, pieces)
     }
 
     package func read(_ tensor: Tensor, _ out: UnsafeMutableRawPointer, offset: Int, size: Int) throws(Status) {
@@ -176,10 +181,14 @@ package struct Buffer {
     package static func clear(_ handle: Handle, _ value: UInt8) throws(Status) {
         sx_mutex_lock(&handle.pointee.mutex)
         defer { sx_mutex_unlock(&handle.pointee.mutex) }
-        for i in 0..<handle.pointee.count {
-            let slot = handle.pointee.slots![i]
-            try handle.pointee.access(slot).fill(value, offset: 0, size: slot.pointee.tensor.bytes)
+        let count = handle.pointee.count
+        for i in 0..<count {
+            do throws(Status) { try handle.pointee.access(handle.pointee.slots![i]).prepareClear(value) } catch {
+                for j in 0..<i { handle.pointee.access(handle.pointee.slots![j]).forgetClear() }
+                throw error
+            }
         }
+        for i in 0..<count { handle.pointee.access(handle.pointee.slots![i]).commitClear(value) }
         handle.pointee.fill = value
     }
 

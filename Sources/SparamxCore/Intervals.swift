@@ -8,17 +8,17 @@ struct Intervals {
 
     init() { ranges = nil }
 
-    /// Room for one more range, so that insert cannot fail.
-    mutating func reserve() throws(Status) {
-        if count < capacity { return }
-        let larger = capacity * 2 + 4
-        let size = MemoryLayout<(begin: Int, end: Int)>.stride
-        guard let memory = sx_allocate(larger * size) else { throw .noMemory }
+    /// The same ranges in memory of their own, with room for this many more, so that inserting those cannot fail.
+    func copy(room: Int) throws(Status) -> Intervals {
+        var other = Intervals()
+        other.capacity = try Checked.sum(count, room)
+        let bytes = try Checked.product(other.capacity, MemoryLayout<(begin: Int, end: Int)>.stride)
+        guard let memory = sx_allocate(bytes) else { throw .noMemory }
         let fresh = memory.assumingMemoryBound(to: (begin: Int, end: Int).self)
         if let ranges { fresh.update(from: ranges, count: count) }
-        sx_free(ranges)
-        ranges = fresh
-        capacity = larger
+        other.ranges = fresh
+        other.count = count
+        return other
     }
 
     mutating func insert(_ begin: Int, _ end: Int) {
@@ -52,17 +52,12 @@ struct Intervals {
 
     func covers(_ bytes: Int) -> Bool { count == 1 && ranges![0].begin == 0 && ranges![0].end >= bytes }
 
-    /// Bytes that insert(begin, end) would leave missing of a tensor of this size.
-    func missing(_ bytes: Int, with begin: Int, _ end: Int) -> Int {
-        var covered = end - begin
-        for i in 0..<count {
-            let r = ranges![i]
-            covered += (r.end - r.begin) - max(0, min(r.end, end) - max(r.begin, begin))
-        }
-        return bytes - covered
+    /// Bytes covered.
+    var total: Int {
+        var sum = 0
+        for i in 0..<count { sum += ranges![i].end - ranges![i].begin }
+        return sum
     }
-
-    mutating func removeAll() { count = 0 }
 
     mutating func release() {
         sx_free(ranges)

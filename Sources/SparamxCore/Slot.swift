@@ -8,6 +8,8 @@ struct Slot {
     let forWeights: Bool     // the buffer's usage when the tensor was announced
     var arrived = Intervals()
     var packed: PackedTensor?
+    var pending: PackedTensor?           // of a clear that is under way
+    var pendingArrived = Intervals()
 
     var isWeight: Bool {
         guard forWeights else { return false }
@@ -16,6 +18,27 @@ struct Slot {
             return true
         } catch { return false }
     }
+}
+
+/// Equal pieces of a tensor at equal distances; one piece is the usual case.
+package struct Pieces {
+    package let offset, size, copies, stride: Int
+
+    /// Checks that all of them lie in a tensor of this many bytes and, if asked, that none cuts into another.
+    package init(offset: Int, size: Int, copies: Int = 1, stride: Int = 0, of bytes: Int, apart: Bool = true) throws(Status) {
+        guard size >= 0, copies >= 0, stride >= 0 else { throw .range }
+        self.offset = offset
+        self.size = size
+        self.copies = copies
+        self.stride = stride
+        if copies == 0 { return }
+        try Checked.part(offset, try Checked.sum(try Checked.product(copies - 1, stride), size), of: bytes)
+        guard copies == 1 || stride >= size || !apart else { throw .stride }
+    }
+
+    var isEmpty: Bool { copies == 0 || size == 0 }
+    /// From the first byte to the last.
+    var span: Int { (copies - 1) * stride + size }
 }
 
 /// Reading and writing one tensor, whatever its state. All or nothing: a failure leaves the contents as they were.
@@ -27,12 +50,15 @@ struct SlotAccess {
 
     private var tensor: Tensor { slot.pointee.tensor }
 
-    func write(_ data: UnsafeRawPointer, offset: Int, size: Int) throws(Status) {
-        try change(offset: offset, size: size, whole: data) { $0.update(from: data.assumingMemoryBound(to: UInt8.self), count: size) }
+    func write(_ data: UnsafeRawPointer, _ pieces: Pieces, dataStride: Int) throws(Status) {
+        let whole = pieces.offset == 0 && pieces.copies == 1 && pieces.size == tensor.bytes
+        try change(pieces, whole: whole ? data : nil) { place, i in
+            place.update(from: (data + i * dataStride).assumingMemoryBound(to: UInt8.self), count: pieces.size)
+        }
     }
 
-    func fill(_ value: UInt8, offset: Int, size: Int) throws(Status) {
-        try change(offset: offset, size: size, whole: nil) { $0.update(repeating: value, count: size) }
+    func fill(_ value: UInt8, _ pieces: Pieces) throws(Status) {
+        try change(pieces, whole: nil) { place, _ in place.update(repeating: value, count: pieces.size) }
     }
 
     func read(_ out: UnsafeMutablePointer<UInt8>, offset: Int, size: Int) throws(Status) {
@@ -44,30 +70,88 @@ struct SlotAccess {
     }
 
     /// whole: where all the tensor's bytes are, if they come in one piece; they are then packed from there.
-    private func change(offset: Int, size: Int, whole: UnsafeRawPointer?,
-                        _ apply: (UnsafeMutablePointer<UInt8>) -> Void) throws(Status) {
-        if size == 0 { return }
-        guard slot.pointee.isWeight else {
-            try slot.pointee.arrived.reserve()
-            apply(raw + offset)
-            slot.pointee.arrived.insert(offset, offset + size)
+    private func change(_ pieces: Pieces, whole: UnsafeRawPointer?,
+                        _ apply: (UnsafeMutablePointer<UInt8>, Int) -> Void) throws(Status) {
+        if pieces.isEmpty { return }
+        func applyAll() {
+            for i in 0..<pieces.copies { apply(raw + pieces.offset + i * pieces.stride, i) }
+        }
+        if slot.pointee.isWeight {
+            if let whole { return try adopt(pack(whole)) }
+            if let packed = slot.pointee.packed {
+                // Unpack to the raw place, change, pack again; the old packed form stays until the new one exists.
+                defer { giveBack(raw, tensor.bytes) }
+                try Unpacker.bytes(packed, offset: 0, size: tensor.bytes, out: raw, codec: codec)
+                applyAll()
+                return try adopt(pack(UnsafeRawPointer(raw)))
+            }
+        }
+        var arrived = try slot.pointee.arrived.copy(room: pieces.copies)
+        for i in 0..<pieces.copies {
+            let begin = pieces.offset + i * pieces.stride
+            arrived.insert(begin, begin + pieces.size)
+        }
+        if slot.pointee.isWeight && arrived.covers(tensor.bytes) {
+            arrived.release()
+            return try complete(pieces, applyAll)
+        }
+        applyAll()
+        slot.pointee.arrived.release()
+        slot.pointee.arrived = arrived
+    }
+
+    /// The last missing bytes: written to the raw place and packed. If that fails they are taken back: what had not
+    /// arrived was zero, what is written over is kept meanwhile.
+    private func complete(_ pieces: Pieces, _ applyAll: () -> Void) throws(Status) {
+        let place = raw + pieces.offset, span = pieces.span
+        let fresh = slot.pointee.arrived.total + pieces.size * pieces.copies == tensor.bytes
+        var before: UnsafeMutableRawPointer? = nil
+        if !fresh {
+            guard let memory = sx_map(span) else { throw .noMemory }
+            memory.copyMemory(from: place, byteCount: span)
+            before = memory
+        }
+        defer { if let before { sx_unmap(before, span) } }
+        applyAll()
+        do throws(Status) { try adopt(pack(UnsafeRawPointer(raw))) } catch {
+            if let before {
+                place.update(from: before.assumingMemoryBound(to: UInt8.self), count: span)
+            } else {
+                for i in 0..<pieces.copies { (place + i * pieces.stride).update(repeating: 0, count: pieces.size) }
+            }
+            throw error
+        }
+    }
+
+    /// Everything to one value, in two steps so that a buffer can do all its tensors or none: prepare may fail and
+    /// changes nothing that can be seen, commit cannot fail.
+    func prepareClear(_ value: UInt8) throws(Status) {
+        if !slot.pointee.isWeight {
+            slot.pointee.pendingArrived = try slot.pointee.arrived.copy(room: 1)
             return
         }
-        if let whole, offset == 0, size == tensor.bytes { return try adopt(pack(whole)) }
-        if let packed = slot.pointee.packed {
-            // Unpack to the raw place, change, pack again; the old packed form stays until the new one exists.
-            defer { sx_give_back_whole(raw, tensor.bytes) }
-            try Unpacker.bytes(packed, offset: 0, size: tensor.bytes, out: raw, codec: codec)
-            apply(raw + offset)
-            return try adopt(pack(UnsafeRawPointer(raw)))
+        guard let memory = sx_map(tensor.bytes) else { throw .noMemory }
+        defer { sx_unmap(memory, tensor.bytes) }
+        if value != 0 { memory.initializeMemory(as: UInt8.self, repeating: value, count: tensor.bytes) }
+        slot.pointee.pending = try pack(memory)
+    }
+
+    func commitClear(_ value: UInt8) {
+        if let pending = slot.pointee.pending {
+            slot.pointee.pending = nil
+            return adopt(pending)
         }
-        try slot.pointee.arrived.reserve()
-        apply(raw + offset)
-        if slot.pointee.arrived.missing(tensor.bytes, with: offset, offset + size) > 0 {
-            slot.pointee.arrived.insert(offset, offset + size)
-            return
-        }
-        try adopt(pack(UnsafeRawPointer(raw)))
+        raw.update(repeating: value, count: tensor.bytes)
+        slot.pointee.arrived.release()
+        slot.pointee.arrived = slot.pointee.pendingArrived
+        slot.pointee.arrived.insert(0, tensor.bytes)
+        slot.pointee.pendingArrived = Intervals()
+    }
+
+    func forgetClear() {
+        slot.pointee.pending?.release()
+        slot.pointee.pending = nil
+        slot.pointee.pendingArrived.release()
     }
 
     private func pack(_ source: UnsafeRawPointer) throws(Status) -> PackedTensor {
@@ -81,7 +165,7 @@ struct SlotAccess {
         slot.pointee.packed?.release()
         slot.pointee.packed = packed
         slot.pointee.arrived.release()
-        sx_give_back_whole(raw, tensor.bytes)
+        giveBack(raw, tensor.bytes)
     }
 
     /// Bytes this tensor keeps in memory.
@@ -94,11 +178,11 @@ struct SlotAccess {
         slot.pointee.packed?.release()
         slot.pointee.packed = nil
         slot.pointee.arrived.release()
-        sx_give_back_whole(raw, tensor.bytes)
+        giveBack(raw, tensor.bytes)
     }
 }
 
 /// Gives whole pages back; slots start on pages and own the last one to its end.
-private func sx_give_back_whole(_ pointer: UnsafeMutablePointer<UInt8>, _ bytes: Int) {
+private func giveBack(_ pointer: UnsafeMutablePointer<UInt8>, _ bytes: Int) {
     sx_give_back(pointer, (bytes + Buffer.alignment - 1) / Buffer.alignment * Buffer.alignment)
 }

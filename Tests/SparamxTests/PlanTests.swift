@@ -1,0 +1,162 @@
+import CKernelABI
+@testable import SparamxCore
+import XCTest
+
+/// The kernel table, the plan made from it and the schedule of the threads.
+final class PlanTests: XCTestCase {
+    private let tokens = Array(1...40) + [63, 64, 65, 100, 511, 512, 513, 1000, 5000, 100_000]
+
+    private func layout(_ type: Int32, sparse: Bool, _ n: Int, _ k: Int) throws -> PackedLayout {
+        try PackedLayout(type: WeightType(type), sparse: sparse, n: n, k: k, matrices: 1, codes: 0)
+    }
+
+    // The table.
+
+    func testRows() {
+        var names = Set<String>()
+        for index in 0..<KernelTable.count {
+            let row = KernelTable.row(index), name = row.label
+            XCTAssertTrue(names.insert(name).inserted, "\(name) twice")
+            XCTAssertTrue(row.serves.contains(row.from) || row.serves.upperBound < row.from, name)
+            XCTAssertGreaterThanOrEqual(row.serves.lowerBound, 1)
+            // A name is a coordinate.
+            let parts = name.split(separator: "-")
+            XCTAssertEqual(String(parts[0]), "\(row.isa)", name)
+            XCTAssertEqual(String(parts[1]), [bf16: "bf16", f16: "f16", q8: "q8_0"][row.type], name)
+            XCTAssertEqual(String(parts[2]), row.sparse ? "sparse" : "dense", name)
+            if row.exact && row.isa != .reference { XCTAssertEqual(row.activation, .q8, name) }
+        }
+    }
+
+    /// For every type, form, level and number of tokens there is a kernel, and it is the one the header promises: the last
+    /// usable row with m_plan <= M and m_min <= M <= m_max.
+    func testChoice() {
+        for type in weightTypes {
+            for sparse in [false, true] {
+                for isa in [ISA.reference, .avx512, .amx] {
+                    for m in tokens + [KernelTable.many] {
+                        let promised = (0..<KernelTable.count).last {
+                            let row = KernelTable.row($0)
+                            return row.type == type && row.sparse == sparse && row.isa.rawValue <= isa.rawValue && row.from <= m && row.serves.contains(m)
+                        }
+                        XCTAssertNotNil(promised)
+                        XCTAssertEqual(KernelTable.choose(type: type, sparse: sparse, m: m, isa: isa), promised)
+                        let row = KernelTable.row(promised!)
+                        XCTAssertEqual(row.isa == .reference, isa == .reference, "\(row.label) at \(isa)")
+                        // F16 keeps its accuracy where there are few tokens.
+                        if type == f16 && m <= 16 && isa != .reference { XCTAssertEqual(row.activation, .f32, row.label) }
+                    }
+                }
+            }
+        }
+        XCTAssertNil(KernelTable.choose(type: 2, sparse: false, m: 1, isa: .amx))
+    }
+
+    // The plan.
+
+    func testPartsOfTheWorkAreaAreApart() throws {
+        for index in 0..<KernelTable.count {
+            let row = KernelTable.row(index)
+            for m in tokens where row.serves.contains(m) {
+                for (n, k) in [(16, 32), (100, 1056), (4096, 4096)] {
+                    for threads in [1, 2, 7, 1024] {
+                        for raw in row.sparse ? [false] : [false, true] {
+                            let plan = try Plan(layout(row.type, sparse: row.sparse, n, k), m: m, threads: threads, isa: .amx, forced: index, raw: raw)
+                            try parts(plan, n, k, raw, "\(row.label) m \(m) \(n)x\(k) \(threads) threads raw \(raw)")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private func parts(_ plan: Plan, _ n: Int, _ k: Int, _ raw: Bool, _ label: String) throws {
+        let row = plan.kernel
+        // What is written there, from the formats of the kernels' header.
+        let kPer = row.activation == .q8 ? 64 : 32, rowBytes = row.activation == .f32 ? 128 : 64
+        let kTile = row.type == q8 ? 64 : 32
+        let blocks = row.activation == .plain ? 0 : (k + kTile - 1) / kTile * kTile / kPer
+        XCTAssertEqual(plan.kblocks, blocks, label)
+        XCTAssertGreaterThanOrEqual(plan.rows, plan.m, label)
+        let entries = row.activation == .q8 ? plan.rows * blocks * 2 * 4 : 0
+        XCTAssertLessThanOrEqual(plan.rows * blocks * rowBytes, plan.scaleOffset, label)
+        XCTAssertLessThanOrEqual(plan.scaleOffset + entries, plan.sumOffset, label)
+        XCTAssertLessThanOrEqual(plan.sumOffset + entries, plan.scratchOffset, label)
+        // Scratch: the kernel's own, then two panels of tiles with room for a whole load behind them, then their scales.
+        let tiles = raw ? 2 * ((k + kTile - 1) / kTile) : 0
+        XCTAssertGreaterThanOrEqual(plan.tilesOffset, row.scratch.bytes(plan.m), label)
+        XCTAssertLessThanOrEqual(plan.tilesOffset + tiles * 1024 + (raw ? 64 : 0), plan.scalesOffset, label)
+        XCTAssertLessThanOrEqual(plan.scalesOffset + (row.type == q8 ? tiles * 64 : 0), plan.scratchBytes, label)
+        for offset in [plan.scaleOffset, plan.sumOffset, plan.scratchOffset, plan.scratchBytes, plan.tilesOffset, plan.scalesOffset] {
+            XCTAssertEqual(offset % 64, 0, label)
+        }
+        // 63 bytes at most go to alignment.
+        XCTAssertLessThanOrEqual(63 + plan.scratchOffset + plan.threads * plan.scratchBytes, plan.workBytes, label)
+    }
+
+    func testWhatIsRefused() throws {
+        let small = try layout(bf16, sparse: false, 16, 32)
+        for (m, threads) in [(0, 1), (-1, 1), (Int.max, 1), (KernelTable.many + 1, 1), (1, 0), (1, 1025), (1, -1), (1, Int.max)] {
+            XCTAssertThrowsError(try Plan(small, m: m, threads: threads, isa: .amx)) { XCTAssertEqual($0 as? Status, .range) }
+        }
+        for index in 0..<KernelTable.count {
+            let row = KernelTable.row(index)
+            for m in [row.serves.lowerBound - 1, row.serves.upperBound + 1] {
+                XCTAssertThrowsError(try Plan(layout(row.type, sparse: row.sparse, 16, 32), m: m, threads: 1, isa: .amx, forced: index)) {
+                    XCTAssertEqual($0 as? Status, .range, row.label)
+                }
+            }
+        }
+        // The largest product that is allowed at all does not trap.
+        for type in weightTypes {
+            let huge = try PackedLayout(type: WeightType(type), sparse: true, n: Int(Int32.max), k: Int(Int32.max) - 31, matrices: 1, codes: 0)
+            _ = try? Plan(huge, m: KernelTable.many, threads: 1024, isa: .amx)
+            _ = try? Plan(huge, m: KernelTable.many, threads: 1024, isa: .amx, raw: true)
+        }
+    }
+
+    // The schedule.
+
+    func testPanelsAreSharedOut() throws {
+        for type in weightTypes {
+            for (n, k) in [(1, 32), (16, 64), (33, 96), (200, 544), (1000, 256)] {
+                for (zeros, uneven) in [(0, false), (50, true), (90, true), (100, false)] {
+                    let weights = Matrix(type, n: n, k: k, matrices: 2, zeros: zeros, uneven: uneven, seed: UInt64(n + zeros))
+                    for form in [FormChoice.dense, .sparse] {
+                        let tensor = try weights.pack(form)
+                        defer { tensor.release() }
+                        for m in [1, 16, 32, 33, 512] {
+                            for threads in Array(1...9) + [31, 64, 1000] {
+                                try shares(tensor, m, threads, "type \(type) \(form) \(n)x\(k) \(zeros)% m \(m), \(threads) threads")
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private func shares(_ tensor: PackedTensor, _ m: Int, _ threads: Int, _ label: String) throws {
+        let layout = tensor.layout, plan = try Plan(layout, m: m, threads: threads, isa: .amx)
+        for matrix in 0..<layout.matrices {
+            let begins = (0...threads).map { Schedule.begin(plan, tensor, matrix: matrix, part: $0) }
+            // Together they are all panels, each once.
+            XCTAssertEqual(begins.first, 0, label)
+            XCTAssertEqual(begins.last, layout.panels, label)
+            XCTAssertTrue(zip(begins, begins.dropFirst()).allSatisfy { $0 <= $1 }, "\(label): \(begins)")
+            // No thread has more than its share and the one unit that cannot be cut.
+            let mask = layout.type.number == q8 ? 128 + 64 : 64
+            func bytes(_ from: Int, _ to: Int) -> Int {
+                let offsets = tensor.offsets + matrix * layout.panels * layout.chunks
+                return Int(offsets[to * layout.chunks] - offsets[from * layout.chunks]) + (to - from) * layout.kblocks * mask
+            }
+            let byBytes = layout.sparse && m <= 32
+            let all = byBytes ? bytes(0, layout.panels) : layout.panels
+            let unit = byBytes ? (0..<layout.panels).map { bytes($0, $0 + 1) }.max()! : 2
+            for part in 0..<threads {
+                let share = byBytes ? bytes(begins[part], begins[part + 1]) : begins[part + 1] - begins[part]
+                XCTAssertLessThanOrEqual(share, all / threads + unit + threads, "\(label): \(begins)")
+            }
+        }
+    }
+}

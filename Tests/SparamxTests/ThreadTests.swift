@@ -1,0 +1,53 @@
+@testable import SparamxCore
+import XCTest
+
+/// Results do not depend on the number of threads, not in a single bit, and products that follow each other in one work
+/// area do not disturb each other.
+final class ThreadTests: XCTestCase {
+    func testReference() throws { try compare(.reference) }
+
+    func testAVX512() throws {
+        try Machine.require(.avx512, "threads")
+        try compare(.avx512)
+    }
+
+    func testAMX() throws {
+        try Machine.require(.amx, "threads")
+        try compare(.amx)
+    }
+
+    private func compare(_ isa: ISA) throws {
+        for (index, row) in kernelRows(isa) {
+            let many = isa == .reference ? [1, 17] : [1, 4, 16, 17, 32, 33, 70]
+            var tokens = many.filter { row.serves.contains($0) }
+            if !tokens.contains(row.serves.lowerBound) { tokens.append(row.serves.lowerBound) }
+            for (shape, (n, k)) in [(272, row.type == q8 ? 1056 : 1025), (33, row.type == q8 ? 288 : 270), (5, 32)].enumerated() {
+                let weights = Matrix(row.type, n: n, k: k, matrices: 2, zeros: 60, uneven: true, seed: UInt64(index * 10 + shape))
+                let tensor = try weights.pack(row.sparse ? .sparse : .dense)
+                defer { tensor.release() }
+                for m in shape == 0 ? tokens : [tokens.last!] {
+                    try compare(row, index, tensor, m)
+                }
+            }
+        }
+    }
+
+    private func compare(_ row: KernelRow, _ index: Int, _ tensor: PackedTensor, _ m: Int) throws {
+        let layout = tensor.layout
+        let x = Tokens(m: m, k: layout.k, ld: layout.k)
+        x.fill(.normal, zeros: true, seed: UInt64(m))
+        let known = (0..<2).map { _ in Results(m: m, n: layout.n, ld: layout.n) }
+        let alone = try Plan(layout, m: m, threads: 1, isa: row.isa, forced: index)
+        for matrix in 0..<2 {
+            if let trouble = multiply(alone, tensor, matrix: matrix, x, known[matrix]) { return XCTFail("\(row.label) m \(m): \(trouble)") }
+        }
+        for threads in Array(1...8) + [16] {
+            let plan = try Plan(layout, m: m, threads: threads, isa: row.isa, forced: index)
+            let found = (0..<4).map { _ in Results(m: m, n: layout.n, ld: layout.n + 3) }
+            let order = [0, 1, 1, 0]
+            let trouble = multiply(plan, order.map { .packed(tensor, matrix: $0) }, x, found)
+                ?? zip(order, found).compactMap { known[$0].difference($1) }.first
+            if let trouble { return XCTFail("\(row.label) m \(m), \(threads) threads: \(trouble)") }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# abi/build.sh LIBDIR OUTDIR COMPILER - builds the C tests against the library in LIBDIR, warnings are errors. One check
+# per program; last line: "N passed, N failed, N skipped".
+set -uo pipefail
+here=$(dirname "$(realpath "$0")")
+lib=$1 out=$2 compiler=$3
+passed=0 failed=0
+mkdir -p "$out"
+
+build() { # output, then arguments
+    if "$compiler" -O2 -g -Wall -Wextra -Werror "${@:2}" -o "$out/$1"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "not ok: $1 does not build with $compiler"
+    fi
+}
+strict=(-std=c11 -Wpedantic -Wshadow -Wstrict-prototypes "-I$here/../../include")
+
+build libfail.so -std=gnu11 -fPIC -fvisibility=hidden -shared "$here/fail.c" -ldl
+for test in api_test arguments_linear_test arguments_buffer_test arguments_op_test buffer_test op_test memory_test \
+    threads_test tile_state_test isa_test guard_test; do
+    build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
+done
+build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "-L$lib" -lsparamx "$out/libfail.so" -lm -lpthread -ldl
+build unload_test "${strict[@]}" "$here/unload_test.c" -ldl # does not link to the library
+build capability "${strict[@]}" "$here/capability.c" "-L$lib" -lsparamx
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ]

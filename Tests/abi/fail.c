@@ -1,0 +1,222 @@
+/*
+ * fail.c - libfail.so, for LD_PRELOAD: stands between libsparamx and libc.
+ *
+ * Counts the library's calls of malloc, calloc, posix_memalign, mmap and pthread_create, makes the n-th of them fail,
+ * and keeps account of what the library has not given back. A call is the library's if it returns into it; the rest of
+ * the process is left alone. With FAIL_GUARD=1 in the environment each block of memory that the library gets ends at a
+ * page that nobody may touch. Tests reach it through fail.h.
+ */
+#define _GNU_SOURCE
+#include "fail.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_memalign(size_t, size_t);
+extern void __libc_free(void *);
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum { PAGE = 4096, BLOCKS = 4096, LARGE = 4 << 20 }; /* the library cuts large mappings to size: no guards there */
+
+typedef struct block {
+    uintptr_t begin, bytes; /* as the library sees it; begin 0 for a free entry */
+    uintptr_t map, map_bytes; /* what stands behind it; 0 for memory of malloc */
+} block;
+
+static uintptr_t library_begin, library_end;
+static bool guarded;
+static block blocks[BLOCKS];
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static long calls, fail_at, failures, guards;
+static const char *failed_function = "";
+
+/* -- whose call it is ---------------------------------------------------------------------------------------------- */
+
+static int find_library(struct dl_phdr_info *info, size_t size, void *data) {
+    (void)size, (void)data;
+    if (strstr(info->dlpi_name, "libsparamx.so") == NULL) return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type != PT_LOAD) continue;
+        uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr, end = begin + info->dlpi_phdr[i].p_memsz;
+        if (library_begin == 0 || begin < library_begin) library_begin = begin;
+        if (end > library_end) library_end = end;
+    }
+    return 1;
+}
+
+__attribute__((constructor)) static void start(void) {
+    const char *guard = getenv("FAIL_GUARD");
+    guarded = guard != NULL && strcmp(guard, "1") == 0;
+    dl_iterate_phdr(find_library, NULL);
+}
+
+#define FROM_LIBRARY() from_library((uintptr_t)__builtin_return_address(0))
+static bool from_library(uintptr_t address) { return address >= library_begin && address < library_end; }
+
+/* Counts a call; true if it has to fail. */
+static bool fails(const char *function) {
+    pthread_mutex_lock(&mutex);
+    bool now = ++calls == fail_at;
+    if (now) failures++, failed_function = function;
+    pthread_mutex_unlock(&mutex);
+    return now;
+}
+
+/* -- the account --------------------------------------------------------------------------------------------------- */
+
+static void remember(uintptr_t begin, uintptr_t bytes, uintptr_t map, uintptr_t map_bytes) {
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < BLOCKS; i++) {
+        if (blocks[i].begin != 0) continue;
+        blocks[i] = (block){begin, bytes, map, map_bytes};
+        pthread_mutex_unlock(&mutex);
+        return;
+    }
+    abort();
+}
+
+/* Takes the block that starts here out of the account. */
+static bool forget(uintptr_t begin, block *out) {
+    bool found = false;
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < BLOCKS && !found; i++) {
+        if (begin == 0 || blocks[i].begin != begin) continue;
+        *out = blocks[i];
+        blocks[i].begin = 0;
+        found = true;
+    }
+    pthread_mutex_unlock(&mutex);
+    return found;
+}
+
+EXPORT void fail_arm(long n) {
+    pthread_mutex_lock(&mutex);
+    calls = 0, fail_at = n, failures = 0, failed_function = "";
+    pthread_mutex_unlock(&mutex);
+}
+
+EXPORT long fail_calls(void) { return calls; }
+EXPORT long fail_failures(void) { return failures; }
+EXPORT long fail_guards(void) { return guards; }
+EXPORT const char *fail_function(void) { return failed_function; }
+
+EXPORT long fail_outstanding(void) {
+    long count = 0;
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < BLOCKS; i++) count += blocks[i].begin != 0;
+    pthread_mutex_unlock(&mutex);
+    return count;
+}
+
+/* -- memory -------------------------------------------------------------------------------------------------------- */
+
+static void *kernel_map(size_t bytes, int protection) {
+    return (void *)syscall(SYS_mmap, NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+}
+
+/* A block that ends, but for its alignment, at a forbidden page. */
+static void *guarded_block(size_t bytes, size_t alignment) {
+    size_t whole = (bytes + PAGE - 1) / PAGE * PAGE;
+    uint8_t *map = kernel_map(whole + 2 * PAGE, PROT_NONE);
+    if (map == MAP_FAILED || mprotect(map + PAGE, whole, PROT_READ | PROT_WRITE) != 0) return NULL;
+    uintptr_t begin = ((uintptr_t)map + PAGE + whole - bytes) & ~(uintptr_t)(alignment - 1);
+    remember(begin, bytes, (uintptr_t)map, whole + 2 * PAGE);
+    guards++;
+    return (void *)begin;
+}
+
+static void *library_memory(const char *function, size_t bytes, size_t alignment) {
+    if (fails(function)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (guarded && bytes < LARGE) return guarded_block(bytes, alignment);
+    void *p = alignment > 16 ? __libc_memalign(alignment, bytes) : __libc_calloc(1, bytes);
+    if (p != NULL) remember((uintptr_t)p, bytes, 0, 0);
+    return p;
+}
+
+EXPORT void *malloc(size_t bytes) { return FROM_LIBRARY() ? library_memory("malloc", bytes, 16) : __libc_malloc(bytes); }
+
+EXPORT void *calloc(size_t count, size_t bytes) {
+    return FROM_LIBRARY() ? library_memory("calloc", count * bytes, 16) : __libc_calloc(count, bytes);
+}
+
+EXPORT int posix_memalign(void **out, size_t alignment, size_t bytes) {
+    void *p = FROM_LIBRARY() ? library_memory("posix_memalign", bytes, alignment) : __libc_memalign(alignment, bytes);
+    if (p == NULL) return ENOMEM;
+    *out = p;
+    return 0;
+}
+
+/* The library may leave through a jump to free, so the address counts and not the caller. */
+EXPORT void free(void *pointer) {
+    block b;
+    if (pointer != NULL && forget((uintptr_t)pointer, &b) && b.map != 0) munmap((void *)b.map, b.map_bytes);
+    else __libc_free(pointer);
+}
+
+EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset) {
+    if (!FROM_LIBRARY()) return (void *)syscall(SYS_mmap, address, bytes, protection, flags, file, offset);
+    if (fails("mmap")) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    if (guarded && bytes < LARGE) {
+        void *p = guarded_block(bytes, 64);
+        return p != NULL ? p : MAP_FAILED;
+    }
+    void *p = (void *)syscall(SYS_mmap, address, bytes, protection, flags, file, offset);
+    if (p != MAP_FAILED) remember((uintptr_t)p, bytes, 0, 0);
+    return p;
+}
+
+/* Cuts [begin, end) out of the accounted mappings. */
+static void cut(uintptr_t begin, uintptr_t end) {
+    end = (end + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    for (int i = 0; i < BLOCKS; i++) {
+        block b = blocks[i];
+        uintptr_t last = (b.begin + b.bytes + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+        if (b.begin == 0 || b.map != 0 || b.begin % PAGE != 0 || end <= b.begin || begin >= last) continue;
+        blocks[i].begin = 0;
+        if (b.begin < begin) blocks[i] = (block){b.begin, begin - b.begin, 0, 0};
+        if (end >= last) continue;
+        int j = 0;
+        while (j < BLOCKS && blocks[j].begin != 0) j++;
+        if (j == BLOCKS) abort();
+        blocks[j] = (block){end, last - end, 0, 0};
+    }
+}
+
+EXPORT int munmap(void *pointer, size_t bytes) {
+    block b;
+    uintptr_t begin = (uintptr_t)pointer;
+    if (guarded && bytes < LARGE && forget(begin, &b)) {
+        if (b.map != 0) return (int)syscall(SYS_munmap, b.map, b.map_bytes);
+        remember(b.begin, b.bytes, 0, 0);
+    }
+    pthread_mutex_lock(&mutex);
+    cut(begin, begin + bytes);
+    pthread_mutex_unlock(&mutex);
+    return (int)syscall(SYS_munmap, pointer, bytes);
+}
+
+EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument) {
+    static int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (FROM_LIBRARY() && fails("pthread_create")) return EAGAIN;
+    if (next == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "pthread_create");
+        memcpy(&next, &symbol, sizeof next);
+    }
+    return next(thread, attributes, run, argument);
+}

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# abi/run.sh LIBDIR OUTDIR [TEST...] - builds the C tests against the library in LIBDIR and runs them (or those named)
+# under every level of SPARAMX_ISA. Without AMX in the CPU the AMX level runs on the tile emulator, with a copy of the
+# library whose CPUID it answers. Logs are in OUTDIR. Last line: "N passed, N failed, N skipped".
+set -uo pipefail
+here=$(dirname "$(realpath "$0")")
+. "$here/../tally.sh"
+mkdir -p "$2"
+lib=$(realpath "$1") out=$(realpath "$2")
+shift 2
+tests=(api_test arguments_linear_test arguments_buffer_test arguments_op_test buffer_test op_test memory_test threads_test
+    isa_test tile_state_test unload_test guard_test nth_failure_test)
+[ $# -eq 0 ] || tests=("$@")
+
+# -- build, with a second compiler for its warnings --------------------------------------------------------------------
+
+first=${CC:-cc}
+tally "build with $first" "$out/build.log" "$here/build.sh" "$lib" "$out" "$first"
+[ "$tally_failed" -eq 0 ] || { tally_end; exit 1; }
+for second in gcc clang; do
+    command -v "$second" >/dev/null || { tally_skip 1 "build the C tests with $second: not installed"; continue; }
+    [ "$(realpath "$(command -v "$second")")" = "$(realpath "$(command -v "$first")")" ] || tally "build with $second" "$out/build-$second.log" "$here/build.sh" "$lib" "$out/$second" "$second"
+done
+
+emulator=$out/libtile-emulator.so
+"$first" -std=gnu11 -O3 -fPIC "-I$here/../emulator/include" -shared "$here/../emulator/tile_emulator.c" "$here/../emulator/preload.c" \
+    -Wl,-z,initfirst -o "$emulator" || exit 1
+mkdir -p "$out/emulated"
+python3 "$here/../emulator/patch_cpuid.py" "$lib/libsparamx.so.0" "$out/emulated/libsparamx.emulated.so" || exit 1
+ln -sf libsparamx.emulated.so "$out/emulated/libsparamx.so.0"
+
+# -- where and how -----------------------------------------------------------------------------------------------------
+
+# run_in NAME VARIABLES... -- TEST ARGUMENTS...: with the shipped library, or with the emulated copy if emulated=1.
+emulated=0
+run_in() {
+    local name=$1 variables=() preload=()
+    shift
+    while [ "$1" != -- ]; do variables+=("$1"); shift; done
+    shift
+    local path=$lib
+    if [ "$emulated" = 1 ]; then
+        path=$out/emulated
+        preload=("$emulator")
+    fi
+    case $1 in guard_test | nth_failure_test) preload+=("$out/libfail.so") ;; esac
+    [ "$1" = guard_test ] && variables+=(FAIL_GUARD=1)
+    tally "$name" "$out/$(tr -c 'a-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path" "LD_PRELOAD=${preload[*]}" "${variables[@]}" "$out/$1" "${@:2}"
+}
+wanted() { [[ " ${tests[*]} " == *" $1 "* ]]; }
+
+unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_REPORT
+read -r isa avx512 _ < <(LD_LIBRARY_PATH=$lib "$out/capability")
+echo "this machine: level $isa (0 reference, 1 AVX-512, 2 AMX)"
+
+for level in reference avx512 amx; do
+    emulated=0
+    if [ "$level" != reference ] && [ "$avx512" -ne 0 ]; then
+        tally_skip ${#tests[@]} "C tests at level $level: this CPU has no AVX-512 that the library can use"
+        continue
+    fi
+    how=$level
+    if [ "$level" = amx ] && [ "$isa" -lt 2 ]; then
+        emulated=1
+        how="amx, emulated"
+    fi
+    for test in "${tests[@]}"; do
+        # Only the AMX level has a tile state.
+        [ "$test" = tile_state_test ] && [ "$level" != amx ] && continue
+        run_in "$how: $test" "SPARAMX_ISA=$level" -- "$test"
+    done
+done
+
+# -- every reason not to use something ---------------------------------------------------------------------------------
+
+if wanted isa_test; then
+    emulated=0
+    for name in AMX avx-512 " amx" amx1 none 2; do run_in "SPARAMX_ISA=$name" "SPARAMX_ISA=$name" -- isa_test wrong-name; done
+    run_in "SPARAMX_ISA empty" SPARAMX_ISA= -- isa_test
+    if [ "$avx512" -ne 0 ]; then
+        tally_skip 10 "refusals of AVX-512 and AMX: the emulator needs AVX-512"
+    else
+        emulated=1
+        [ "$isa" -eq 2 ] || run_in "CPU with all of it" SPARAMX_EMU_CPUID=full -- isa_test 2 0 0
+        run_in "CPU without AMX" SPARAMX_EMU_CPUID=no-amx -- isa_test 1 0 21
+        run_in "CPU without AVX-512" SPARAMX_EMU_CPUID=no-avx512 -- isa_test 0 20 20
+        run_in "AMX hidden by the hypervisor" SPARAMX_EMU_CPUID=amx-hidden -- isa_test 1 0 25
+        run_in "AVX-512 hidden by the hypervisor" SPARAMX_EMU_CPUID=avx512-hidden -- isa_test 0 25 25
+        run_in "AMX refused: EPERM" SPARAMX_EMU_PERM_ERRNO=EPERM -- isa_test 1 0 22 1
+        run_in "AMX refused: EINVAL" SPARAMX_EMU_PERM_ERRNO=EINVAL -- isa_test 1 0 22 22
+        run_in "AMX refused: ENOSYS" SPARAMX_EMU_PERM_ERRNO=ENOSYS -- isa_test 1 0 23 38
+        run_in "AMX refused: ENOSPC" SPARAMX_EMU_PERM_ERRNO=ENOSPC -- isa_test 1 0 24 28
+        run_in "SPARAMX_ISA=reference on such a CPU" SPARAMX_ISA=reference -- isa_test 0 26 26
+        run_in "SPARAMX_ISA=avx512 on such a CPU" SPARAMX_ISA=avx512 -- isa_test 1 0 26
+    fi
+fi
+tally_end

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Builds everything and runs all tests, or the parts that are named. The last line is "N passed, N failed, N skipped"; the
+# exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
+#
+# Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi package examples swift tsan
+set -uo pipefail
+cd "$(dirname -- "$(realpath -- "$0")")/.."
+. Tests/tally.sh
+
+all=(build library headers emulator abi package examples swift tsan)
+case "${1-}" in
+-h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+esac
+parts=("$@")
+[ $# -gt 0 ] || parts=("${all[@]}")
+for part in "${parts[@]}"; do
+    [[ " ${all[*]} " == *" $part "* ]] || { echo "Tests/run.sh: no part $part; parts: ${all[*]}" >&2; exit 2; }
+done
+wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+have() { command -v "$1" >/dev/null 2>&1; }
+die() { printf 'Tests/run.sh: %s\n' "$*" >&2; echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+say() { printf '\n== %s\n' "$*"; }
+
+# -- what is needed ----------------------------------------------------------------------------------------------------
+
+missing_packages() {
+    have cmake || echo cmake
+    have gcc || echo gcc
+    [ -e /usr/include/stdio.h ] || echo libc6-dev
+    have g++ || echo g++
+    have make || have ninja || echo make
+    have pkg-config || echo pkg-config
+    have objdump || echo binutils
+    [ -e /usr/include/numa.h ] || echo libnuma-dev
+    have python3 || echo python3
+    { have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || echo python3-venv
+}
+
+install_packages() {
+    local as_root=() packages
+    mapfile -t packages < <(missing_packages)
+    [ ${#packages[@]} -gt 0 ] || return 0
+    say "Installing ${packages[*]}"
+    have apt-get || die "these are missing, and there is no apt-get to install them with: ${packages[*]}"
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || die "these are missing; install them as root: apt-get install ${packages[*]}"
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${packages[@]}" || die "these cannot be installed: ${packages[*]}"
+}
+
+# Its folder also holds the clang that some tests use, so it is added where swift itself is on PATH by a link.
+find_swift() {
+    local bin
+    for bin in "$(dirname "$(realpath "$(command -v swift || echo /nonexistent/swift)")")" "${SWIFT_HOME:-/nonexistent}/usr/bin" \
+        "${SWIFT_HOME:-/nonexistent}/bin" /opt/swift/usr/bin /usr/local/swift/usr/bin "${HOME:-/nonexistent}/.local/share/swiftly/bin"; do
+        [ -x "$bin/swift" ] || continue
+        export PATH="$PATH:$bin"
+        return 0
+    done
+    have swift || die "swift is not found: install it from https://www.swift.org/install/linux, then put it on PATH or set SWIFT_HOME"
+}
+
+install_packages
+find_swift
+unset SPARAMX_ISA LD_PRELOAD LD_LIBRARY_PATH
+logs=build/test-logs
+mkdir -p "$logs"
+export TALLY_SHOW=1 TALLY_LIMIT=${TALLY_LIMIT:-1200}
+
+# -- the parts ---------------------------------------------------------------------------------------------------------
+
+say "build: the library and the examples, into build/"
+if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } >"$logs/build.log" 2>&1; then
+    tail -n 40 "$logs/build.log" >&2
+    die "the build failed; all of its output is in $logs/build.log"
+fi
+grep -E 'warning:' "$logs/build.log"
+[ -e build/libsparamx.so ] || die "the build made no build/libsparamx.so"
+tally_passed=$((tally_passed + 1))
+
+if wanted library; then
+    say "library: what is in build/libsparamx.so, and what is not"
+    tally "check_library.py" "$logs/library.log" python3 cmake/check_library.py build/swift/release/libsparamx.so build/libsparamx.so
+    tally "check_library.py --self-test" "$logs/library-self-test.log" python3 cmake/check_library.py --self-test
+fi
+if wanted headers; then
+    say "headers: sparamx.h alone, with every compiler and standard"
+    tally "headers" "$logs/headers.log" Tests/abi/header_test.sh
+fi
+if wanted emulator; then
+    say "emulator: the tile emulator itself"
+    tally "emulator" "$logs/emulator.log" Tests/emulator.sh build/tests/emulator
+fi
+if wanted abi; then
+    say "abi: C programs against the shared library, under every SPARAMX_ISA"
+    tally "abi" "$logs/abi.log" Tests/abi/run.sh build build/tests/abi
+fi
+if wanted package; then
+    say "package: find_package, pkg-config, cc, FetchContent"
+    tally "package" "$logs/package.log" Tests/package/run.sh build build/tests/package
+fi
+if wanted examples; then
+    say "examples: the programs on small models"
+    emulated=()
+    [ -x build/tests/abi/capability ] && emulated=(build/tests/abi)
+    tally "examples" "$logs/examples.log" Tests/examples/run.sh build build/tests/examples "${emulated[@]}"
+fi
+if wanted swift; then
+    for level in amx avx512 reference; do
+        say "swift: unit tests, SPARAMX_ISA=$level"
+        tally "swift, $level" "$logs/swift-$level.log" Tests/swift.sh build "$level"
+    done
+fi
+if wanted tsan; then
+    say "tsan: packing and multiplying at the same time, under the thread sanitizer"
+    tally "tsan" "$logs/tsan.log" Tests/swift.sh build thread-sanitizer
+fi
+
+say "all of it"
+tally_end
