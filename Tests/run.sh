@@ -28,7 +28,7 @@ missing_packages() {
     have gcc || echo gcc
     [ -e /usr/include/stdio.h ] || echo libc6-dev
     have g++ || echo g++
-    have make || have ninja || echo make
+    have make || echo make
     have pkg-config || echo pkg-config
     have objdump || echo binutils
     [ -e /usr/include/numa.h ] || echo libnuma-dev
@@ -59,7 +59,7 @@ find_swift() {
         export PATH="$PATH:$bin"
         return 0
     done
-    have swift || die "swift is not found: install it from https://www.swift.org/install/linux, then put it on PATH or set SWIFT_HOME"
+    have swift || die "swift is not found: install a Swift 6.3 toolchain, then put it on PATH or set SWIFT_HOME"
 }
 
 install_packages
