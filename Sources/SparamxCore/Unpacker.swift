@@ -7,7 +7,8 @@ package enum Unpacker {
     package static func rows(_ tensor: PackedTensor, first: Int, count: Int, out: UnsafeMutablePointer<UInt8>, rowStride: Int,
                              codec: Codec) throws(Status) {
         let layout = tensor.layout
-        let panelBytes = try Checked.product(rowStride, Int(SX_PANEL))
+        let rowBytes = try layout.type.rowBytes(layout.k)
+        let panelBytes = try Checked.product(rowBytes, Int(SX_PANEL))
         var spare: UnsafeMutablePointer<UInt8>? = nil
         defer { sx_free(spare) }
         var row = first
@@ -24,8 +25,8 @@ package enum Unpacker {
             } else {
                 if spare == nil { spare = sx_allocate(panelBytes)?.assumingMemoryBound(to: UInt8.self) }
                 guard let whole = spare else { throw .noMemory }
-                decode(tensor, panel, present, whole, rowStride, codec)
-                target.update(from: whole + skip * rowStride, count: wanted * rowStride)
+                decode(tensor, panel, present, whole, rowBytes, codec)
+                for i in 0..<wanted { (target + i * rowStride).update(from: whole + (skip + i) * rowBytes, count: rowBytes) }
             }
             row += wanted
         }
