@@ -8,24 +8,33 @@
  * ggml_backend_cpu_get_extra_buffer_types() returns. NULL means that the library cannot be used here: one line on
  * stderr says why, and the host goes on with its own kernels.
  *
+ * A ggml without extra buffer types (ik_llama.cpp) defines SPARAMX_GGML_WITHOUT_TRAITS and calls the functions below
+ * "ops" itself; see examples/ik_llama.cpp.
+ *
  * Environment, read once:
  *   SPARAMX_LIB    the library's file; without it the dynamic linker looks for libsparamx.so.0
  *   SPARAMX_TAKE   regular expression (ECMAScript, found anywhere in the name): only these weights are taken
  *   SPARAMX_LEAVE  regular expression: these weights are not taken
+ *   SPARAMX_STATS  set: the time spent in products is printed when the process ends
  * Weights that other ops than matrix products read are left to the host in any case: see names_left_to_host.
  */
 #ifndef SPARAMX_GGML_CPU_HPP
 #define SPARAMX_GGML_CPU_HPP
 
 #include "ggml-backend-impl.h"
-#include "ggml-cpu.h"
 #include "ggml.h"
+
+#ifndef SPARAMX_GGML_WITHOUT_TRAITS
+#include "ggml-cpu.h"
 #include "traits.h"
+#endif
 
 #include "sparamx.h"
 
 #include <dlfcn.h>
 
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -35,16 +44,7 @@
 #include <string>
 #include <type_traits>
 
-extern "C" void ggml_barrier(struct ggml_threadpool * threadpool);
-
 namespace sparamx_ggml {
-
-/* What the adapter calls in the host. A plugin, which must not link to the host, looks these up at run time. */
-struct host_functions {
-    decltype(&ggml_backend_buffer_init) buffer_init;
-    void (*barrier)(ggml_threadpool * threadpool);
-    ggml_backend_dev_t cpu; /* the device that the buffer type belongs to */
-};
 
 inline void say(const std::string & line) {
     std::fprintf(stderr, "sparamx: %s\n", line.c_str());
@@ -267,6 +267,14 @@ auto use_2d(Interface & i, int) -> decltype(i.set_tensor_2d, void()) {
 template <class Interface>
 void use_2d(Interface &, long) {}
 
+/* Buffers had a name of their own until the end of 2024, and have one in ik_llama.cpp. */
+template <class Interface>
+auto use_get_name(Interface & i, int) -> decltype(i.get_name, void()) {
+    i.get_name = [](ggml_backend_buffer_t) { return api()->buffer_type_name(); };
+}
+template <class Interface>
+void use_get_name(Interface &, long) {}
+
 bool copy_tensor(ggml_backend_buffer_t b, const ggml_tensor * src, ggml_tensor * dst);
 
 inline ggml_backend_buffer_i make_interface() {
@@ -287,6 +295,7 @@ inline ggml_backend_buffer_i make_interface() {
         check(api()->buffer_get_tensor(own(b), &t, data, offset, size), "read", tensor);
     };
     use_2d(i, 0);
+    use_get_name(i, 0);
     i.cpy_tensor = copy_tensor;
     i.clear = [](ggml_backend_buffer_t b, uint8_t value) { check(api()->buffer_clear(own(b), value), "clear", nullptr); };
     i.reset = [](ggml_backend_buffer_t b) { check(api()->buffer_reset(own(b)), "reset", nullptr); };
@@ -307,8 +316,8 @@ inline bool copy_tensor(ggml_backend_buffer_t b, const ggml_tensor * src, ggml_t
 /* --------------------------------------------------------------------------------------------- buffer type -- */
 
 struct type_state {
-    host_functions           host = {};
-    ggml_backend_buffer_type type = {};
+    decltype(&ggml_backend_buffer_init) buffer_init = nullptr; /* of the host: a plugin looks it up at run time */
+    ggml_backend_buffer_type            type = {};
 };
 
 inline type_state & state() {
@@ -319,61 +328,6 @@ inline type_state & state() {
 inline bool in_our_buffer(const ggml_tensor * t) {
     return t->buffer && t->buffer->buft == &state().type;
 }
-
-class traits final : public ggml::cpu::tensor_traits {
-    bool work_size(int n_threads, const ggml_tensor * node, size_t & size) override {
-        size = 0;
-        if (is_empty(node)) return true; /* a layer of which no output is wanted: no tokens */
-        const sparamx_api *  api = library::get().api;
-        product              p(node, buffers::own(node->src[0]->buffer));
-        const sparamx_status status = api->work_size(&p.op, n_threads, &size);
-        if (status != SPARAMX_OK) fail(api, "work size", node->src[0], status);
-        return true;
-    }
-
-    /* False would let the host's own kernel loose on packed bytes: so it is never returned. */
-    bool compute_forward(ggml_compute_params * params, ggml_tensor * node) override {
-        if (is_empty(node)) return true;
-        const sparamx_api * api = library::get().api;
-        product             p(node, buffers::own(node->src[0]->buffer));
-        sparamx_params      q = {};
-        q.size = sizeof(q);
-        q.ith = params->ith;
-        q.nth = params->nth;
-        q.work_size = params->wsize;
-        q.work = params->wdata;
-        q.barrier = [](void * threadpool) { state().host.barrier(static_cast<ggml_threadpool *>(threadpool)); };
-        q.barrier_data = params->threadpool;
-        const sparamx_status status = api->compute(&q, &p.op);
-        if (status != SPARAMX_OK) fail(api, "product", node->src[0], status);
-        return true;
-    }
-};
-
-class extra_buffer_type final : public ggml::cpu::extra_buffer_type {
-    traits products;
-
-    /* Asked by loaders, with a weight whose buffer is empty and without other buffers, and by schedulers. */
-    bool supports_op(ggml_backend_dev_t, const ggml_tensor * node) override {
-        const ggml_tensor * weight = node->src[0];
-        const ggml_tensor * x = node->src[1];
-        if (node->op != GGML_OP_MUL_MAT || !in_our_buffer(weight) || x->type != GGML_TYPE_F32) return false;
-        if (x->buffer && !is_host(x->buffer)) return false;
-        const bool placed = weight->data != nullptr;
-        if (placed && is_empty(node)) return true;
-        if (weight->op != GGML_OP_NONE || weight->view_src) return false;
-        /* Names decide where a weight goes, not what becomes of one that is here already. */
-        if (!placed && !library::get().rules.allow(weight->name)) return false;
-        product p(node, placed ? buffers::own(weight->buffer) : nullptr);
-        return library::get().api->supports_op(&p.op) == SPARAMX_OK;
-    }
-
-    /* For every node on every thread. */
-    ggml::cpu::tensor_traits * get_tensor_traits(const ggml_tensor * node) override {
-        const ggml_tensor * weight = node->src[0];
-        return weight && in_our_buffer(weight) && node->op == GGML_OP_MUL_MAT ? &products : nullptr;
-    }
-};
 
 inline size_t alloc_size(ggml_backend_buffer_type_t, const ggml_tensor * tensor) {
     const sparamx_api *  api = library::get().api;
@@ -395,31 +349,155 @@ inline ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_
         say(std::string("a buffer of ") + std::to_string(size) + " bytes: " + api->status_string(status));
         return nullptr;
     }
-    ggml_backend_buffer_t result = state().host.buffer_init(type, buffers::make_interface(), buffer, size);
+    ggml_backend_buffer_t result = state().buffer_init(type, buffers::make_interface(), buffer, size);
     if (!result) api->buffer_destroy(buffer);
     return result;
 }
 
-/* The buffer type, or NULL with a line on stderr. The first call decides; functions as for that call. */
-inline ggml_backend_buffer_type_t buffer_type(const host_functions & host) {
+/* Fills in the buffer type, except for what only ggmls with devices have. False if the library cannot be used; a line on
+ * stderr says why, or what is used. */
+inline bool start(decltype(&ggml_backend_buffer_init) buffer_init) {
+    const library & lib = library::get();
+    if (!lib.api) {
+        say("not used: " + lib.about);
+        return false;
+    }
+    say(lib.about);
+    type_state & s = state();
+    s.buffer_init = buffer_init;
+    s.type.iface.get_name = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_name(); };
+    s.type.iface.alloc_buffer = alloc_buffer;
+    s.type.iface.get_alignment = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_alignment(); };
+    s.type.iface.get_max_size = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_max_size(); };
+    s.type.iface.get_alloc_size = alloc_size;
+    s.type.iface.is_host = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_is_host(); };
+    return true;
+}
+
+/* ----------------------------------------------------------------------------------------------------- ops -- */
+
+/* How long the first of the host's threads spent in products, and how many tokens went through the first weight. */
+struct statistics {
+    bool          wanted = std::getenv("SPARAMX_STATS") != nullptr;
+    double        seconds = 0;
+    int64_t       products = 0, tokens = 0;
+    const void *  first = nullptr;
+
+    static statistics & get() {
+        static statistics * s = []() {
+            auto * made = new statistics();
+            if (made->wanted) std::atexit(print);
+            return made;
+        }();
+        return *s;
+    }
+
+    void add(const ggml_tensor * node, std::chrono::steady_clock::time_point since) {
+        seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+        ++products;
+        if (!first) first = node->src[0]->data;
+        if (first == node->src[0]->data) tokens += node->ne[1];
+    }
+
+    static void print() {
+        const statistics & s = get();
+        std::fprintf(stderr, "sparamx: %lld products, %lld tokens, %.6f seconds\n", (long long) s.products, (long long) s.tokens,
+                     s.seconds);
+    }
+};
+
+/* A product with a weight of ours. For every node on every thread: one comparison for those that are not. */
+inline bool owns(const ggml_tensor * node) {
+    const ggml_tensor * weight = node->src[0];
+    return weight && in_our_buffer(weight) && node->op == GGML_OP_MUL_MAT;
+}
+
+/* Asked by loaders, with a weight whose buffer is empty and without other buffers, and by schedulers, of nodes that
+ * have a source in our buffer. */
+inline bool supports(const ggml_tensor * node) {
+    if (!owns(node) || node->src[1]->type != GGML_TYPE_F32) return false;
+    const ggml_tensor * weight = node->src[0];
+    const ggml_tensor * x = node->src[1];
+    if (x->buffer && !is_host(x->buffer)) return false;
+    const bool placed = weight->data != nullptr;
+    if (placed && is_empty(node)) return true;
+    if (weight->op != GGML_OP_NONE || weight->view_src) return false;
+    /* Names decide where a weight goes, not what becomes of one that is here already. */
+    if (!placed && !library::get().rules.allow(weight->name)) return false;
+    product p(node, placed ? buffers::own(weight->buffer) : nullptr);
+    return library::get().api->supports_op(&p.op) == SPARAMX_OK;
+}
+
+/* Of a node that owns() knows. */
+inline size_t work_size(const ggml_tensor * node, int n_threads) {
+    if (is_empty(node)) return 0; /* a layer of which no output is wanted: no tokens */
+    const sparamx_api *  api = library::get().api;
+    product              p(node, buffers::own(node->src[0]->buffer));
+    size_t               bytes = 0;
+    const sparamx_status status = api->work_size(&p.op, n_threads, &bytes);
+    if (status != SPARAMX_OK) fail(api, "work size", node->src[0], status);
+    return bytes;
+}
+
+/* Of a node that owns() knows, by each of the nth threads. What was accepted is computed, or the process ends: the
+ * host's own kernel must never see packed bytes. */
+inline void compute(const ggml_tensor * node, int ith, int nth, size_t work_size, void * work, void (*barrier)(void *),
+                    void * barrier_data) {
+    if (is_empty(node)) return;
+    const sparamx_api * api = library::get().api;
+    product             p(node, buffers::own(node->src[0]->buffer));
+    sparamx_params      q = {};
+    q.size = sizeof(q);
+    q.ith = ith;
+    q.nth = nth;
+    q.work_size = work_size;
+    q.work = work;
+    q.barrier = barrier;
+    q.barrier_data = barrier_data;
+    static const bool    timed = statistics::get().wanted;
+    const auto           since = timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+    const sparamx_status status = api->compute(&q, &p.op);
+    if (status != SPARAMX_OK) fail(api, "product", node->src[0], status);
+    if (timed && ith == 0) statistics::get().add(node, since);
+}
+
+#ifndef SPARAMX_GGML_WITHOUT_TRAITS
+
+/* -------------------------------------------------------------------------------------- extra buffer type -- */
+
+inline void (*host_barrier)(ggml_threadpool * threadpool) = nullptr;
+
+class traits final : public ggml::cpu::tensor_traits {
+    bool work_size(int n_threads, const ggml_tensor * node, size_t & size) override {
+        size = sparamx_ggml::work_size(node, n_threads);
+        return true;
+    }
+
+    bool compute_forward(ggml_compute_params * params, ggml_tensor * node) override {
+        compute(node, params->ith, params->nth, params->wsize, params->wdata,
+                [](void * threadpool) { host_barrier(static_cast<ggml_threadpool *>(threadpool)); }, params->threadpool);
+        return true;
+    }
+};
+
+class extra_buffer_type final : public ggml::cpu::extra_buffer_type {
+    traits products;
+
+    bool supports_op(ggml_backend_dev_t, const ggml_tensor * node) override { return supports(node); }
+    ggml::cpu::tensor_traits * get_tensor_traits(const ggml_tensor * node) override {
+        return owns(node) ? &products : nullptr;
+    }
+};
+
+/* The buffer type, or NULL with a line on stderr. The first call decides. cpu: the device it belongs to. */
+inline ggml_backend_buffer_type_t buffer_type(decltype(&ggml_backend_buffer_init) buffer_init,
+                                              void (*barrier)(ggml_threadpool *), ggml_backend_dev_t cpu) {
     static ggml_backend_buffer_type_t result = [&]() -> ggml_backend_buffer_type_t {
-        const library & lib = library::get();
-        if (!lib.api) {
-            say("not used: " + lib.about);
-            return nullptr;
-        }
-        say(lib.about);
-        type_state & s = state();
-        s.host = host;
-        s.type.iface.get_name = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_name(); };
-        s.type.iface.alloc_buffer = alloc_buffer;
-        s.type.iface.get_alignment = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_alignment(); };
-        s.type.iface.get_max_size = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_max_size(); };
-        s.type.iface.get_alloc_size = alloc_size;
-        s.type.iface.is_host = [](ggml_backend_buffer_type_t) { return library::get().api->buffer_type_is_host(); };
-        s.type.device = host.cpu;
-        s.type.context = static_cast<ggml::cpu::extra_buffer_type *>(new extra_buffer_type());
-        return &s.type;
+        if (!start(buffer_init)) return nullptr;
+        host_barrier = barrier;
+        state().type.device = cpu;
+        state().type.context = static_cast<ggml::cpu::extra_buffer_type *>(new extra_buffer_type());
+        return &state().type;
     }();
     return result;
 }
@@ -427,9 +505,11 @@ inline ggml_backend_buffer_type_t buffer_type(const host_functions & host) {
 #ifndef SPARAMX_GGML_PLUGIN
 /* For hosts that compile this header into their CPU backend. */
 inline ggml_backend_buffer_type_t buffer_type() {
-    return buffer_type({ ggml_backend_buffer_init, ggml_barrier, ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0) });
+    return buffer_type(ggml_backend_buffer_init, ggml_barrier, ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0));
 }
 #endif
+
+#endif /* SPARAMX_GGML_WITHOUT_TRAITS */
 
 } // namespace sparamx_ggml
 

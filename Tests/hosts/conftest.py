@@ -1,0 +1,106 @@
+"""Fixtures: the host in both kinds of build, the plugin, models, and ways to run the host's tools."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import build_host
+import models
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / "build" / "hosts"
+TIMEOUT = 900
+
+
+def find_library():
+    named = os.environ.get("SPARAMX_TEST_LIBRARY")
+    candidates = [Path(named)] if named else [ROOT / "build/libsparamx.so", ROOT / "build/swift/release/libsparamx.so"]
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate.resolve()
+    pytest.exit(f"libsparamx.so is not at {' or '.join(map(str, candidates))}: build it first", returncode=2)
+
+
+def clean_environment(**more):
+    """The environment without anything that names the library, and the given variables."""
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("SPARAMX_", "GGML_", "LLAMA_", "OMP_")) and name != "LD_PRELOAD"}
+    return {**kept, **{name: str(value) for name, value in more.items() if value is not None}}
+
+
+class Host:
+    """Stock llama.cpp in one kind of build, and the plugin for it."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.bin = build_host.build_host(kind) / "bin"
+        self.made = WORK / kind
+        configure = ["cmake", "-S", Path(__file__).parent, "-B", self.made, f"-DHOST_BIN={self.bin}",
+                     f"-DLLAMA_CPP_SOURCE={build_host.source_folder()}"]
+        build = ["nice", "-n", "19", "cmake", "--build", self.made, "--parallel"]
+        for command in (configure, build):
+            result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+            assert result.returncode == 0, result.stdout + result.stderr
+            assert "warning:" not in result.stderr, result.stderr
+        self.plugin = self.made / "libggml-sparamx.so"
+        self.library = find_library()
+
+    def run(self, tool, *arguments, plugin=True, **environment):
+        """Runs a tool, with the plugin in the way that the README gives for this kind of build and tool."""
+        variables = {"SPARAMX_LIB": self.library, **environment} if plugin else environment
+        arguments = list(map(str, arguments))
+        path = self.made / tool if tool == "host_checks" else self.bin / tool
+        if tool == "host_checks":
+            variables["HOST_CHECKS_BACKENDS"] = self.bin
+        if plugin:
+            file = self.plugin if plugin is True else plugin
+            # Tools with their CPU backend linked in ignore GGML_BACKEND_PATH unless they load all backends.
+            preload = self.kind.startswith("linked") and tool == "llama-simple"
+            variables["LD_PRELOAD" if preload else "GGML_BACKEND_PATH"] = file
+            if self.kind.startswith("linked") and tool == "llama-perplexity":
+                arguments += ["-ot", "nomatch=CPU"]
+        return subprocess.run([path, *arguments], env=clean_environment(**variables), capture_output=True, text=True,
+                              errors="backslashreplace", timeout=TIMEOUT)
+
+    def must_run(self, tool, *arguments, **options):
+        result = self.run(tool, *arguments, **options)
+        assert result.returncode == 0, f"{tool} {arguments}: {result.returncode}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
+        return result
+
+
+@pytest.fixture(scope="session", params=["linked", "dynamic"])
+def host(request):
+    return Host(request.param)
+
+
+@pytest.fixture(scope="session")
+def linked():
+    return Host("linked")
+
+
+@pytest.fixture(scope="session")
+def text():
+    return models.write_text(WORK / "models" / "text.txt")
+
+
+@pytest.fixture(scope="session")
+def model():
+    """model(type, sparsity): the file of a tiny model."""
+    def make(kind, sparsity=0.5):
+        return models.make(WORK / "models" / f"tiny-{kind}-{round(sparsity * 100)}.gguf", kind, sparsity, "--preset", "tiny")
+    return make
+
+
+def our_lines(log):
+    """What adapter and plugin print: on lines of their own."""
+    return [line for line in log.splitlines() if line.startswith("sparamx:")]
+
+
+def steady(log):
+    """A log without the plugin's lines and without what differs from run to run: times, rates, addresses."""
+    lines = [line for line in log.splitlines() if not line.startswith("sparamx:") and "loaded SPARAMX backend" not in line]
+    lines = [line for line in lines if not re.search(r"perf|speed:|\bms\b|t/s", line)]
+    return [re.sub(r"0x[0-9a-f]+|\d+\.\d+ s", "*", line) for line in lines]

@@ -1,0 +1,3 @@
+#include "llama-impl.h"
+
+    cparams.fused_up_gate    = params.fused_up_gate;

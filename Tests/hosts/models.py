@@ -1,0 +1,60 @@
+"""Tiny llama-shaped models for the host tests, made by examples/make_model.py.
+
+A model of random weights is undecided: its largest logits lie close together, so rounding alone changes the top token
+more often than in a trained model (llama.cpp against itself, Q8_0, with another batch size: 1.9% of the tokens). So the
+output matrix is given a preference: each row also points along one token's embedding, and the text goes in circles.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+MAKE_MODEL = Path(__file__).resolve().parents[2] / "examples" / "make_model.py"
+PREFERENCE = 0.45  # of the output rows for their token, against noise of 1/16 per element; top probability about 0.4
+TYPES = ("bf16", "f16", "q8_0")
+SPARSITIES = (0.0, 0.5)
+N_SPECIAL_TOKENS = 3  # they get no preference: no end of text
+
+
+def add_preference(path):
+    reader = gguf.GGUFReader(path, "r+")
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    embedding, output = tensors["token_embd.weight"], tensors["output.weight"]
+    e = gguf.quants.dequantize(embedding.data, embedding.tensor_type).astype(np.float32)
+    w = gguf.quants.dequantize(output.data, output.tensor_type).astype(np.float32)
+    e /= np.linalg.norm(e, axis=1, keepdims=True)
+    w /= np.linalg.norm(w, axis=1, keepdims=True)
+    rng = np.random.default_rng(7)
+    order = rng.permutation(np.arange(N_SPECIAL_TOKENS, len(e)))
+    w[order] += PREFERENCE * e[np.roll(order, 1)]
+    # The embedding as large as what the layers add to it, or the token would be lost behind them.
+    embedding.data[:] = gguf.quants.quantize(e * e.shape[1] ** 0.5, embedding.tensor_type).reshape(embedding.data.shape)
+    output.data[:] = gguf.quants.quantize(w, output.tensor_type).reshape(output.data.shape)
+    reader.data.flush()
+
+
+def make(path, kind, sparsity, *more):
+    """Makes the model unless it is there."""
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    subprocess.run([sys.executable, MAKE_MODEL, partial, "--type", kind, "--sparsity", str(sparsity), "--force", *more],
+                   check=True, capture_output=True, text=True)
+    add_preference(partial)
+    partial.rename(path)
+    return path
+
+
+def write_text(path):
+    """Some thousand tokens of text that means nothing."""
+    if not path.exists():
+        rng = np.random.default_rng(11)
+        letters = np.array(list("etaoinshrdlu"))
+        words = ["".join(rng.choice(letters, rng.integers(2, 9))) for _ in range(4000)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(" ".join(words) + "\n")
+    return path

@@ -1,0 +1,112 @@
+"""AMX in the host: the library's AMX kernels, and tiles shared with the host's own AMX backend.
+
+On a CPU with AMX this runs on the hardware. On others it runs on Tests/emulator, which checks how tiles are used more
+strictly than hardware does, and the tests on hardware are skipped, each with the reason.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import build_host
+from conftest import ROOT, WORK, Host, find_library, our_lines
+from test_numerics import CHUNKS, CONTEXT, MAX_KLD, SAME_TOP, base, divergence  # noqa: F401 (base is a fixture)
+from test_placement import reported_mib
+
+HAS_AMX = {"amx_tile", "amx_int8", "amx_bf16"} <= build_host.cpu_flags()
+NO_AMX = "this CPU has no AMX (amx_tile, amx_int8, amx_bf16): run on 4th generation Xeon Scalable or later"
+EMULATOR = ROOT / "Tests/emulator"
+
+
+def build_emulator():
+    """(the library to preload, the copy of libsparamx whose CPU detection it answers)"""
+    made = WORK / "emulator"
+    copy = made / "emulated" / "libsparamx.emulated.so"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    preload = made / "libtile-emulator.so"
+    commands = [["cc", "-std=gnu11", "-O3", "-fPIC", f"-I{EMULATOR}/include", "-shared", EMULATOR / "tile_emulator.c",
+                 EMULATOR / "preload.c", "-Wl,-z,initfirst", "-o", preload, "-ldl", "-lpthread"],
+                [sys.executable, EMULATOR / "patch_cpuid.py", find_library(), copy]]
+    for command in commands:
+        result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+    return preload, copy
+
+
+@pytest.fixture(scope="module", params=["hardware", "emulated"])
+def tiles(request, tmp_path_factory):
+    """Variables under which AMX works."""
+    if request.param == "hardware":
+        if not HAS_AMX:
+            pytest.skip(NO_AMX)
+        return {}
+    if HAS_AMX:
+        pytest.skip("this CPU has AMX: the emulator steps aside")
+    preload, library = build_emulator()
+    return {"LD_PRELOAD": preload, "SPARAMX_LIB": library, "SPARAMX_EMU_REPORT": tmp_path_factory.mktemp("counts") / "counts"}
+
+
+@pytest.fixture(scope="module")
+def clang_host():
+    """Built with clang, its own AMX on: GCC 12 would lose the tile configuration. Without OpenMP, as clang here has none."""
+    return Host("linked-clang")
+
+
+def products_counted(tiles):
+    """Tile products since the last look; on hardware nobody counts."""
+    report = tiles.get("SPARAMX_EMU_REPORT")
+    if not report:
+        return None
+    counts = re.findall(r"^tdp\w+ (\d+)$", report.read_text(), flags=re.M)
+    os.remove(report)
+    return sum(map(int, counts))
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["bf16", "f16", "q8_0"])
+def test_divergence_with_amx(linked, model, text, base, tiles, kind, sparsity):  # noqa: F811
+    path = model(kind, sparsity)
+    logits = base(linked, path)
+    runs = []
+
+    def run():
+        runs.append(linked.must_run("llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2, "--kl-divergence",
+                                    "--kl-divergence-base", logits, "-v", **tiles))
+        return runs[-1]
+    mean, same_top = divergence(run)
+    print(f"{kind} {sparsity} with AMX: mean KLD {mean}, same top {same_top}%")
+    assert our_lines(runs[-1].stderr)[0].endswith("with AMX")
+    assert products_counted(tiles) != 0
+    assert abs(mean) < MAX_KLD[kind]
+    assert same_top >= SAME_TOP
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tiles_shared_with_the_hosts_amx(clang_host, model, tiles, threads):
+    """Half of the matrices ours, half in the host's AMX backend, which configures its tiles once per thread and never
+    again: it must find them as it left them."""
+    path = model("q8_0")
+    options = ("host_checks", "generate", path, 30, threads, threads, "auto")
+    # The reference runs with the host's AMX too; the emulator is as necessary for it.
+    plain = clang_host.must_run(*options, plugin=False, **{name: value for name, value in tiles.items() if name != "SPARAMX_LIB"})
+    assert re.search(r" AMX model buffer size", plain.stderr)
+    assert products_counted(tiles) != 0
+    mixed = clang_host.must_run(*options, SPARAMX_TAKE="ffn_down|attn_q|attn_v", **tiles)
+    assert reported_mib(mixed.stderr) > 0 and re.search(r" AMX model buffer size", mixed.stderr)
+    assert our_lines(mixed.stderr)[0].endswith("with AMX")
+    assert products_counted(tiles) != 0
+    a, b = plain.stdout.split(), mixed.stdout.split()
+    assert len(a) == len(b) == 30
+    assert a == b
+
+
+def test_device_with_amx(linked, tiles):
+    """test-backend-ops, with the library's AMX kernels."""
+    result = linked.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", "MUL_MAT", SPARAMX_MODE="accel", **tiles)
+    passed, total = map(int, re.search(r"(\d+)/(\d+) tests passed", result.stdout).groups())
+    print(f"test-backend-ops with AMX: {passed} of {total}")
+    assert passed == total >= 100
+    assert products_counted(tiles) != 0

@@ -1,0 +1,22 @@
+"""The host's own test of matrix products, against the plugin as a device."""
+
+import re
+
+
+def test_matrix_products(host):
+    result = host.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", "MUL_MAT", SPARAMX_MODE="accel")
+    log = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
+    passed, total = map(int, re.search(r"(\d+)/(\d+) tests passed", log).groups())
+    print(f"test-backend-ops -o MUL_MAT: {passed} of {total}")
+    assert passed == total >= 100
+    claimed = {re.search(r"type_a=(\w+)", line)[1] for line in log.splitlines()
+               if line.strip().startswith("MUL_MAT(") and line.rstrip().endswith("OK")}
+    assert claimed == {"bf16", "f16", "q8_0"}
+    assert "FAIL" not in log
+
+
+def test_many_threads(linked):
+    """More threads than there are CPUs, in the host's own team."""
+    result = linked.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", "MUL_MAT", "-p", "k=256,bs=..,1..", SPARAMX_MODE="accel",
+                             OMP_NUM_THREADS=8)
+    assert "FAIL" not in result.stdout
