@@ -202,7 +202,8 @@ void *sparamx_buffer_base(const sparamx_buffer *buffer);
 /* The size given at creation, 0 for a NULL buffer. */
 size_t sparamx_buffer_size(const sparamx_buffer *buffer);
 
-/* Bytes of memory that the buffer's tensors occupy now: packed bytes, plus raw bytes of tensors not packed. */
+/* Bytes of memory that the buffer's tensors occupy now: packed bytes, plus raw bytes of tensors not packed. May be asked
+ * while other threads upload. */
 size_t sparamx_buffer_resident(const sparamx_buffer *buffer);
 
 /* Changes the usage for tensors initialised from now on. */
@@ -210,8 +211,8 @@ sparamx_status sparamx_buffer_set_usage(sparamx_buffer *buffer, int32_t usage);
 
 /*
  * Announces a tensor at tensor->data (base + offset). Its contents are zero bytes until it is written.
- * Announcing the same tensor again forgets what it held; a view inside an announced tensor is accepted and changes
- * nothing. SPARAMX_ERR_OVERLAP if it cuts into another tensor, SPARAMX_ERR_RANGE if it leaves the buffer,
+ * Announcing the same tensor again (same place, same shape) forgets what it held; any other tensor that lies inside an
+ * announced one is a view of it, is accepted and changes nothing. SPARAMX_ERR_OVERLAP if it cuts into another tensor, SPARAMX_ERR_RANGE if it leaves the buffer,
  * SPARAMX_ERR_ALIGNMENT if its offset is not a multiple of the alignment.
  */
 sparamx_status sparamx_buffer_init_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor);

@@ -209,7 +209,7 @@ package struct Buffer {
         sx_mutex_lock(&handle.pointee.mutex)
         defer { sx_mutex_unlock(&handle.pointee.mutex) }
         var total = 0
-        for i in 0..<handle.pointee.count { total += handle.pointee.access(handle.pointee.slots![i]).resident }
+        for i in 0..<handle.pointee.count { total += Int(sx_count_load(&handle.pointee.slots![i].pointee.residentBytes)) }
         return total
     }
 

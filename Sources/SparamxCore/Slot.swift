@@ -8,6 +8,7 @@ struct Slot {
     let forWeights: Bool     // the buffer's usage when the tensor was announced
     var arrived = Intervals()
     var packed: PackedTensor?
+    var residentBytes: Int64 = 0         // read by other threads while this one uploads: only atomically
     var pending: PackedTensor?           // of a clear that is under way
     var pendingArrived = Intervals()
 
@@ -98,6 +99,7 @@ struct SlotAccess {
         applyAll()
         slot.pointee.arrived.release()
         slot.pointee.arrived = arrived
+        count(tensor.bytes)
     }
 
     /// The last missing bytes: written to the raw place and packed. If that fails they are taken back: what had not
@@ -146,6 +148,7 @@ struct SlotAccess {
         slot.pointee.arrived = slot.pointee.pendingArrived
         slot.pointee.arrived.insert(0, tensor.bytes)
         slot.pointee.pendingArrived = Intervals()
+        count(tensor.bytes)
     }
 
     func forgetClear() {
@@ -164,19 +167,18 @@ struct SlotAccess {
     private func adopt(_ packed: PackedTensor) {
         slot.pointee.packed?.release()
         slot.pointee.packed = packed
+        count(packed.bytes)
         slot.pointee.arrived.release()
         giveBack(raw, tensor.bytes)
     }
 
-    /// Bytes this tensor keeps in memory.
-    var resident: Int {
-        if let packed = slot.pointee.packed { return packed.bytes }
-        return slot.pointee.arrived.count == 0 ? 0 : tensor.bytes
-    }
+    /// Notes how many bytes this tensor keeps in memory.
+    private func count(_ bytes: Int) { sx_count_store(&slot.pointee.residentBytes, Int64(bytes)) }
 
     func release() {
         slot.pointee.packed?.release()
         slot.pointee.packed = nil
+        count(0)
         slot.pointee.arrived.release()
         giveBack(raw, tensor.bytes)
     }

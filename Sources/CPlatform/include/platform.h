@@ -43,6 +43,9 @@ void sx_mutex_destroy(sx_mutex *mutex);
 static inline void *_Nullable sx_load_acquire(void *_Nullable const *_Nonnull p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void sx_store_release(void *_Nullable *_Nonnull p, void *_Nullable v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 
+static inline int64_t sx_count_load(const int64_t *_Nonnull p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+static inline void sx_count_store(int64_t *_Nonnull p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+
 // Calls fill(storage) once per process and returns storage: 1 KB of zero-initialised memory.
 void *sx_once(void (*fill)(void *storage));
 
