@@ -37,6 +37,9 @@ let tests: [Target] = !ordinary ? [] : [
                 exclude: ["README.md"]),
 ]
 
+// The README.md of each room is for people.
+let signs = ["README.md"]
+
 let package = Package(
     name: "sparamx",
     products: [
@@ -44,17 +47,17 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CSparamx", path: "include"),
-        .target(name: "CKernelABI"),
-        .target(name: "CTileShims"),
-        .target(name: "CPlatform"),
-        .target(name: "KernelsReference", dependencies: ["CKernelABI"], swiftSettings: baseline),
-        .target(name: "KernelsAVX512", dependencies: ["CKernelABI", "CTileShims"], swiftSettings: kernels(avx512)),
-        .target(name: "KernelsAMX", dependencies: ["CKernelABI", "CTileShims"], swiftSettings: kernels(amx)),
+        .target(name: "CKernelABI", exclude: signs),
+        .target(name: "CTileShims", exclude: signs),
+        .target(name: "CPlatform", exclude: signs),
+        .target(name: "KernelsReference", dependencies: ["CKernelABI"], exclude: signs, swiftSettings: baseline),
+        .target(name: "KernelsAVX512", dependencies: ["CKernelABI", "CTileShims"], exclude: signs, swiftSettings: kernels(avx512)),
+        .target(name: "KernelsAMX", dependencies: ["CKernelABI", "CTileShims"], exclude: signs, swiftSettings: kernels(amx)),
         .target(name: "SparamxCore",
                 dependencies: ["CKernelABI", "CPlatform", "KernelsReference", "KernelsAVX512", "KernelsAMX"],
-                swiftSettings: baseline),
-        .target(name: "CExports"),
+                exclude: signs, swiftSettings: baseline),
+        .target(name: "CExports", exclude: signs),
         .target(name: "Sparamx", dependencies: ["CSparamx", "CExports", "CPlatform", "SparamxCore"],
-                swiftSettings: baseline, linkerSettings: link),
+                exclude: signs, swiftSettings: baseline, linkerSettings: link),
     ] + tests
 )

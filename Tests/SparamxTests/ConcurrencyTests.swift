@@ -159,7 +159,8 @@ final class ConcurrencyTests: XCTestCase {
         }
     }
 
-    /// Asking how much memory is in use while tensors arrive. Each answer is one that was right at some moment.
+    /// Asking how much memory is in use while tensors are announced and arrive in pieces. Each answer is one that was right
+    /// at some moment.
     func testResidentMeanwhile() throws {
         let isa = Machine.codecs.last!, count = 3, room = 1 << 20
         let sources = (0..<count).map { Matrix(weightTypes[$0], n: 64, k: 256, zeros: 50, seed: UInt64($0)) }
@@ -167,17 +168,21 @@ final class ConcurrencyTests: XCTestCase {
         defer { Buffer.destroy(handle) }
         let tensors = try sources.enumerated().map { try describe($1, handle.pointee.base + $0 * room) }
         let most = sources.reduce(0) { $0 + $1.bytes.count * 2 + 8192 }
-        let shared = Shared((handle, sources, tensors))
+        let shared = Shared((handle, sources, tensors)), together = Barrier(count + 1)
         inParallel(count + 1) { i in
             let (handle, sources, tensors) = shared.value
+            Barrier.wait(together.pointer)
             if i == count {
-                for _ in 0..<200 {
+                for _ in 0..<20_000 {
                     let found = Buffer.resident(handle)
                     XCTAssertTrue((0...most).contains(found), "\(found)")
                 }
                 return
             }
-            for round in 0..<5 { Self.upload(handle, tensors[i], sources[i].bytes, seed: UInt64(round)) }
+            for round in 0..<40 {
+                try! Buffer.announce(handle, tensors[i])  // forgets what was there
+                Self.upload(handle, tensors[i], sources[i].bytes, seed: UInt64(round))
+            }
         }
     }
 
