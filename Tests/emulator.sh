@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# emulator.sh OUTDIR - builds the tile emulator as Tests/emulator/README.md has it and runs its self-tests.
+# emulator.sh LOGDIR - builds the tile emulator as Tests/emulator/README.md has it and runs its self-tests.
 # Last line: "N passed, N failed, N skipped".
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/tally.sh"
 mkdir -p "$1"
-out=$(realpath "$1")
+logs=$(realpath "$1")
+out=$(mktemp -d) # a path in LD_PRELOAD cannot have a space in it, and the caller's may
+trap 'rm -rf "$out"' EXIT
 cd "$here/emulator" || exit 1
 cc=${CC:-cc}
 strict=(-std=gnu11 -Wall -Wextra -Werror -Iinclude)
 "$cc" "${strict[@]}" -O3 -fPIC -c tile_emulator.c -o "$out/tile_emulator.o" &&
     "$cc" "${strict[@]}" -O3 -fPIC -shared tile_emulator.c preload.c -Wl,-z,initfirst -o "$out/libtile-emulator.so" &&
     "$cc" "${strict[@]}" -O2 selftest.c "$out/tile_emulator.o" -lm -pthread -o "$out/selftest" || exit 1
-tally "emulator: selftest" "$out/selftest.log" "$out/selftest"
-tally "emulator: preload_selftest.py" "$out/preload_selftest.log" env "CC=$cc" python3 preload_selftest.py "$out/libtile-emulator.so"
+tally "emulator: selftest" "$logs/selftest.log" "$out/selftest"
+tally "emulator: preload_selftest.py" "$logs/preload_selftest.log" env "CC=$cc" python3 preload_selftest.py "$out/libtile-emulator.so"
 tally_end

@@ -60,6 +60,12 @@ void *sx_once(void (*fill)(void *)) {
     return storage;
 }
 
+void *sx_self_test_memory(void) {
+    static _Alignas(64) char memory[65536];
+    memset(memory, 0, sizeof memory);
+    return memory;
+}
+
 static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
 static sx_log_fn log_receiver;
 static void *log_user;

@@ -5,9 +5,7 @@ import CPlatform
 /// hypervisors and emulators. Small integers, so that both must agree to the last bit.
 enum SelfTest {
     static func passes(_ isa: ISA) -> Bool {
-        guard let memory = sx_allocate(65536) else { return false }
-        defer { sx_free(memory) }
-        let start = memory + (64 - Int(bitPattern: memory) & 63)
+        let start = sx_self_test_memory()
         let type = Int32(SX_BF16)
         let weights = start.assumingMemoryBound(to: UInt16.self)
         let x = (start + 1024).assumingMemoryBound(to: Float.self)

@@ -40,15 +40,17 @@ static void test_table(void) {
     if (!CHECK(api != NULL, "no table")) return;
     CHECK(api->size == sizeof(sparamx_api) && api->abi == SPARAMX_ABI, "size %u abi %u", api->size, api->abi);
     size_t functions = 0, at = offsetof(sparamx_api, version);
-#define SAME(name) { \
-        void *exported = dlsym(handle, "sparamx_" #name), *linked, *listed; \
-        __typeof__(api->name) function = sparamx_##name; \
-        memcpy(&listed, &api->name, sizeof listed); \
-        memcpy(&linked, &function, sizeof linked); \
-        CHECK(exported != NULL && listed == exported && linked == exported, #name ": %p %p %p", exported, listed, linked); \
-        CHECK(offsetof(sparamx_api, name) == at, #name " is at another place of the table"); \
-        at += sizeof(void *); \
-        functions++; \
+#define SAME(name)                                                                                                     \
+    {                                                                                                                  \
+        void *exported = dlsym(handle, "sparamx_" #name), *linked, *listed;                                            \
+        __typeof__(api->name) function = sparamx_##name;                                                               \
+        memcpy(&listed, &api->name, sizeof listed);                                                                    \
+        memcpy(&linked, &function, sizeof linked);                                                                     \
+        CHECK(exported != NULL && listed == exported && linked == exported, #name ": %p %p %p", exported, listed,      \
+              linked);                                                                                                 \
+        CHECK(offsetof(sparamx_api, name) == at, #name " is at another place of the table");                           \
+        at += sizeof(void *);                                                                                          \
+        functions++;                                                                                                   \
     }
     FUNCTIONS(SAME)
     CHECK(sizeof(sparamx_api) == at, "%zu functions checked, the table has more", functions);
@@ -72,12 +74,14 @@ static void test_version(void) {
 }
 
 static void test_status_strings(void) {
-    static const sparamx_status known[] = {0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30, 31, 40, 41};
+    static const sparamx_status known[] = {0,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
+                                           21, 22, 23, 24, 25, 26, 27, 28, 30, 31, 40, 41};
     const char *unknown = sparamx_status_string(999);
     for (size_t i = 0; i < COUNT(known); i++) {
         const char *text = sparamx_status_string(known[i]);
         CHECK(text != NULL && text[0] != 0 && strcmp(text, unknown) != 0, "status %d has no sentence", known[i]);
-        for (size_t j = 0; j < i; j++) CHECK(strcmp(text, sparamx_status_string(known[j])) != 0, "%d as %d", known[i], known[j]);
+        for (size_t j = 0; j < i; j++)
+            CHECK(strcmp(text, sparamx_status_string(known[j])) != 0, "%d as %d", known[i], known[j]);
     }
     for (int status = -100; status < 200; status++) {
         const char *text = sparamx_status_string(status);
@@ -97,9 +101,13 @@ static void test_capability(void) {
     CHECK(strcmp(c.amx_reason, sparamx_status_string(c.amx)) == 0, "amx: %s", c.amx_reason);
     CHECK(c.cpus >= 1 && c.numa_nodes >= 1, "%d CPUs, %d nodes", c.cpus, c.numa_nodes);
     CHECK(memchr(c.cpu, 0, sizeof c.cpu) != NULL && strlen(c.cpu) > 0, "the CPU has no name");
-    struct { sparamx_capability known; char more[32]; } larger = {.known.size = sizeof larger}; /* a host of the future */
+    struct {
+        sparamx_capability known;
+        char more[32];
+    } larger = {.known.size = sizeof larger}; /* a host of the future */
     memset(larger.more, 7, sizeof larger.more);
-    CHECK(sparamx_get_capability(&larger.known) == SPARAMX_OK && larger.known.size == sizeof larger && larger.more[0] == 7,
+    CHECK(sparamx_get_capability(&larger.known) == SPARAMX_OK && larger.known.size == sizeof larger &&
+              larger.more[0] == 7,
           "a larger struct");
 }
 
@@ -126,7 +134,9 @@ static void test_kernels(void) {
     }
     sparamx_kernel_info k = {.size = sizeof k};
     CHECK(sparamx_kernel_get(-1, &k) == SPARAMX_ERR_RANGE && sparamx_kernel_get(count, &k) == SPARAMX_ERR_RANGE &&
-          sparamx_kernel_get(INT_MIN, &k) == SPARAMX_ERR_RANGE && sparamx_kernel_get(INT_MAX, &k) == SPARAMX_ERR_RANGE, "rows beyond");
+              sparamx_kernel_get(INT_MIN, &k) == SPARAMX_ERR_RANGE &&
+              sparamx_kernel_get(INT_MAX, &k) == SPARAMX_ERR_RANGE,
+          "rows beyond");
     CHECK(k.name == NULL, "a row beyond wrote something");
 }
 

@@ -53,7 +53,8 @@ static void test_create(void) {
     STRUCT_FAULTS_IF_THERE(sparamx_buffer_options, p, good, sparamx_buffer_create(SIZE, p, &other));
 
     static const int32_t wrong_usage[] = {-1, 2, 9999, INT32_MIN};
-    for (size_t i = 0; i < COUNT(wrong_usage); i++) EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_usage(buffer, wrong_usage[i]));
+    for (size_t i = 0; i < COUNT(wrong_usage); i++)
+        EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_usage(buffer, wrong_usage[i]));
 }
 
 static void test_handles(void) {
@@ -167,11 +168,14 @@ static void test_places(void) {
     EXPECT(SPARAMX_OK, sparamx_buffer_init_tensor(buffer, &view));
 
     sparamx_tensor other_shape = make_tensor(t.type, N, K, 1, 1, t.data, buffer);
-    EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_FOREIGN, sparamx_buffer_get_tensor(buffer, &other_shape, scratch, 0, 1));
-    EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_FOREIGN, sparamx_buffer_set_tensor(buffer, &other_shape, weights, 0, BYTES));
+    EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_FOREIGN,
+                  sparamx_buffer_get_tensor(buffer, &other_shape, scratch, 0, 1));
+    EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_FOREIGN,
+                  sparamx_buffer_set_tensor(buffer, &other_shape, weights, 0, BYTES));
     sparamx_tensor other_type = t;
     other_type.type = SPARAMX_TYPE_F16;
-    EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_FOREIGN, sparamx_buffer_get_tensor(buffer, &other_type, scratch, 0, 1));
+    EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_FOREIGN,
+                  sparamx_buffer_get_tensor(buffer, &other_type, scratch, 0, 1));
     sparamx_tensor unknown = at(base + 4 * PAGE);
     sparamx_tensor_info info = {.size = sizeof info};
     EXPECT(SPARAMX_ERR_FOREIGN, sparamx_buffer_get_tensor(buffer, &unknown, scratch, 0, 1));
@@ -186,24 +190,38 @@ static void test_ranges(void) {
     memset(scratch, 0x5a, sizeof scratch);
     for (size_t i = 0; i < COUNT(huge); i++) {
         EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_tensor(buffer, &t, weights, huge[i], 1));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_set_tensor(buffer, &t, weights, 0, huge[i]));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_set_tensor(buffer, &t, weights, huge[i], huge[i]));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_set_tensor(buffer, &t, weights, 0, huge[i]));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_set_tensor(buffer, &t, weights, huge[i], huge[i]));
         EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_tensor(buffer, &free_place, weights, huge[i], 1));
         EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_get_tensor(buffer, &t, scratch, huge[i], 1));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_get_tensor(buffer, &t, scratch, 0, huge[i]));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_get_tensor(buffer, &t, scratch, 0, huge[i]));
         EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_memset_tensor(buffer, &t, 1, huge[i], 1));
         EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_memset_tensor(buffer, &t, 1, 0, huge[i]));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_set_tensor_2d(buffer, &t, weights, huge[i], 1, 2, 2, 2));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, huge[i], 2, 2, 2));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 1, huge[i], 2, 2));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 1, 2, huge[i], 2));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 1, 3, 2, SIZE_MAX - 1 - huge[i] / 4));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_get_tensor_2d(buffer, &t, scratch, 0, 1, huge[i], 2, 2));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_get_tensor_2d(buffer, &t, scratch, huge[i], 1, 1, 2, 2));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_get_tensor_2d(buffer, &t, scratch, 0, huge[i], 1, 0, 0));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP, sparamx_buffer_get_tensor_2d(buffer, &t, scratch, 0, 1, 2, huge[i], 2));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_set_tensor_2d(buffer, &t, weights, huge[i], 1, 2, 2, 2));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, huge[i], 2, 2, 2));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 1, huge[i], 2, 2));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 1, 2, huge[i], 2));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 1, 3, 2, SIZE_MAX - 1 - huge[i] / 4));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_get_tensor_2d(buffer, &t, scratch, 0, 1, huge[i], 2, 2));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_get_tensor_2d(buffer, &t, scratch, huge[i], 1, 1, 2, 2));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_get_tensor_2d(buffer, &t, scratch, 0, huge[i], 1, 0, 0));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_OVERLAP,
+                      sparamx_buffer_get_tensor_2d(buffer, &t, scratch, 0, 1, 2, huge[i], 2));
     }
-    static const struct { size_t offset, size; } wrong[] = {{0, BYTES + 1}, {1, BYTES}, {BYTES, 1}, {BYTES + 1, 0}, {BYTES - 1, 2}};
+    static const struct {
+        size_t offset, size;
+    } wrong[] = {{0, BYTES + 1}, {1, BYTES}, {BYTES, 1}, {BYTES + 1, 0}, {BYTES - 1, 2}};
     for (size_t i = 0; i < COUNT(wrong); i++) {
         EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_tensor(buffer, &t, weights, wrong[i].offset, wrong[i].size));
         EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_get_tensor(buffer, &t, scratch, wrong[i].offset, wrong[i].size));
@@ -273,7 +291,8 @@ int main(void) {
     CHECK(memcmp(scratch, weights, BYTES) == 0, "other contents after bad arguments");
     float x[K], y[N];
     fill_activations(K, 2, x);
-    sparamx_tensor xt = make_tensor(SPARAMX_TYPE_F32, K, 1, 1, 1, x, NULL), yt = make_tensor(SPARAMX_TYPE_F32, N, 1, 1, 1, y, NULL);
+    sparamx_tensor xt = make_tensor(SPARAMX_TYPE_F32, K, 1, 1, 1, x, NULL),
+                   yt = make_tensor(SPARAMX_TYPE_F32, N, 1, 1, 1, y, NULL);
     sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT, .dst = &yt, .weight = &t, .x = &xt};
     EXPECT(SPARAMX_OK, multiply_op(&op, 2));
     CHECK(count_wrong(t.type, N, K, weights, 1, x, K, y, N) == 0, "wrong results after bad arguments");

@@ -23,29 +23,38 @@ static sparamx_status create(int32_t type, int64_t n, int64_t k, const void *dat
 }
 
 static sparamx_status create_with(int32_t form, int32_t threads, int32_t numa, const char *kernel) {
-    sparamx_linear_options o = {.size = sizeof o, .form = form, .pack_threads = threads, .numa = numa, .kernel = kernel};
+    sparamx_linear_options o = {
+        .size = sizeof o, .form = form, .pack_threads = threads, .numa = numa, .kernel = kernel};
     return create(SPARAMX_TYPE_BF16, N, K, weights, 0, &o);
 }
 
 static void test_create(void) {
     static const int32_t wrong_types[] = {-1, 0, 2, 7, 26, 39, 9999, INT32_MAX, INT32_MIN};
     static const int64_t wrong_counts[] = {0, -1, INT64_MIN, INT64_MAX, INT64_MAX / 2, (int64_t)1 << 32};
-    for (size_t i = 0; i < COUNT(wrong_types); i++) EXPECT(SPARAMX_ERR_TYPE, create(wrong_types[i], N, K, weights, 0, NULL));
+    for (size_t i = 0; i < COUNT(wrong_types); i++)
+        EXPECT(SPARAMX_ERR_TYPE, create(wrong_types[i], N, K, weights, 0, NULL));
     for (size_t i = 0; i < COUNT(wrong_counts); i++) {
-        EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_RANGE, create(SPARAMX_TYPE_BF16, wrong_counts[i], K, weights, 0, NULL));
-        EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_RANGE, create(SPARAMX_TYPE_BF16, N, wrong_counts[i], weights, 0, NULL));
-        EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_RANGE, create(SPARAMX_TYPE_Q8_0, N, wrong_counts[i], weights, 0, NULL));
+        EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_RANGE,
+                      create(SPARAMX_TYPE_BF16, wrong_counts[i], K, weights, 0, NULL));
+        EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_RANGE,
+                      create(SPARAMX_TYPE_BF16, N, wrong_counts[i], weights, 0, NULL));
+        EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_RANGE,
+                      create(SPARAMX_TYPE_Q8_0, N, wrong_counts[i], weights, 0, NULL));
     }
     static const int64_t cut_blocks[] = {1, 16, 31, 33, 48, 63};
-    for (size_t i = 0; i < COUNT(cut_blocks); i++) EXPECT(SPARAMX_ERR_SHAPE, create(SPARAMX_TYPE_Q8_0, N, cut_blocks[i], weights, 0, NULL));
-    EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_SHAPE, create(SPARAMX_TYPE_F16, INT32_MAX, INT32_MAX, weights, 0, NULL));
+    for (size_t i = 0; i < COUNT(cut_blocks); i++)
+        EXPECT(SPARAMX_ERR_SHAPE, create(SPARAMX_TYPE_Q8_0, N, cut_blocks[i], weights, 0, NULL));
+    EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_SHAPE,
+                  create(SPARAMX_TYPE_F16, INT32_MAX, INT32_MAX, weights, 0, NULL));
     EXPECT(SPARAMX_ERR_NULL, create(SPARAMX_TYPE_BF16, N, K, NULL, 0, NULL));
     EXPECT(SPARAMX_ERR_RANGE, create(SPARAMX_TYPE_BF16, N, K, (void *)(UINTPTR_MAX - 15), 0, NULL));
     static const size_t short_strides[] = {1, 2, K, 2 * K - 1};
-    for (size_t i = 0; i < COUNT(short_strides); i++) EXPECT(SPARAMX_ERR_STRIDE, create(SPARAMX_TYPE_BF16, N, K, weights, short_strides[i], NULL));
+    for (size_t i = 0; i < COUNT(short_strides); i++)
+        EXPECT(SPARAMX_ERR_STRIDE, create(SPARAMX_TYPE_BF16, N, K, weights, short_strides[i], NULL));
     static const size_t long_strides[] = {SIZE_MAX, SIZE_MAX / 2, (size_t)1 << 62, (size_t)1 << 59};
     for (size_t i = 0; i < COUNT(long_strides); i++) {
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_STRIDE, create(SPARAMX_TYPE_BF16, N, K, weights, long_strides[i], NULL));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_STRIDE,
+                      create(SPARAMX_TYPE_BF16, N, K, weights, long_strides[i], NULL));
     }
     OUT_FAULTS(sparamx_linear *, p, sparamx_linear_create(SPARAMX_TYPE_BF16, N, K, weights, 0, NULL, p));
     sparamx_linear_options good = {.size = sizeof good};
@@ -57,12 +66,21 @@ static void test_options(void) {
     static const int32_t wrong_forms[] = {-1, 3, 4, 9999, INT32_MIN}, wrong_threads[] = {-1, 65, INT32_MAX, INT32_MIN};
     static const int32_t wrong_numa[] = {-1, 2, INT32_MAX};
     for (size_t i = 0; i < COUNT(wrong_forms); i++) EXPECT(SPARAMX_ERR_RANGE, create_with(wrong_forms[i], 0, 0, NULL));
-    for (size_t i = 0; i < COUNT(wrong_threads); i++) EXPECT(SPARAMX_ERR_RANGE, create_with(0, wrong_threads[i], 0, NULL));
+    for (size_t i = 0; i < COUNT(wrong_threads); i++)
+        EXPECT(SPARAMX_ERR_RANGE, create_with(0, wrong_threads[i], 0, NULL));
     for (size_t i = 0; i < COUNT(wrong_numa); i++) EXPECT(SPARAMX_ERR_RANGE, create_with(0, 0, wrong_numa[i], NULL));
     EXPECT(SPARAMX_OK, create_with(SPARAMX_FORM_SPARSE, 64, SPARAMX_NUMA_INTERLEAVE, NULL));
-    static const char *const wrong_kernels[] = {"", "x", "reference", "reference-bf16", "reference-bf16-dens", "reference-bf16-densex",
-                                                "reference-f16-dense", "reference-bf16-sparse", "avx512-q8_0-dense-m1"};
-    for (size_t i = 0; i < COUNT(wrong_kernels); i++) EXPECT(SPARAMX_ERR_RANGE, create_with(SPARAMX_FORM_DENSE, 0, 0, wrong_kernels[i]));
+    static const char *const wrong_kernels[] = {"",
+                                                "x",
+                                                "reference",
+                                                "reference-bf16",
+                                                "reference-bf16-dens",
+                                                "reference-bf16-densex",
+                                                "reference-f16-dense",
+                                                "reference-bf16-sparse",
+                                                "avx512-q8_0-dense-m1"};
+    for (size_t i = 0; i < COUNT(wrong_kernels); i++)
+        EXPECT(SPARAMX_ERR_RANGE, create_with(SPARAMX_FORM_DENSE, 0, 0, wrong_kernels[i]));
     EXPECT(SPARAMX_OK, create_with(SPARAMX_FORM_DENSE, 0, 0, "reference-bf16-dense"));
     for (int32_t i = 0; i < sparamx_kernel_count(); i++) {
         sparamx_kernel_info info = {.size = sizeof info};
@@ -84,11 +102,14 @@ static void test_options(void) {
 
 static void test_read(void) {
     static uint8_t rows[N * K * 2];
-    static const struct { int64_t row, count; } wrong[] = {
-        {-1, 1}, {0, -1}, {0, N + 1}, {N, 1}, {1, N}, {N + 1, 0}, {INT64_MAX, 1}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX},
-        {INT64_MIN, 1}, {0, INT64_MIN}, {INT64_MIN, INT64_MIN}};
+    static const struct { int64_t row, count;
+    } wrong[] = {{-1, 1},        {0, -1},        {0, N + 1},
+                 {N, 1},         {1, N},         {N + 1, 0},
+                 {INT64_MAX, 1}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX},
+                 {INT64_MIN, 1}, {0, INT64_MIN}, {INT64_MIN, INT64_MIN}};
     memset(rows, 0x5a, sizeof rows);
-    for (size_t i = 0; i < COUNT(wrong); i++) EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_read(linear, wrong[i].row, wrong[i].count, rows));
+    for (size_t i = 0; i < COUNT(wrong); i++)
+        EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_read(linear, wrong[i].row, wrong[i].count, rows));
     EXPECT(SPARAMX_ERR_NULL, sparamx_linear_read(linear, 0, 1, NULL));
     EXPECT(SPARAMX_OK, sparamx_linear_read(linear, N, 0, rows));
     for (size_t i = 0; i < sizeof rows; i++) {
@@ -103,8 +124,10 @@ static void test_work_size(void) {
     static const int64_t wrong_m[] = {0, -1, INT64_MIN, (int64_t)1 << 31, INT64_MAX};
     static const int32_t wrong_threads[] = {0, -1, 1025, INT32_MAX, INT32_MIN};
     size_t size = 77;
-    for (size_t i = 0; i < COUNT(wrong_m); i++) EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_work_size(linear, wrong_m[i], 1, &size));
-    for (size_t i = 0; i < COUNT(wrong_threads); i++) EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_work_size(linear, 1, wrong_threads[i], &size));
+    for (size_t i = 0; i < COUNT(wrong_m); i++)
+        EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_work_size(linear, wrong_m[i], 1, &size));
+    for (size_t i = 0; i < COUNT(wrong_threads); i++)
+        EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_work_size(linear, 1, wrong_threads[i], &size));
     CHECK(size == 77, "a failed work_size wrote its result");
     EXPECT(SPARAMX_OK, sparamx_linear_work_size(linear, INT32_MAX, 1024, &size));
     OUT_FAULTS(size_t, p, sparamx_linear_work_size(linear, 1, 1, p));

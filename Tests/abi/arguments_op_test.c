@@ -126,7 +126,8 @@ static void test_strides(void) {
     size_t size = 77;
     for (size_t i = 0; i < COUNT(huge); i++) {
         for (int d = 0; d < 4; d++) {
-            xt = make_tensor(SPARAMX_TYPE_F32, K, M, 2, 2, x, NULL), yt = make_tensor(SPARAMX_TYPE_F32, N, M, 2, 2, y, NULL);
+            xt = make_tensor(SPARAMX_TYPE_F32, K, M, 2, 2, x, NULL),
+            yt = make_tensor(SPARAMX_TYPE_F32, N, M, 2, 2, y, NULL);
             xt.nb[d] = huge[i];
             EXPECT_EITHER(SPARAMX_ERR_STRIDE, SPARAMX_ERR_RANGE, sparamx_supports_op(&op));
             EXPECT_EITHER(SPARAMX_ERR_STRIDE, SPARAMX_ERR_RANGE, sparamx_compute(&params, &op));
@@ -136,7 +137,8 @@ static void test_strides(void) {
             restore();
             wt.nb[d] = huge[i];
             sparamx_status status = sparamx_supports_op(&op); /* not as it was announced */
-            CHECK(status == SPARAMX_ERR_STRIDE || status == SPARAMX_ERR_RANGE || (status == SPARAMX_ERR_SHAPE && d >= 2),
+            CHECK(status == SPARAMX_ERR_STRIDE || status == SPARAMX_ERR_RANGE ||
+                      (status == SPARAMX_ERR_SHAPE && d >= 2),
                   "nb[%d] of the weight: %d", d, status);
             restore();
         }

@@ -26,7 +26,8 @@ static sparamx_buffer *make_buffer(int32_t usage, int32_t form, int32_t threads)
     return buffer;
 }
 
-static mirror make_mirror(sparamx_buffer *buffer, size_t offset, int32_t type, int64_t k, int64_t n, int64_t n2, int64_t n3) {
+static mirror make_mirror(sparamx_buffer *buffer, size_t offset, int32_t type, int64_t k, int64_t n, int64_t n2,
+                          int64_t n3) {
     mirror m = {.buffer = buffer};
     m.t = make_tensor(type, k, n, n2, n3, (uint8_t *)sparamx_buffer_base(buffer) + offset, buffer);
     m.bytes = tensor_bytes(&m.t);
@@ -112,7 +113,8 @@ static void test_uploads(void) {
         fill_bytes(m.bytes, seed + 5, data);
         for (int j = 0; j < 6; j++) {
             size_t offset = random_next(&seed) % m.bytes, size = random_next(&seed) % (m.bytes - offset + 1);
-            good = good && put(&m, data, offset, size) && same(&m, seed + (uint64_t)j) && form_of(&m) != SPARAMX_FORM_RAW;
+            good =
+                good && put(&m, data, offset, size) && same(&m, seed + (uint64_t)j) && form_of(&m) != SPARAMX_FORM_RAW;
         }
         CHECK(good, "case %zu: writes to the packed tensor", i);
         CHECK(put(&m, data, 0, m.bytes) && same(&m, seed), "case %zu: a second whole upload", i);
@@ -142,7 +144,8 @@ static void test_single_bytes(void) {
             if (j + 1 < m.bytes) early = early || form_of(&m) != SPARAMX_FORM_RAW;
         }
         CHECK(good && !early, "%s: byte by byte", type_name(weight_types[i]));
-        CHECK(form_of(&m) != SPARAMX_FORM_RAW && same(&m, 3), "%s: packed after the last byte", type_name(weight_types[i]));
+        CHECK(form_of(&m) != SPARAMX_FORM_RAW && same(&m, 3), "%s: packed after the last byte",
+              type_name(weight_types[i]));
         free(order);
         free(data);
         drop_mirror(&m);
@@ -163,12 +166,14 @@ static void test_2d(void) {
         size_t offset = cases[i].offset, size = cases[i].size, copies = cases[i].copies;
         size_t ts = cases[i].tensor_stride, ds = cases[i].data_stride;
         for (size_t c = 0; c < copies; c++) memcpy(m.want + offset + c * ts, data + c * ds, size);
-        CHECK(sparamx_buffer_set_tensor_2d(buffer, &m.t, data, offset, size, copies, ts, ds) == SPARAMX_OK, "set_2d %zu", i);
+        CHECK(sparamx_buffer_set_tensor_2d(buffer, &m.t, data, offset, size, copies, ts, ds) == SPARAMX_OK,
+              "set_2d %zu", i);
         CHECK(same(&m, i), "set_2d %zu: other contents", i);
         if (i == 2) CHECK(form_of(&m) == SPARAMX_FORM_SPARSE, "packed after all of it");
         memset(back, 0x77, 8 * m.bytes);
         if (ds < size) ds = size;
-        CHECK(sparamx_buffer_get_tensor_2d(buffer, &m.t, back, offset, size, copies, ts, ds) == SPARAMX_OK, "get_2d %zu", i);
+        CHECK(sparamx_buffer_get_tensor_2d(buffer, &m.t, back, offset, size, copies, ts, ds) == SPARAMX_OK,
+              "get_2d %zu", i);
         bool good = true;
         for (size_t c = 0; c < copies; c++) {
             good = good && memcmp(back + c * ds, m.want + offset + c * ts, size) == 0;
@@ -178,7 +183,8 @@ static void test_2d(void) {
         /* Reading may repeat bytes of the tensor. */
         if (size > 1 && copies > 1) {
             CHECK(sparamx_buffer_get_tensor_2d(buffer, &m.t, back, offset, size, copies, 1, ds) == SPARAMX_OK &&
-                  memcmp(back + (copies - 1) * ds, m.want + offset + copies - 1, size) == 0, "get_2d %zu: overlapping pieces", i);
+                      memcmp(back + (copies - 1) * ds, m.want + offset + copies - 1, size) == 0,
+                  "get_2d %zu: overlapping pieces", i);
         }
     }
     free(data);
@@ -191,7 +197,8 @@ static void test_memset_and_clear(void) {
     static const int32_t usages[] = {SPARAMX_USAGE_WEIGHTS, SPARAMX_USAGE_ANY};
     for (int u = 0; u < 2; u++) {
         sparamx_buffer *buffer = make_buffer(usages[u], SPARAMX_FORM_AUTO, 1);
-        mirror m = make_mirror(buffer, PAGE, SPARAMX_TYPE_BF16, 100, 17, 1, 1), late = make_mirror(buffer, 8 * PAGE, SPARAMX_TYPE_Q8_0, 64, 3, 1, 1);
+        mirror m = make_mirror(buffer, PAGE, SPARAMX_TYPE_BF16, 100, 17, 1, 1),
+               late = make_mirror(buffer, 8 * PAGE, SPARAMX_TYPE_Q8_0, 64, 3, 1, 1);
         uint8_t *data = must_allocate(m.bytes);
         fill_bytes(m.bytes, 5, data);
         CHECK(sparamx_buffer_memset_tensor(buffer, &m.t, 0xab, 3, 1000) == SPARAMX_OK, "memset of a part");
@@ -230,7 +237,8 @@ static void test_reset(void) {
     CHECK(put(&m, data, 0, m.bytes) && sparamx_buffer_resident(buffer) > 0, "upload");
     CHECK(sparamx_buffer_init_tensor(buffer, &m.t) == SPARAMX_OK, "announced again");
     memset(m.want, 0, m.bytes);
-    CHECK(form_of(&m) == SPARAMX_FORM_RAW && same(&m, 1) && sparamx_buffer_resident(buffer) == 0, "it forgot what it held");
+    CHECK(form_of(&m) == SPARAMX_FORM_RAW && same(&m, 1) && sparamx_buffer_resident(buffer) == 0,
+          "it forgot what it held");
     CHECK(put(&m, data, 5, 100) && sparamx_buffer_init_tensor(buffer, &m.t) == SPARAMX_OK, "again, half uploaded");
     memset(m.want, 0, m.bytes);
     CHECK(same(&m, 2) && put(&m, data, 0, m.bytes) && same(&m, 3), "and uploaded");
@@ -239,7 +247,8 @@ static void test_reset(void) {
     CHECK(sparamx_buffer_get_tensor(buffer, &m.t, m.got, 0, 1) == SPARAMX_ERR_FOREIGN, "reset forgets tensors");
     mirror other = make_mirror(buffer, PAGE, SPARAMX_TYPE_Q8_0, 256, 64, 1, 1); /* where the old one was as well */
     fill_bytes(m.bytes, 7, data);
-    CHECK(sparamx_buffer_init_tensor(buffer, &other.t) == SPARAMX_OK && same(&other, 4), "another tensor in its place, zero");
+    CHECK(sparamx_buffer_init_tensor(buffer, &other.t) == SPARAMX_OK && same(&other, 4),
+          "another tensor in its place, zero");
     free(data);
     drop_mirror(&m);
     drop_mirror(&other);
@@ -248,13 +257,16 @@ static void test_reset(void) {
 
 static void test_copy(void) {
     for (int direction = 0; direction < 6; direction++) { /* from packed, incomplete, raw; to a fresh or a packed one */
-        sparamx_buffer *from = make_buffer(direction % 3 == 2 ? SPARAMX_USAGE_ANY : SPARAMX_USAGE_WEIGHTS, SPARAMX_FORM_SPARSE, 1);
+        sparamx_buffer *from =
+            make_buffer(direction % 3 == 2 ? SPARAMX_USAGE_ANY : SPARAMX_USAGE_WEIGHTS, SPARAMX_FORM_SPARSE, 1);
         sparamx_buffer *to = make_buffer(SPARAMX_USAGE_WEIGHTS, SPARAMX_FORM_DENSE, 1);
-        mirror a = make_mirror(from, 0, SPARAMX_TYPE_Q8_0, 96, 21, 2, 1), b = make_mirror(to, PAGE, SPARAMX_TYPE_Q8_0, 96, 21, 2, 1);
+        mirror a = make_mirror(from, 0, SPARAMX_TYPE_Q8_0, 96, 21, 2, 1),
+               b = make_mirror(to, PAGE, SPARAMX_TYPE_Q8_0, 96, 21, 2, 1);
         uint8_t *data = must_allocate(a.bytes);
         fill_bytes(a.bytes, 8, data);
         CHECK(put(&a, data, 0, direction % 3 == 1 ? a.bytes / 2 : a.bytes), "upload");
-        if (direction >= 3) CHECK(sparamx_buffer_memset_tensor(to, &b.t, 9, 0, b.bytes) == SPARAMX_OK, "something else before");
+        if (direction >= 3)
+            CHECK(sparamx_buffer_memset_tensor(to, &b.t, 9, 0, b.bytes) == SPARAMX_OK, "something else before");
         CHECK(sparamx_buffer_copy_tensor(to, &a.t, &b.t) == SPARAMX_OK, "copy %d", direction);
         memcpy(b.want, a.want, a.bytes);
         CHECK(same(&b, 1) && same(&a, 2), "copy %d: contents", direction);
@@ -262,11 +274,14 @@ static void test_copy(void) {
         sparamx_tensor host = make_tensor(SPARAMX_TYPE_Q8_0, 96, 21, 2, 1, data, NULL);
         fill_bytes(a.bytes, 11, data);
         memcpy(b.want, data, a.bytes);
-        CHECK(sparamx_buffer_copy_tensor(to, &host, &b.t) == SPARAMX_OK && same(&b, 3), "copy %d from the host", direction);
-        CHECK(sparamx_buffer_copy_tensor(to, &b.t, &b.t) == SPARAMX_OK && same(&b, 4), "copy %d onto itself", direction);
+        CHECK(sparamx_buffer_copy_tensor(to, &host, &b.t) == SPARAMX_OK && same(&b, 3), "copy %d from the host",
+              direction);
+        CHECK(sparamx_buffer_copy_tensor(to, &b.t, &b.t) == SPARAMX_OK && same(&b, 4), "copy %d onto itself",
+              direction);
         mirror c = make_mirror(to, 16 * PAGE, SPARAMX_TYPE_Q8_0, 96, 21, 2, 1);
         memcpy(c.want, b.want, b.bytes);
-        CHECK(sparamx_buffer_copy_tensor(to, &b.t, &c.t) == SPARAMX_OK && same(&c, 5), "copy %d within a buffer", direction);
+        CHECK(sparamx_buffer_copy_tensor(to, &b.t, &c.t) == SPARAMX_OK && same(&c, 5), "copy %d within a buffer",
+              direction);
         free(data);
         drop_mirror(&a);
         drop_mirror(&b);
@@ -282,15 +297,18 @@ static void test_other_tensors(void) {
     mirror floats = make_mirror(buffer, 0, SPARAMX_TYPE_F32, 100, 7, 1, 1);
     uint8_t *data = must_allocate(floats.bytes);
     fill_bytes(floats.bytes, 12, data);
-    CHECK(put(&floats, data, 0, floats.bytes) && same(&floats, 1) && form_of(&floats) == SPARAMX_FORM_RAW, "float32 stays raw");
+    CHECK(put(&floats, data, 0, floats.bytes) && same(&floats, 1) && form_of(&floats) == SPARAMX_FORM_RAW,
+          "float32 stays raw");
     CHECK(sparamx_buffer_resident(buffer) == floats.bytes, "resident %zu", sparamx_buffer_resident(buffer));
-    sparamx_tensor other = {.size = sizeof other, .type = 12, .ne = {256, 3, 1, 1}, .nb = {144, 144, 432, 432}}; /* Q4_K */
+    sparamx_tensor other = {
+        .size = sizeof other, .type = 12, .ne = {256, 3, 1, 1}, .nb = {144, 144, 432, 432}}; /* Q4_K */
     size_t size = 0;
     CHECK(sparamx_buffer_type_alloc_size(&other, &size) == SPARAMX_OK && size >= 432, "another type: %zu bytes", size);
     other.data = (uint8_t *)sparamx_buffer_base(buffer) + 4 * PAGE;
     uint8_t back[432];
     CHECK(sparamx_buffer_set_tensor(buffer, &other, data, 0, 432) == SPARAMX_OK, "another type");
-    CHECK(sparamx_buffer_get_tensor(buffer, &other, back, 0, 432) == SPARAMX_OK && memcmp(back, data, 432) == 0, "read back");
+    CHECK(sparamx_buffer_get_tensor(buffer, &other, back, 0, 432) == SPARAMX_OK && memcmp(back, data, 432) == 0,
+          "read back");
     sparamx_tensor view = make_tensor(SPARAMX_TYPE_F32, 100, 2, 1, 1, (uint8_t *)floats.t.data + 400, buffer);
     CHECK(sparamx_buffer_init_tensor(buffer, &view) == SPARAMX_OK && same(&floats, 2), "a view changes nothing");
     for (size_t i = 0; i < COUNT(weight_types); i++) {
@@ -300,16 +318,19 @@ static void test_other_tensors(void) {
     }
     int count = 0;
     for (size_t offset = 32 * PAGE; offset + PAGE <= SPACE; offset += PAGE) {
-        sparamx_tensor t = make_tensor(SPARAMX_TYPE_BF16, 8, 4, 1, 1, (uint8_t *)sparamx_buffer_base(buffer) + offset, buffer);
+        sparamx_tensor t =
+            make_tensor(SPARAMX_TYPE_BF16, 8, 4, 1, 1, (uint8_t *)sparamx_buffer_base(buffer) + offset, buffer);
         uint16_t values[32];
         for (int i = 0; i < 32; i++) values[i] = (uint16_t)(offset / PAGE + (size_t)i);
         count += sparamx_buffer_set_tensor(buffer, &t, values, 0, 64) == SPARAMX_OK;
     }
     bool good = true;
     for (size_t offset = 32 * PAGE; offset + PAGE <= SPACE; offset += PAGE) {
-        sparamx_tensor t = make_tensor(SPARAMX_TYPE_BF16, 8, 4, 1, 1, (uint8_t *)sparamx_buffer_base(buffer) + offset, buffer);
+        sparamx_tensor t =
+            make_tensor(SPARAMX_TYPE_BF16, 8, 4, 1, 1, (uint8_t *)sparamx_buffer_base(buffer) + offset, buffer);
         uint16_t values[32] = {0};
-        good = good && sparamx_buffer_get_tensor(buffer, &t, values, 0, 64) == SPARAMX_OK && values[31] == (uint16_t)(offset / PAGE + 31);
+        good = good && sparamx_buffer_get_tensor(buffer, &t, values, 0, 64) == SPARAMX_OK &&
+               values[31] == (uint16_t)(offset / PAGE + 31);
     }
     CHECK(good && count == 224, "%d tensors in one buffer", count);
     free(data);
@@ -327,13 +348,15 @@ static void test_other_tensors(void) {
 /* The usage counts from when a tensor is announced. */
 static void test_usage(void) {
     sparamx_buffer *buffer = make_buffer(SPARAMX_USAGE_ANY, SPARAMX_FORM_SPARSE, 1);
-    mirror raw = make_mirror(buffer, 0, SPARAMX_TYPE_BF16, 64, 8, 1, 1), packed = make_mirror(buffer, PAGE, SPARAMX_TYPE_BF16, 64, 8, 1, 1);
+    mirror raw = make_mirror(buffer, 0, SPARAMX_TYPE_BF16, 64, 8, 1, 1),
+           packed = make_mirror(buffer, PAGE, SPARAMX_TYPE_BF16, 64, 8, 1, 1);
     uint8_t data[1024];
     fill_bytes(sizeof data, 13, data);
     CHECK(sparamx_buffer_init_tensor(buffer, &raw.t) == SPARAMX_OK, "announce");
     CHECK(sparamx_buffer_set_usage(buffer, SPARAMX_USAGE_WEIGHTS) == SPARAMX_OK, "set_usage");
     CHECK(put(&raw, data, 0, raw.bytes) && put(&packed, data, 0, packed.bytes), "upload");
-    CHECK(form_of(&raw) == SPARAMX_FORM_RAW && form_of(&packed) == SPARAMX_FORM_SPARSE, "forms %d and %d", form_of(&raw), form_of(&packed));
+    CHECK(form_of(&raw) == SPARAMX_FORM_RAW && form_of(&packed) == SPARAMX_FORM_SPARSE, "forms %d and %d",
+          form_of(&raw), form_of(&packed));
     CHECK(same(&raw, 1) && same(&packed, 2), "contents");
     drop_mirror(&raw);
     drop_mirror(&packed);

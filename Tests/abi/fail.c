@@ -146,7 +146,9 @@ static void *library_memory(const char *function, size_t bytes, size_t alignment
     return p;
 }
 
-EXPORT void *malloc(size_t bytes) { return FROM_LIBRARY() ? library_memory("malloc", bytes, 16) : __libc_malloc(bytes); }
+EXPORT void *malloc(size_t bytes) {
+    return FROM_LIBRARY() ? library_memory("malloc", bytes, 16) : __libc_malloc(bytes);
+}
 
 EXPORT void *calloc(size_t count, size_t bytes) {
     return FROM_LIBRARY() ? library_memory("calloc", count * bytes, 16) : __libc_calloc(count, bytes);

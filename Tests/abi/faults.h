@@ -17,18 +17,19 @@
  * The call must return one of two statuses, where both describe the fault. It is tried in a process of its own first:
  * a trap ends that one and not the tests.
  */
-#define EXPECT_EITHER(one, other, call) \
-    do { \
-        int end_ = 0; \
-        pid_t child_ = fork(); \
-        if (child_ == 0) { \
-            (void)(call); \
-            _exit(0); \
-        } \
-        waitpid(child_, &end_, 0); \
-        if (!CHECK(WIFEXITED(end_), "%s: died of signal %d", #call, WTERMSIG(end_))) break; \
-        sparamx_status got_ = (call); \
-        CHECK(got_ == (one) || got_ == (other), "%s: %d instead of %d (or %d)", #call, got_, (int)(one), (int)(other)); \
+#define EXPECT_EITHER(one, other, call)                                                                                \
+    do {                                                                                                               \
+        int end_ = 0;                                                                                                  \
+        pid_t child_ = fork();                                                                                         \
+        if (child_ == 0) {                                                                                             \
+            (void)(call);                                                                                              \
+            _exit(0);                                                                                                  \
+        }                                                                                                              \
+        waitpid(child_, &end_, 0);                                                                                     \
+        if (!CHECK(WIFEXITED(end_), "%s: died of signal %d", #call, WTERMSIG(end_))) break;                            \
+        sparamx_status got_ = (call);                                                                                  \
+        CHECK(got_ == (one) || got_ == (other), "%s: %d instead of %d (or %d)", #call, got_, (int)(one),               \
+              (int)(other));                                                                                           \
     } while (0)
 
 /* The call must return this status. */

@@ -1,7 +1,8 @@
 /*
  * guard_test - every buffer that a kernel may touch ends at a page that nobody may touch, and in a second pass begins
  * right behind one: weights to pack, activations, results, work area, rows to read back. All types, forms and kernels
- * over small and odd shapes. With libfail.so preloaded and FAIL_GUARD=1 the library's own memory ends at such a page too.
+ * over small and odd shapes. With libfail.so preloaded and FAIL_GUARD=1 the library's own memory ends at such a page
+ * too.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -50,7 +51,8 @@ static void *place(arena a, size_t bytes, bool front) {
 static arena source, activations, results, work, target;
 static float x_values[100 * 1056], expected[100 * 33];
 
-static void product(const sparamx_linear *linear, int64_t m, int64_t n, int64_t k, int threads, bool front, const char *kernel) {
+static void product(const sparamx_linear *linear, int64_t m, int64_t n, int64_t k, int threads, bool front,
+                    const char *kernel) {
     size_t work_bytes = 0, y_bytes = (size_t)(m * n) * 4, x_bytes = (size_t)(m * k) * 4;
     if (sparamx_linear_work_size(linear, m, threads, &work_bytes) != SPARAMX_OK) {
         CHECK(false, "%s: work size", current);
@@ -58,11 +60,13 @@ static void product(const sparamx_linear *linear, int64_t m, int64_t n, int64_t 
     }
     char shape[200];
     memcpy(shape, current, sizeof shape);
-    snprintf(current, sizeof current, "%.100s m %lld threads %d %s %s", shape, (long long)m, threads, front ? "front" : "end", kernel);
+    snprintf(current, sizeof current, "%.100s m %lld threads %d %s %s", shape, (long long)m, threads,
+             front ? "front" : "end", kernel);
     float *x = place(activations, x_bytes, front), *y = place(results, y_bytes, front);
     memcpy(x, x_values, x_bytes);
     memset(y, 0x7f, y_bytes);
-    sparamx_status status = multiply_in(linear, NULL, m, threads, x, k, y, n, place(work, work_bytes, front), work_bytes);
+    sparamx_status status =
+        multiply_in(linear, NULL, m, threads, x, k, y, n, place(work, work_bytes, front), work_bytes);
     CHECK(status == SPARAMX_OK, "%s: status %d", current, status);
     if (!front && threads == 1) memcpy(expected, y, y_bytes);
     CHECK(memcmp(y, expected, y_bytes) == 0, "%s: other results", current);
@@ -78,7 +82,8 @@ static void read_back(const sparamx_linear *linear, int64_t n, size_t row, const
             size_t bytes = (size_t)counts[i] * row;
             uint8_t *out = place(target, bytes, front);
             bool good = sparamx_linear_read(linear, first, counts[i], out) == SPARAMX_OK;
-            CHECK(good && memcmp(out, w + (size_t)first * row, bytes) == 0, "%s: rows %lld+%lld", current, (long long)first, (long long)counts[i]);
+            CHECK(good && memcmp(out, w + (size_t)first * row, bytes) == 0, "%s: rows %lld+%lld", current,
+                  (long long)first, (long long)counts[i]);
         }
     }
 }
@@ -86,7 +91,8 @@ static void read_back(const sparamx_linear *linear, int64_t n, size_t row, const
 static void test_matrix(int32_t type, int32_t form, int64_t n, int64_t k, bool front) {
     size_t row = row_bytes(type, k), bytes = row * (size_t)n;
     uint8_t *w = place(source, bytes, front);
-    snprintf(current, sizeof current, "%s %s n %lld k %lld", type_name(type), form_name(form), (long long)n, (long long)k);
+    snprintf(current, sizeof current, "%s %s n %lld k %lld", type_name(type), form_name(form), (long long)n,
+             (long long)k);
     fill_weights(type, n, k, 0.5, (uint64_t)(n * k), w);
     sparamx_linear_options o = {.size = sizeof o, .form = form, .pack_threads = 1 + (n > 16)};
     sparamx_linear *linear = NULL;
@@ -98,7 +104,9 @@ static void test_matrix(int32_t type, int32_t form, int64_t n, int64_t k, bool f
         if (front) multiply(linear, m, 1, x_values, k, expected, n);
         product(linear, m, n, k, 1, front, "");
         product(linear, m, n, k, 3, front, "");
-        if (!front) CHECK(count_wrong(type, n, k, w, m, x_values, k, expected, n) == 0, "%s m %lld: wrong results", current, (long long)m);
+        if (!front)
+            CHECK(count_wrong(type, n, k, w, m, x_values, k, expected, n) == 0, "%s m %lld: wrong results", current,
+                  (long long)m);
     }
     sparamx_linear_destroy(linear);
 }
@@ -121,7 +129,8 @@ static void test_kernels(bool front) {
             if (front) multiply(linear, m, 1, x_values, k, expected, n);
             product(linear, m, n, k, 1, front, info.name);
             product(linear, m, n, k, 3, front, info.name);
-            CHECK(count_wrong(info.type, n, k, w, m, x_values, k, expected, n) == 0, "%s m %lld: wrong results", info.name, (long long)m);
+            CHECK(count_wrong(info.type, n, k, w, m, x_values, k, expected, n) == 0, "%s m %lld: wrong results",
+                  info.name, (long long)m);
         }
         sparamx_linear_destroy(linear);
     }
@@ -138,13 +147,16 @@ static void test_raw(bool front) {
             fill_weights(type, n, k, 0.5, 9, w);
             float *x = place(activations, (size_t)(m * k) * 4, front), *y = place(results, (size_t)(m * n) * 4, front);
             memcpy(x, x_values, (size_t)(m * k) * 4);
-            sparamx_tensor wt = make_tensor(type, k, n, 1, 1, w, NULL), xt = make_tensor(SPARAMX_TYPE_F32, k, m, 1, 1, x, NULL);
+            sparamx_tensor wt = make_tensor(type, k, n, 1, 1, w, NULL),
+                           xt = make_tensor(SPARAMX_TYPE_F32, k, m, 1, 1, x, NULL);
             sparamx_tensor yt = make_tensor(SPARAMX_TYPE_F32, n, m, 1, 1, y, NULL);
             sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT, .dst = &yt, .weight = &wt, .x = &xt};
             snprintf(current, sizeof current, "raw %s n %lld", type_name(type), (long long)n);
             CHECK(sparamx_work_size(&op, 2, &work_bytes) == SPARAMX_OK, "%s", current);
-            sparamx_status status = multiply_in(NULL, &op, 0, 2, NULL, 0, NULL, 0, place(work, work_bytes, front), work_bytes);
-            CHECK(status == SPARAMX_OK && count_wrong(type, n, k, w, m, x, k, y, n) == 0, "%s: status %d or wrong", current, status);
+            sparamx_status status =
+                multiply_in(NULL, &op, 0, 2, NULL, 0, NULL, 0, place(work, work_bytes, front), work_bytes);
+            CHECK(status == SPARAMX_OK && count_wrong(type, n, k, w, m, x, k, y, n) == 0, "%s: status %d or wrong",
+                  current, status);
         }
     }
 }
@@ -169,7 +181,8 @@ static void test_buffer(bool front) {
         for (size_t offset = 0; offset < bytes; offset += 533) {
             for (size_t size = 1; offset + size <= bytes; size = size * 3 + 1) {
                 uint8_t *part = place(target, size, front);
-                CHECK(sparamx_buffer_get_tensor(buffer, &t, part, offset, size) == SPARAMX_OK && memcmp(part, w + offset, size) == 0,
+                CHECK(sparamx_buffer_get_tensor(buffer, &t, part, offset, size) == SPARAMX_OK &&
+                          memcmp(part, w + offset, size) == 0,
                       "%s: %zu bytes from %zu", current, size, offset);
             }
         }
@@ -195,7 +208,8 @@ static void test_guards(void) {
 }
 
 int main(void) {
-    source = make_arena(), activations = make_arena(), results = make_arena(), work = make_arena(), target = make_arena();
+    source = make_arena(), activations = make_arena(), results = make_arena(), work = make_arena(),
+    target = make_arena();
     signal(SIGSEGV, report);
     signal(SIGBUS, report);
     fill_activations(COUNT(x_values), 1, x_values);

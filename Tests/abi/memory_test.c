@@ -62,11 +62,14 @@ static void test_upload(const uint8_t *data, size_t part, bool backwards) {
     size_t grown = resident() - before, peak = status_bytes("VmHWM") - before;
     const char *how = part == 0 ? "whole" : backwards ? "parts backwards" : "parts";
     sparamx_tensor_info info = {.size = sizeof info};
-    CHECK(good && sparamx_buffer_tensor_info(buffer, &t, &info) == SPARAMX_OK && info.form == SPARAMX_FORM_SPARSE, "%s: upload", how);
+    CHECK(good && sparamx_buffer_tensor_info(buffer, &t, &info) == SPARAMX_OK && info.form == SPARAMX_FORM_SPARSE,
+          "%s: upload", how);
     size_t packed = (size_t)info.packed_bytes, slack = packed / 20;
     CHECK(packed < bytes * 58 / 100, "%s: packed %.1f of %.1f MiB", how, mib(packed), mib(bytes));
-    CHECK(sparamx_buffer_resident(buffer) == packed, "%s: %zu bytes said to be resident", how, sparamx_buffer_resident(buffer));
-    CHECK(grown <= packed + slack && grown + slack >= packed, "%s: grew by %.1f MiB, packed are %.1f", how, mib(grown), mib(packed));
+    CHECK(sparamx_buffer_resident(buffer) == packed, "%s: %zu bytes said to be resident", how,
+          sparamx_buffer_resident(buffer));
+    CHECK(grown <= packed + slack && grown + slack >= packed, "%s: grew by %.1f MiB, packed are %.1f", how, mib(grown),
+          mib(packed));
     if (peak_known) {
         size_t most = packed + slack + (part == 0 ? 0 : bytes);
         CHECK(peak <= most, "%s: at most %.1f MiB, allowed are %.1f", how, mib(peak), mib(most));
@@ -75,7 +78,8 @@ static void test_upload(const uint8_t *data, size_t part, bool backwards) {
     }
     uint8_t *row = must_allocate(2 * K);
     for (size_t i = 0; i < N; i += 611) {
-        good = good && sparamx_buffer_get_tensor(buffer, &t, row, i * 2 * K, 2 * K) == SPARAMX_OK && memcmp(row, data + i * 2 * K, 2 * K) == 0;
+        good = good && sparamx_buffer_get_tensor(buffer, &t, row, i * 2 * K, 2 * K) == SPARAMX_OK &&
+               memcmp(row, data + i * 2 * K, 2 * K) == 0;
     }
     CHECK(good, "%s: read-back", how);
     free(row);
@@ -86,8 +90,8 @@ static void test_upload(const uint8_t *data, size_t part, bool backwards) {
     if (peak_known) CHECK(peak <= 2 * packed + slack + bytes, "%s: a change took %.1f MiB", how, mib(peak));
     grown = resident() - before;
     CHECK(grown <= packed + slack, "%s: after a change %.1f MiB", how, mib(grown));
-    CHECK(sparamx_buffer_reset(buffer) == SPARAMX_OK && resident() - before < bytes / 50, "%s: after reset %.1f MiB", how,
-          mib(resident() - before));
+    CHECK(sparamx_buffer_reset(buffer) == SPARAMX_OK && resident() - before < bytes / 50, "%s: after reset %.1f MiB",
+          how, mib(resident() - before));
     sparamx_buffer_destroy(buffer);
     CHECK(resident() < before + bytes / 50, "%s: after destroy %.1f MiB", how, mib(resident() - before));
 }
@@ -100,8 +104,10 @@ static void test_linear(const uint8_t *data) {
     CHECK(sparamx_linear_create(SPARAMX_TYPE_BF16, N, K, data, 0, NULL, &linear) == SPARAMX_OK, "linear");
     CHECK(sparamx_linear_info(linear, &info) == SPARAMX_OK, "info");
     size_t packed = (size_t)info.packed_bytes, most = packed + packed / 20;
-    CHECK(resident() - before <= most, "a linear takes %.1f MiB, packed are %.1f", mib(resident() - before), mib(packed));
-    if (peak_known) CHECK(status_bytes("VmHWM") - before <= most, "a linear took %.1f MiB", mib(status_bytes("VmHWM") - before));
+    CHECK(resident() - before <= most, "a linear takes %.1f MiB, packed are %.1f", mib(resident() - before),
+          mib(packed));
+    if (peak_known)
+        CHECK(status_bytes("VmHWM") - before <= most, "a linear took %.1f MiB", mib(status_bytes("VmHWM") - before));
     sparamx_linear_destroy(linear);
     CHECK(resident() < before + bytes / 50, "after destroy %.1f MiB", mib(resident() - before));
 }
@@ -115,12 +121,15 @@ static void test_address_space(void) {
         return;
     }
     CHECK(status == SPARAMX_OK && sparamx_buffer_size(buffer) == size, "a buffer of 1 TiB: %d", status);
-    CHECK(status_bytes("VmSize") - space >= size && resident() - before < 1 << 20, "1 TiB takes %.1f MiB", mib(resident() - before));
-    sparamx_tensor t = make_tensor(SPARAMX_TYPE_BF16, 64, 4, 1, 1, (uint8_t *)sparamx_buffer_base(buffer) + size - 4096, buffer);
+    CHECK(status_bytes("VmSize") - space >= size && resident() - before < 1 << 20, "1 TiB takes %.1f MiB",
+          mib(resident() - before));
+    sparamx_tensor t =
+        make_tensor(SPARAMX_TYPE_BF16, 64, 4, 1, 1, (uint8_t *)sparamx_buffer_base(buffer) + size - 4096, buffer);
     uint8_t data[512], back[512];
     fill_bytes(512, 3, data);
     CHECK(sparamx_buffer_set_tensor(buffer, &t, data, 0, 512) == SPARAMX_OK &&
-          sparamx_buffer_get_tensor(buffer, &t, back, 0, 512) == SPARAMX_OK && memcmp(data, back, 512) == 0, "its last page");
+              sparamx_buffer_get_tensor(buffer, &t, back, 0, 512) == SPARAMX_OK && memcmp(data, back, 512) == 0,
+          "its last page");
     CHECK(resident() - before < 1 << 20, "1 TiB with a tensor takes %.1f MiB", mib(resident() - before));
     sparamx_buffer_destroy(buffer);
     CHECK(status_bytes("VmSize") < space + (1 << 20), "address space is given back");

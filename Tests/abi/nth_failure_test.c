@@ -70,7 +70,8 @@ static void close_all(scene *s) {
 
 static bool holds_bytes(scene *s, const uint8_t *want) {
     memset(s->out, 0x77, s->bytes);
-    return sparamx_buffer_get_tensor(s->buffer, &s->t, s->out, 0, s->bytes) == SPARAMX_OK && memcmp(s->out, want, s->bytes) == 0;
+    return sparamx_buffer_get_tensor(s->buffer, &s->t, s->out, 0, s->bytes) == SPARAMX_OK &&
+           memcmp(s->out, want, s->bytes) == 0;
 }
 
 /* -- operations ---------------------------------------------------------------------------------------------------- */
@@ -78,7 +79,8 @@ static bool holds_bytes(scene *s, const uint8_t *want) {
 static void nothing(scene *s) { (void)s; }
 
 static sparamx_status run_linear(scene *s) {
-    sparamx_linear_options o = {.size = sizeof o, .form = s->form, .pack_threads = s->threads, .numa = SPARAMX_NUMA_INTERLEAVE};
+    sparamx_linear_options o = {
+        .size = sizeof o, .form = s->form, .pack_threads = s->threads, .numa = SPARAMX_NUMA_INTERLEAVE};
     return sparamx_linear_create(s->type, s->n, s->k, s->data, 0, &o, &s->linear);
 }
 static bool holds_linear(scene *s, bool done) {
@@ -87,7 +89,9 @@ static bool holds_linear(scene *s, bool done) {
 }
 
 static void make_linear(scene *s) { run_linear(s); }
-static sparamx_status run_linear_read(scene *s) { return sparamx_linear_read(s->linear, 3, s->n - 5, s->out); } /* cut panels */
+static sparamx_status run_linear_read(scene *s) {
+    return sparamx_linear_read(s->linear, 3, s->n - 5, s->out);
+} /* cut panels */
 static bool holds_linear_read(scene *s, bool done) {
     size_t row = s->bytes / (size_t)s->n;
     return !done || memcmp(s->out, s->data + 3 * row, (size_t)(s->n - 5) * row) == 0;
@@ -113,7 +117,8 @@ static void full(scene *s) {
 static bool holds_fresh(scene *s, bool done) {
     if (done) return holds_bytes(s, s->other);
     sparamx_status status = sparamx_buffer_get_tensor(s->buffer, &s->t, s->out, 0, 1);
-    return status == SPARAMX_ERR_FOREIGN || (status == SPARAMX_OK && s->out[0] == 0); /* announced or not, nothing is there */
+    return status == SPARAMX_ERR_FOREIGN ||
+           (status == SPARAMX_OK && s->out[0] == 0); /* announced or not, nothing is there */
 }
 static bool holds_full(scene *s, bool done) { return holds_bytes(s, done ? s->other : s->data); }
 static bool holds_half(scene *s, bool done) {
@@ -132,7 +137,8 @@ static sparamx_status run_pieces(scene *s) {
 static bool holds_pieces(scene *s, bool done) {
     uint8_t *want = must_allocate(s->bytes);
     for (size_t i = 0; done && i < s->bytes / PIECE; i++) memcpy(want + i * PIECE, s->other + i * PIECE, PIECE / 2);
-    bool same = done ? holds_bytes(s, want) : holds_fresh(s, false) && (holds_init(s, false) || holds_bytes(s, want)); /* all or none */
+    bool same = done ? holds_bytes(s, want)
+                     : holds_fresh(s, false) && (holds_init(s, false) || holds_bytes(s, want)); /* all or none */
     free(want);
     return same;
 }
@@ -230,8 +236,10 @@ static void exhaust(const operation *o, scene *s) {
         const char *function = fail_function();
         fail_arm(0);
         if (calls > most_calls) most_calls = calls;
-        CHECK(status == SPARAMX_OK || (failures > 0 && status == SPARAMX_ERR_NO_MEMORY), "%s: call %ld (%s) fails: status %d", what, n, function, status);
-        CHECK(o->holds(s, status == SPARAMX_OK), "%s: call %ld (%s) fails, status %d: wrong contents", what, n, function, status);
+        CHECK(status == SPARAMX_OK || (failures > 0 && status == SPARAMX_ERR_NO_MEMORY),
+              "%s: call %ld (%s) fails: status %d", what, n, function, status);
+        CHECK(o->holds(s, status == SPARAMX_OK), "%s: call %ld (%s) fails, status %d: wrong contents", what, n,
+              function, status);
         if (status != SPARAMX_OK) {
             refused++;
             CHECK(o->run(s) == SPARAMX_OK, "%s: after a failure of call %ld (%s) it fails again", what, n, function);
@@ -240,14 +248,18 @@ static void exhaust(const operation *o, scene *s) {
             survived++;
         }
         close_all(s);
-        CHECK(fail_outstanding() == before, "%s: call %ld (%s) fails: %ld blocks lost", what, n, function, fail_outstanding() - before);
+        CHECK(fail_outstanding() == before, "%s: call %ld (%s) fails: %ld blocks lost", what, n, function,
+              fail_outstanding() - before);
         if (failures == 0) break;
         if (!CHECK(n < 200, "%s: needs more than 200 calls", what)) break;
     }
-    if (o->run == run_linear) CHECK(refused > 0 && (s->threads == 1 || survived > 0), "%s: %ld calls failed, %ld without harm", what, refused, survived);
+    if (o->run == run_linear)
+        CHECK(refused > 0 && (s->threads == 1 || survived > 0), "%s: %ld calls failed, %ld without harm", what, refused,
+              survived);
 }
 
-/* The first call of a process: memory for the self-test may be missing, then slower kernels may serve, nothing worse. */
+/* The first call of a process: memory for the self-test may be missing, then slower kernels may serve, nothing worse.
+ */
 static void test_detection(void) {
     for (long n = 1; n < 10; n++) {
         int end = 0;

@@ -59,7 +59,8 @@ static bool right(const problem *p, const uint8_t *w, const sparamx_tensor *x, c
 }
 
 static void test_problem(const problem *p, int place) {
-    sparamx_buffer_options o = {.size = sizeof o, .usage = place == RAW_IN_BUFFER ? SPARAMX_USAGE_ANY : SPARAMX_USAGE_WEIGHTS,
+    sparamx_buffer_options o = {.size = sizeof o,
+                                .usage = place == RAW_IN_BUFFER ? SPARAMX_USAGE_ANY : SPARAMX_USAGE_WEIGHTS,
                                 .form = place == PACKED_SPARSE ? SPARAMX_FORM_SPARSE : SPARAMX_FORM_DENSE};
     sparamx_buffer *buffer = NULL;
     if (!CHECK(sparamx_buffer_create(SPACE, &o, &buffer) == SPARAMX_OK, "a buffer")) return;
@@ -67,14 +68,16 @@ static void test_problem(const problem *p, int place) {
     uint8_t *w = must_allocate(bytes);
     fill_weights(p->type, p->n * p->b2 * p->b3, p->k, 0.5, 3, w);
     sparamx_tensor wt = make_tensor(p->type, p->k, p->n, p->b2, p->b3, NULL, NULL);
-    sparamx_tensor x = floats(p->k, p->m, p->x2, p->x3, p->pad, &x_count), y = floats(p->n, p->m, p->x2, p->x3, p->pad, &y_count);
+    sparamx_tensor x = floats(p->k, p->m, p->x2, p->x3, p->pad, &x_count),
+                   y = floats(p->n, p->m, p->x2, p->x3, p->pad, &y_count);
     sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT, .dst = &y, .weight = &wt, .x = &x};
 
     /* A host asks before it has anything but shapes. */
     size_t early = 0, early3 = 0, late = 0, late3 = 0;
     CHECK(sparamx_supports_weight(&wt, SPARAMX_OP_MUL_MAT) == SPARAMX_OK && sparamx_supports_op(&op) == SPARAMX_OK,
           "asked without data");
-    CHECK(sparamx_work_size(&op, 1, &early) == SPARAMX_OK && sparamx_work_size(&op, 3, &early3) == SPARAMX_OK && early3 >= early,
+    CHECK(sparamx_work_size(&op, 1, &early) == SPARAMX_OK && sparamx_work_size(&op, 3, &early3) == SPARAMX_OK &&
+              early3 >= early,
           "work size without data");
     if (place == HOST_MEMORY) {
         wt.data = w;
@@ -83,7 +86,8 @@ static void test_problem(const problem *p, int place) {
         wt.data = (char *)sparamx_buffer_base(buffer) + 8192;
         CHECK(sparamx_supports_op(&op) == SPARAMX_OK && sparamx_work_size(&op, 1, &late) == SPARAMX_OK && late <= early,
               "asked before it is announced");
-        CHECK(sparamx_buffer_init_tensor(buffer, &wt) == SPARAMX_OK && sparamx_supports_op(&op) == SPARAMX_OK, "announced");
+        CHECK(sparamx_buffer_init_tensor(buffer, &wt) == SPARAMX_OK && sparamx_supports_op(&op) == SPARAMX_OK,
+              "announced");
         CHECK(sparamx_buffer_set_tensor(buffer, &wt, w, 0, bytes) == SPARAMX_OK, "upload");
     }
     x.data = must_allocate(x_count * 4);
@@ -91,13 +95,14 @@ static void test_problem(const problem *p, int place) {
     fill_activations((int64_t)x_count, 5, x.data);
     CHECK(sparamx_supports_op(&op) == SPARAMX_OK && sparamx_work_size(&op, 1, &late) == SPARAMX_OK &&
           sparamx_work_size(&op, 3, &late3) == SPARAMX_OK, "asked with data");
-    CHECK(late <= early && late3 <= early3, "needs more with data (%zu, %zu) than without (%zu, %zu)", late, late3, early, early3);
+    CHECK(late <= early && late3 <= early3, "needs more with data (%zu, %zu) than without (%zu, %zu)", late, late3,
+          early, early3);
     float *first = must_allocate(y_count * 4);
     for (int threads = 1; threads <= 4; threads++) {
         memset(y.data, GAP, y_count * 4);
         sparamx_status status = multiply_op(&op, threads);
-        CHECK(status == SPARAMX_OK && right(p, w, &x, &y), "%s %s, problem %d, %d threads: status %d", type_name(p->type), places[place],
-              (int)(p - problems), threads, status);
+        CHECK(status == SPARAMX_OK && right(p, w, &x, &y), "%s %s, problem %d, %d threads: status %d",
+              type_name(p->type), places[place], (int)(p - problems), threads, status);
         if (threads == 1) memcpy(first, y.data, y_count * 4);
         CHECK(memcmp(first, y.data, y_count * 4) == 0, "%d threads give another result", threads);
     }
@@ -116,7 +121,8 @@ static void test_zero_strides(void) {
     fill_weights(SPARAMX_TYPE_BF16, N, K, 0.5, 3, w);
     fill_activations(M * K, 1, x);
     sparamx_tensor wt = make_tensor(SPARAMX_TYPE_BF16, K, N, 1, 1, w, NULL);
-    sparamx_tensor xt = make_tensor(SPARAMX_TYPE_F32, K, M, 3, 2, x, NULL), yt = make_tensor(SPARAMX_TYPE_F32, N, M, 3, 2, y, NULL);
+    sparamx_tensor xt = make_tensor(SPARAMX_TYPE_F32, K, M, 3, 2, x, NULL),
+                   yt = make_tensor(SPARAMX_TYPE_F32, N, M, 3, 2, y, NULL);
     xt.nb[2] = xt.nb[3] = 0;
     sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT, .dst = &yt, .weight = &wt, .x = &xt};
     CHECK(multiply_op(&op, 2) == SPARAMX_OK, "planes of x that are one");
@@ -143,7 +149,8 @@ static void test_special_values(void) {
             CHECK(multiply(linear, 1, 1, x, K, y, N) == SPARAMX_OK, "product");
             bool others = true;
             for (int j = 0; j < N; j++) others = others && (j == 3 || isfinite(y[j]));
-            CHECK(!isfinite(y[3]) && others, "%s %s: an infinite weight gives %g", type_name(type), form_name(packed_forms[f]), (double)y[3]);
+            CHECK(!isfinite(y[3]) && others, "%s %s: an infinite weight gives %g", type_name(type),
+                  form_name(packed_forms[f]), (double)y[3]);
             sparamx_linear_destroy(linear);
         }
     }

@@ -22,9 +22,8 @@ for second in gcc clang; do
     [ "$(realpath "$(command -v "$second")")" = "$(realpath "$(command -v "$first")")" ] || tally "build with $second" "$out/build-$second.log" "$here/build.sh" "$lib" "$out/$second" "$second"
 done
 
-emulator=$out/libtile-emulator.so
 "$first" -std=gnu11 -O3 -fPIC "-I$here/../emulator/include" -shared "$here/../emulator/tile_emulator.c" "$here/../emulator/preload.c" \
-    -Wl,-z,initfirst -o "$emulator" || exit 1
+    -Wl,-z,initfirst -o "$out/libtile-emulator.so" || exit 1
 mkdir -p "$out/emulated"
 python3 "$here/../emulator/patch_cpuid.py" "$lib/libsparamx.so.0" "$out/emulated/libsparamx.emulated.so" || exit 1
 ln -sf libsparamx.emulated.so "$out/emulated/libsparamx.so.0"
@@ -41,11 +40,12 @@ run_in() {
     local path=$lib
     if [ "$emulated" = 1 ]; then
         path=$out/emulated
-        preload=("$emulator")
+        preload=(libtile-emulator.so)
     fi
-    case $1 in guard_test | nth_failure_test) preload+=("$out/libfail.so") ;; esac
+    case $1 in guard_test | nth_failure_test) preload+=(libfail.so) ;; esac
     [ "$1" = guard_test ] && variables+=(FAIL_GUARD=1)
-    tally "$name" "$out/$(tr -c 'a-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path" "LD_PRELOAD=${preload[*]}" "${variables[@]}" "$out/$1" "${@:2}"
+    # Preloaded by name: a path in LD_PRELOAD cannot have a space in it.
+    tally "$name" "$out/$(tr -c 'A-Za-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path:$out" "LD_PRELOAD=${preload[*]}" "${variables[@]}" "$out/$1" "${@:2}"
 }
 wanted() { [[ " ${tests[*]} " == *" $1 "* ]]; }
 

@@ -9,7 +9,10 @@
 #include <string.h>
 
 const char *type_name(int32_t type) {
-    return type == SPARAMX_TYPE_BF16 ? "bf16" : type == SPARAMX_TYPE_F16 ? "f16" : type == SPARAMX_TYPE_Q8_0 ? "q8_0" : "?";
+    return type == SPARAMX_TYPE_BF16   ? "bf16"
+           : type == SPARAMX_TYPE_F16  ? "f16"
+           : type == SPARAMX_TYPE_Q8_0 ? "q8_0"
+                                       : "?";
 }
 
 const char *form_name(int32_t form) {

@@ -14,7 +14,8 @@ enum { MAX_M = 100, MAX_K = 288, MAX_N = 150 };
 static void test_same_bits(int32_t type, int32_t form, int64_t n, int64_t k) {
     static const int64_t tokens[] = {1, 2, 3, 4, 5, 8, 16, 17, 32, 33, MAX_M};
     uint8_t *w = must_allocate(row_bytes(type, k) * (size_t)n);
-    float *x = must_allocate(MAX_M * MAX_K * sizeof *x), *y = must_allocate(MAX_M * MAX_N * sizeof *y), *first = must_allocate(MAX_M * MAX_N * sizeof *y);
+    float *x = must_allocate(MAX_M * MAX_K * sizeof *x), *y = must_allocate(MAX_M * MAX_N * sizeof *y),
+          *first = must_allocate(MAX_M * MAX_N * sizeof *y);
     fill_weights(type, n, k, 0.5, 3, w);
     fill_activations(MAX_M * MAX_K, 4, x);
     sparamx_linear_options o = {.size = sizeof o, .form = form};
@@ -26,8 +27,9 @@ static void test_same_bits(int32_t type, int32_t form, int64_t n, int64_t k) {
             memset(y, 0x7f, (size_t)(m * n) * sizeof *y);
             CHECK(multiply(linear, m, threads, x, k, y, n) == SPARAMX_OK, "product");
             if (threads == 1) memcpy(first, y, (size_t)(m * n) * sizeof *y);
-            CHECK(memcmp(first, y, (size_t)(m * n) * sizeof *y) == 0, "%s %s n %lld m %lld: %d threads give another result",
-                  type_name(type), form_name(form), (long long)n, (long long)m, threads);
+            CHECK(memcmp(first, y, (size_t)(m * n) * sizeof *y) == 0,
+                  "%s %s n %lld m %lld: %d threads give another result", type_name(type), form_name(form), (long long)n,
+                  (long long)m, threads);
         }
         CHECK(count_wrong(type, n, k, w, m, x, k, first, n) == 0, "wrong results");
     }
@@ -67,10 +69,13 @@ static void test_packing(void) {
             sparamx_linear_options o = {.size = sizeof o, .form = form, .pack_threads = threads};
             sparamx_linear *linear = NULL;
             sparamx_tensor_info info = {.size = sizeof info};
-            CHECK(sparamx_linear_create(type, N, K, w, 0, &o, &linear) == SPARAMX_OK && sparamx_linear_info(linear, &info) == SPARAMX_OK, "linear");
+            CHECK(sparamx_linear_create(type, N, K, w, 0, &o, &linear) == SPARAMX_OK &&
+                      sparamx_linear_info(linear, &info) == SPARAMX_OK,
+                  "linear");
             if (threads == 0) packed = info.packed_bytes;
             CHECK(info.packed_bytes == packed, "%d threads pack into another size", threads);
-            CHECK(sparamx_linear_read(linear, 0, N, back) == SPARAMX_OK && memcmp(w, back, bytes) == 0, "%d threads: read-back", threads);
+            CHECK(sparamx_linear_read(linear, 0, N, back) == SPARAMX_OK && memcmp(w, back, bytes) == 0,
+                  "%d threads: read-back", threads);
             CHECK(multiply(linear, 1, 2, x, K, threads == 0 ? first : y, N) == SPARAMX_OK, "product");
             CHECK(threads == 0 || memcmp(first, y, sizeof y) == 0, "%d threads pack another tensor", threads);
             sparamx_linear_destroy(linear);
@@ -80,7 +85,8 @@ static void test_packing(void) {
     free(back);
 }
 
-/* Threads without any order among them: tensors of one buffer are uploaded, a shared linear is computed with and read. */
+/* Threads without any order among them: tensors of one buffer are uploaded, a shared linear is computed with and read.
+ */
 typedef struct crowd {
     sparamx_buffer *buffer;
     const sparamx_linear *shared;
@@ -96,7 +102,8 @@ static void crowd_member(int index, void *context) {
     size_t bytes = (size_t)CROWD_N * CROWD_K * 2, slot = (bytes + 4095) / 4096 * 4096;
     uint8_t *back = must_allocate(bytes);
     float *y = must_allocate(CROWD_M * CROWD_N * sizeof *y);
-    sparamx_tensor t = make_tensor(SPARAMX_TYPE_BF16, CROWD_K, CROWD_N, 1, 1, (uint8_t *)sparamx_buffer_base(c->buffer) + (size_t)index * slot, c->buffer);
+    sparamx_tensor t = make_tensor(SPARAMX_TYPE_BF16, CROWD_K, CROWD_N, 1, 1,
+                                   (uint8_t *)sparamx_buffer_base(c->buffer) + (size_t)index * slot, c->buffer);
     sparamx_tensor xt = make_tensor(SPARAMX_TYPE_F32, CROWD_K, CROWD_M, 1, 1, (void *)(uintptr_t)c->x, NULL);
     sparamx_tensor yt = make_tensor(SPARAMX_TYPE_F32, CROWD_N, CROWD_M, 1, 1, y, NULL);
     sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT, .dst = &yt, .weight = &t, .x = &xt};
@@ -106,10 +113,12 @@ static void crowd_member(int index, void *context) {
         size_t cut = bytes / (size_t)(round + 2);
         good = sparamx_buffer_set_tensor(c->buffer, &t, c->w, 0, cut) == SPARAMX_OK;
         good = good && sparamx_buffer_set_tensor(c->buffer, &t, c->w + cut, cut, bytes - cut) == SPARAMX_OK;
-        good = good && sparamx_buffer_get_tensor(c->buffer, &t, back, 0, bytes) == SPARAMX_OK && memcmp(back, c->w, bytes) == 0;
+        good = good && sparamx_buffer_get_tensor(c->buffer, &t, back, 0, bytes) == SPARAMX_OK &&
+               memcmp(back, c->w, bytes) == 0;
         good = good && multiply_op(&op, 1 + index % 2) == SPARAMX_OK && memcmp(y, c->expected, size) == 0;
         memset(y, 0, size);
-        good = good && multiply(c->shared, CROWD_M, 1 + round % 2, c->x, CROWD_K, y, CROWD_N) == SPARAMX_OK && memcmp(y, c->expected, size) == 0;
+        good = good && multiply(c->shared, CROWD_M, 1 + round % 2, c->x, CROWD_K, y, CROWD_N) == SPARAMX_OK &&
+               memcmp(y, c->expected, size) == 0;
         good = good && sparamx_linear_read(c->shared, 0, CROWD_N, back) == SPARAMX_OK && memcmp(back, c->w, bytes) == 0;
         if (round % 2) good = good && sparamx_buffer_init_tensor(c->buffer, &t) == SPARAMX_OK;
     }

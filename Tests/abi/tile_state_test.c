@@ -73,12 +73,15 @@ static void test_linear(int32_t type, int32_t form, int64_t m, bool own) {
     CHECK(sparamx_linear_create(type, N, K, weights, 0, &o, &linear) == SPARAMX_OK, "linear");
     after = stored();
     CHECK(same(want, &after), "%s %s: packing changed the configuration", type_name(type), form_name(form));
-    CHECK(multiply(linear, m, 1, x, K, y, N) == SPARAMX_OK && count_wrong(type, N, K, weights, m, x, K, y, N) == 0, "product");
+    CHECK(multiply(linear, m, 1, x, K, y, N) == SPARAMX_OK && count_wrong(type, N, K, weights, m, x, K, y, N) == 0,
+          "product");
     after = stored();
-    CHECK(same(want, &after), "%s %s m %lld: the product changed the configuration", type_name(type), form_name(form), (long long)m);
+    CHECK(same(want, &after), "%s %s m %lld: the product changed the configuration", type_name(type), form_name(form),
+          (long long)m);
     CHECK(multiply(linear, m, 1, x, K - 1, y, N) == SPARAMX_ERR_STRIDE, "a refused product");
     after = stored();
-    CHECK(same(want, &after), "%s %s m %lld: a refused product changed the configuration", type_name(type), form_name(form), (long long)m);
+    CHECK(same(want, &after), "%s %s m %lld: a refused product changed the configuration", type_name(type),
+          form_name(form), (long long)m);
     sparamx_linear_destroy(linear);
     if (own) release();
 }
@@ -107,7 +110,8 @@ static void team_member(int index, void *context) {
 }
 
 static void test_team(int32_t type, int64_t m) {
-    sparamx_tensor wt = make_tensor(type, K, N, 1, 1, weights, NULL), xt = make_tensor(SPARAMX_TYPE_F32, K, m, 1, 1, x, NULL);
+    sparamx_tensor wt = make_tensor(type, K, N, 1, 1, weights, NULL),
+                   xt = make_tensor(SPARAMX_TYPE_F32, K, m, 1, 1, x, NULL);
     sparamx_tensor yt = make_tensor(SPARAMX_TYPE_F32, N, m, 1, 1, y, NULL);
     sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT, .dst = &yt, .weight = &wt, .x = &xt};
     pthread_barrier_t barrier;
@@ -116,7 +120,8 @@ static void test_team(int32_t type, int64_t m) {
     t.work = must_allocate(t.work_size);
     pthread_barrier_init(&barrier, NULL, THREADS);
     run_threads(THREADS, team_member, &t);
-    for (int i = 0; i < THREADS; i++) CHECK(t.good[i], "%s m %lld: thread %d of a team", type_name(type), (long long)m, i);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(t.good[i], "%s m %lld: thread %d of a team", type_name(type), (long long)m, i);
     CHECK(count_wrong(type, N, K, weights, m, x, K, y, N) == 0, "product of a team");
     pthread_barrier_destroy(&barrier);
     free(t.work);

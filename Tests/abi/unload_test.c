@@ -30,7 +30,8 @@ static int mappings(int *of_library) {
     int lines = 0;
     FILE *file = fopen("/proc/self/maps", "r");
     *of_library = 0;
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) lines++, *of_library += strstr(line, "libsparamx") != NULL;
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        lines++, *of_library += strstr(line, "libsparamx") != NULL;
     if (file != NULL) fclose(file);
     return lines;
 }

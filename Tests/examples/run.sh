@@ -8,7 +8,7 @@ here=$(dirname "$(realpath "$0")")
 root=$(realpath "$here/../..")
 . "$here/../tally.sh"
 mkdir -p "$2"
-build=$(realpath "$1") out=$(realpath "$2") emulated=${3:-}
+build=$(realpath "$1") out=$(realpath "$2") emulated=${3:+$(realpath "$3")}
 bin=$build/examples
 passed=0 failed=0
 
@@ -76,14 +76,14 @@ for level in reference avx512 amx; do
     fi
     if [ "$level" = amx ] && [ "$isa" -lt 2 ]; then
         [ -n "$emulated" ] || continue
-        with+=("LD_PRELOAD=$emulated/libtile-emulator.so")
+        with+=(LD_PRELOAD=libtile-emulator.so "LD_LIBRARY_PATH=$emulated/emulated:$emulated")
         library=$emulated/emulated/libsparamx.so.0
     fi
     for type in bf16 f16 q8_0; do
         ok "sparamx-run --amx $type, $level" 0 "${with[@]}" "$bin/sparamx-run" "--amx=$library" --m 1,4,40 --repeat 1 --json "$out/run.json" "$out/$type.gguf"
         json "sparamx-run --amx $type, $level" run "$out/run.json" "isa=$level"
     done
-    ok "sparamx-hello, $level" 0 "${with[@]}" "LD_LIBRARY_PATH=$(dirname "$library")" "$bin/sparamx-hello"
+    ok "sparamx-hello, $level" 0 "${with[@]}" "$bin/sparamx-hello"
     # With emulated tiles the ceilings would take minutes.
     [ "$level" = amx ] && [ "$isa" -lt 2 ] && continue
     ok "sparamx-bench, $level" 0 "${with[@]}" "$bin/sparamx-bench" --m 1,33 --sparsity 50 --shape 64x64,96x128 --repeat 1 --seconds 1 --json "$out/bench.json"

@@ -49,6 +49,10 @@ static inline void sx_count_store(int64_t *_Nonnull p, int64_t v) { __atomic_sto
 // Calls fill(storage) once per process and returns storage: 1 KB of zero-initialised memory.
 void *sx_once(void (*fill)(void *storage));
 
+// 64 KB of zeros, aligned to 64 bytes, for the product at start-up: whether a CPU works must not depend on free memory.
+// Used inside sx_once only.
+void *sx_self_test_memory(void);
+
 // The host's log receiver, changed and read atomically as a pair.
 typedef void (*sx_log_fn)(int32_t level, const char *_Null_unspecified message, void *_Null_unspecified user);
 void sx_log_set(sx_log_fn _Nullable log, void *_Nullable user);
