@@ -34,7 +34,7 @@ missing_packages() {
     have gcc || have cc || echo gcc
     [ -e /usr/include/stdio.h ] || echo libc6-dev
     have g++ || have c++ || echo g++
-    have make || have ninja || echo make
+    have make || echo make
     have pkg-config || echo pkg-config
     [ -e /usr/include/numa.h ] || echo libnuma-dev
     if [ -z "$model" ]; then
