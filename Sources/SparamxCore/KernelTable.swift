@@ -91,7 +91,8 @@ package enum KernelTable {
         case 35: return decode("avx512-q8_0-sparse-m4", q8, true, 4, sx_avx512_q8_sparse_m4)
 
         // Where the tile unit takes over: bf16 from 2 tokens, and sparse from the first, because above 60% zeros
-        // vdpbf16ps costs more than memory does (5 cycles per tile row against 4.3 at 70%, Emerald Rapids); q8 where
+        // vdpbf16ps is expected to cost more than memory does (5 cycles per tile row against 4.3 at 70%, by count; the
+        // switch points come from prototypes on Emerald Rapids, not from these kernels); q8 where
         // scaling per block no longer fits the vector units; F16 keeps its full accuracy to 16 tokens and is rounded
         // to bf16 beyond.
         case 36: return gemmAMX("amx-bf16-dense-gemm", bf16, false, sx_amx_bf16_dense_gemm)
