@@ -15,7 +15,11 @@
 #define GGUF_NAME_SIZE 65
 
 /* Tensor types that the examples name; the numbers are part of the file format. */
-enum { GGUF_F32 = 0, GGUF_F16 = 1, GGUF_Q8_0 = 8, GGUF_BF16 = 30 };
+enum {
+    GGUF_F32 = 0, GGUF_F16 = 1, GGUF_Q4_0 = 2, GGUF_Q4_1 = 3, GGUF_Q5_0 = 6, GGUF_Q5_1 = 7, GGUF_Q8_0 = 8,
+    GGUF_Q2_K = 10, GGUF_Q3_K = 11, GGUF_Q4_K = 12, GGUF_Q5_K = 13, GGUF_Q6_K = 14, GGUF_IQ4_NL = 20, GGUF_IQ4_XS = 23,
+    GGUF_BF16 = 30, GGUF_MXFP4 = 39
+};
 
 typedef struct gguf_tensor {
     char name[GGUF_NAME_SIZE]; /* printable ASCII: other bytes of the file show as '?' */
@@ -51,6 +55,9 @@ bool gguf_get_uint(const gguf_file *file, const char *key, uint64_t *out);
 
 /* "BF16", "Q8_0", ... or "type 99". */
 const char *gguf_type_name(uint32_t type);
+
+/* Elements of one block; 0 if the type is unknown. */
+uint64_t gguf_block_length(uint32_t type);
 
 /* Bytes of one block, the unit of a type's layout; 0 if the type is unknown. */
 uint64_t gguf_block_bytes(uint32_t type);

@@ -1,4 +1,4 @@
-/* The tensor types of the GGUF format: names, block lengths and block sizes. Only sizes: most have no kernel here. */
+/* The tensor types of the GGUF format: names, block lengths and block sizes. quants.h has what is inside. */
 #include "gguf.h"
 
 #include <stdio.h>
@@ -33,6 +33,11 @@ const char *gguf_type_name(uint32_t type) {
     if (t != NULL) return t->name;
     snprintf(unknown, sizeof unknown, "type %u", (unsigned)type);
     return unknown;
+}
+
+uint64_t gguf_block_length(uint32_t type) {
+    const type_traits *t = find(type);
+    return t != NULL ? t->block : 0;
 }
 
 uint64_t gguf_block_bytes(uint32_t type) {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whether the functions below know this GGUF type: F32, F16, BF16, Q8_0. */
+/* Whether the functions below know this GGUF type: F32, F16, BF16 and all of quants.h. */
 bool plain_has_type(uint32_t type);
 
 /* Converts the first k weights of a row to float, exactly. k is a multiple of the type's block. */
@@ -33,7 +33,8 @@ typedef struct plain_matrix {
 void plain_product(const plain_matrix *w, int64_t row_begin, int64_t row_end, const float *x, int64_t m, float *y,
                    float *scratch);
 
-/* Weights in the rows row_begin...row_end-1 whose code is zero. -0.0 has another code and does not count. */
+/* Weights in the rows row_begin...row_end-1 whose code is the background: what a pruned weight gets (quants.h). In F32,
+ * F16 and BF16 that is +0.0; -0.0 has another code and does not count. */
 int64_t plain_zeros(const plain_matrix *w, int64_t row_begin, int64_t row_end);
 
 #endif
