@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "report.h"
+#include "table.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -31,146 +32,93 @@ void report_progress_clear(void) {
 
 /* ------------------------------------------------------------------------------------------------------- tables -- */
 
-#define CELL 48
-#define MOST_COLUMNS 13
-
-/* A width below zero aligns to the left, as printf does. */
-typedef struct column {
-    const char *title;
-    int width;
-} column;
-
-typedef struct line {
-    char cell[MOST_COLUMNS][CELL];
-    int count;
-} line;
-
-__attribute__((format(printf, 2, 3))) static void add_cell(line *l, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(l->cell[l->count++], CELL, format, args);
-    va_end(args);
-}
-
-/* A number, or "-" where there is none. */
-static void add_number(line *l, double value, int digits) {
-    if (isfinite(value)) add_cell(l, "%.*f", digits, value);
-    else add_cell(l, "-");
-}
-
-static void add_percent(line *l, double fraction) {
-    if (isfinite(fraction)) add_cell(l, "%.0f%%", fraction * 100);
-    else add_cell(l, "-");
-}
-
-static void print_line(const column *columns, const line *l, bool markdown) {
-    for (int i = 0; i < l->count; i++) {
-        bool last = i == l->count - 1;
-        if (markdown) printf("| %s%s", l->cell[i], last ? " |" : " ");
-        else if (last && columns[i].width < 0) printf("%s", l->cell[i]); /* no spaces at the end of a line */
-        else printf("%*s%s", columns[i].width, l->cell[i], last ? "" : " ");
-    }
-    putchar('\n');
-    fflush(stdout);
-}
-
-static void print_head(const column *columns, int count, bool markdown) {
-    line titles = {.count = 0};
-    for (int i = 0; i < count; i++) add_cell(&titles, "%s", columns[i].title);
-    putchar('\n');
-    print_line(columns, &titles, markdown);
-    for (int i = 0; markdown && i < count; i++) {
-        printf("|%s%s", columns[i].width < 0 ? "---" : "--:", i == count - 1 ? "|\n" : "");
-    }
-}
+#define COUNT(columns) ((int)(sizeof(columns) / sizeof *(columns)))
 
 static void print_problem(const char *problem, bool markdown) {
     if (problem[0]) printf(markdown ? "| problem: %s |\n" : "      problem: %s\n", problem);
 }
 
-#define COUNT(columns) ((int)(sizeof(columns) / sizeof *(columns)))
-
 /* -------------------------------------------------------------------------------------------------------- cases -- */
 
-static const column row_columns[] = {
-    {"type", -5}, {"form", -7}, {"zeros", 5}, {"M", 4},    {"N", 6},      {"K", 6},   {"kernel", -26},
+static const table_column row_columns[] = {
+    {"type", -6}, {"form", -7}, {"zeros", 5}, {"M", 4},    {"N", 6},      {"K", 6},   {"kernel", -26},
     {"ms", 8},    {"GB/s", 6},  {"read", 5},  {"TFLOPS", 7}, {"AMX", 5}, {"AVX", 5},
 };
 
-void report_rows_head(bool markdown) { print_head(row_columns, COUNT(row_columns), markdown); }
+void report_rows_head(bool markdown) { table_head(row_columns, COUNT(row_columns), markdown); }
 
 void report_rows(const bench_row *rows, int count, bool markdown) {
     report_progress_clear();
     for (const bench_row *r = rows; r < rows + count; r++) {
-        line l = {.count = 0};
-        add_cell(&l, "%s", r->type->name);
-        add_cell(&l, "%s%s", form_name(r->form), r->requested == SPARAMX_FORM_AUTO ? "*" : "");
-        add_cell(&l, "%g%%", r->sparsity * 100);
-        add_cell(&l, "%" PRId64, r->m);
-        add_cell(&l, "%" PRId64, r->n);
-        add_cell(&l, "%" PRId64, r->k);
-        add_cell(&l, "%s", r->kernel);
-        add_number(&l, r->ms, r->ms < 100 ? 3 : 1);
-        add_number(&l, row_gbps(r), 1);
-        add_percent(&l, row_read_fraction(r));
-        add_number(&l, row_tflops(r), 3);
-        add_percent(&l, row_fraction_of(r, CEILING_AMX_BF16_TFLOPS));
-        add_percent(&l, row_fraction_of(r, CEILING_AVX512_BF16_TFLOPS));
-        print_line(row_columns, &l, markdown);
+        table_line l = {.count = 0};
+        table_cell(&l, "%s", r->type->name);
+        table_cell(&l, "%s%s", form_name(r->form), r->requested == SPARAMX_FORM_AUTO ? "*" : "");
+        table_cell(&l, "%g%%", r->sparsity * 100);
+        table_cell(&l, "%" PRId64, r->m);
+        table_cell(&l, "%" PRId64, r->n);
+        table_cell(&l, "%" PRId64, r->k);
+        table_cell(&l, "%s", r->kernel);
+        table_number(&l, r->ms, r->ms < 100 ? 3 : 1);
+        table_number(&l, row_gbps(r), 1);
+        table_percent(&l, row_read_fraction(r));
+        table_number(&l, row_tflops(r), 3);
+        table_percent(&l, row_fraction_of(r, CEILING_AMX_BF16_TFLOPS));
+        table_percent(&l, row_fraction_of(r, CEILING_AVX512_BF16_TFLOPS));
+        table_line_end(row_columns, &l, markdown);
         print_problem(r->problem, markdown);
     }
 }
 
 /* ------------------------------------------------------------------------------------------------------ packing -- */
 
-static const column pack_columns[] = {
-    {"type", -5}, {"form", -7},        {"zeros", 5}, {"N", 6},    {"K", 6},
+static const table_column pack_columns[] = {
+    {"type", -6}, {"form", -7},        {"zeros", 5}, {"N", 6},    {"K", 6},
     {"ms", 9},    {"source GB/s", 11}, {"read", 5},  {"size", 5},
 };
 
-void report_packs_head(bool markdown) { print_head(pack_columns, COUNT(pack_columns), markdown); }
+void report_packs_head(bool markdown) { table_head(pack_columns, COUNT(pack_columns), markdown); }
 
 void report_packs(const pack_row *rows, int count, bool markdown) {
     report_progress_clear();
     for (const pack_row *r = rows; r < rows + count; r++) {
-        line l = {.count = 0};
-        add_cell(&l, "%s", r->type->name);
-        add_cell(&l, "%s%s", form_name(r->form), r->requested == SPARAMX_FORM_AUTO ? "*" : "");
-        add_cell(&l, "%g%%", r->sparsity * 100);
-        add_cell(&l, "%" PRId64, r->n);
-        add_cell(&l, "%" PRId64, r->k);
-        add_number(&l, r->ms, 2);
-        add_number(&l, pack_gbps(r), 2);
-        add_percent(&l, pack_gbps(r) / r->read_gbps);
-        add_percent(&l, (double)r->packed_bytes / (double)r->source_bytes);
-        print_line(pack_columns, &l, markdown);
+        table_line l = {.count = 0};
+        table_cell(&l, "%s", r->type->name);
+        table_cell(&l, "%s%s", form_name(r->form), r->requested == SPARAMX_FORM_AUTO ? "*" : "");
+        table_cell(&l, "%g%%", r->sparsity * 100);
+        table_cell(&l, "%" PRId64, r->n);
+        table_cell(&l, "%" PRId64, r->k);
+        table_number(&l, r->ms, 2);
+        table_number(&l, pack_gbps(r), 2);
+        table_percent(&l, pack_gbps(r) / r->read_gbps);
+        table_percent(&l, (double)r->packed_bytes / (double)r->source_bytes);
+        table_line_end(pack_columns, &l, markdown);
         print_problem(r->problem, markdown);
     }
 }
 
 /* --------------------------------------------------------------------------------------------------- break-even -- */
 
-static const column sweep_columns[] = {
-    {"type", -5},     {"zeros", 5},      {"M", 4},           {"N", 6},       {"K", 6},
+static const table_column sweep_columns[] = {
+    {"type", -6},     {"zeros", 5},      {"M", 4},           {"N", 6},       {"K", 6},
     {"dense ms", 9},  {"sparse ms", 9},  {"speed-up", 8},    {"auto is", -7}, {"auto ms", 8},
 };
 
-void report_sweep_head(bool markdown) { print_head(sweep_columns, COUNT(sweep_columns), markdown); }
+void report_sweep_head(bool markdown) { table_head(sweep_columns, COUNT(sweep_columns), markdown); }
 
 void report_sweep(const bench_row *dense, const bench_row *sparse, const bench_row *chosen, bool markdown) {
     report_progress_clear();
-    line l = {.count = 0};
-    add_cell(&l, "%s", dense->type->name);
-    add_cell(&l, "%g%%", dense->sparsity * 100);
-    add_cell(&l, "%" PRId64, dense->m);
-    add_cell(&l, "%" PRId64, dense->n);
-    add_cell(&l, "%" PRId64, dense->k);
-    add_number(&l, dense->ms, 3);
-    add_number(&l, sparse->ms, 3);
-    add_number(&l, dense->ms / sparse->ms, 2);
-    add_cell(&l, "%s", form_name(chosen->form));
-    add_number(&l, chosen->ms, 3);
-    print_line(sweep_columns, &l, markdown);
+    table_line l = {.count = 0};
+    table_cell(&l, "%s", dense->type->name);
+    table_cell(&l, "%g%%", dense->sparsity * 100);
+    table_cell(&l, "%" PRId64, dense->m);
+    table_cell(&l, "%" PRId64, dense->n);
+    table_cell(&l, "%" PRId64, dense->k);
+    table_number(&l, dense->ms, 3);
+    table_number(&l, sparse->ms, 3);
+    table_number(&l, dense->ms / sparse->ms, 2);
+    table_cell(&l, "%s", form_name(chosen->form));
+    table_number(&l, chosen->ms, 3);
+    table_line_end(sweep_columns, &l, markdown);
     print_problem(dense->problem, markdown);
     print_problem(sparse->problem, markdown);
     print_problem(chosen->problem, markdown);
@@ -188,30 +136,30 @@ void report_break_even(const break_even *b, bool markdown) {
 
 /* ------------------------------------------------------------------------------------------------------ kernels -- */
 
-static const column kernel_columns[] = {
-    {"kernel", -30}, {"type", -5}, {"form", -6}, {"instructions", -12}, {"M from", 6},
+static const table_column kernel_columns[] = {
+    {"kernel", -30}, {"type", -6}, {"form", -6}, {"instructions", -12}, {"M from", 6},
     {"M to", 6},     {"result", -11}, {"usable here", -11},
 };
 
 static void print_kernel(const sparamx_kernel_info *k, bool markdown) {
-    line l = {.count = 0};
-    add_cell(&l, "%s", k->name);
-    add_cell(&l, "%s", weight_type_name(k->type));
-    add_cell(&l, "%s", form_name(k->form));
-    add_cell(&l, "%s", machine_isa_name(k->isa));
-    add_cell(&l, "%" PRId64, k->m_min);
-    if (k->m_max >= INT32_MAX) add_cell(&l, "any");
-    else add_cell(&l, "%" PRId64, k->m_max);
-    add_cell(&l, "%s", k->exact ? "exact" : "in bounds");
-    if (k->usable == SPARAMX_OK) add_cell(&l, "yes");
-    else add_cell(&l, "no (%d)", (int)k->usable);
-    print_line(kernel_columns, &l, markdown);
+    table_line l = {.count = 0};
+    table_cell(&l, "%s", k->name);
+    table_cell(&l, "%s", weight_type_name(k->type));
+    table_cell(&l, "%s", form_name(k->form));
+    table_cell(&l, "%s", machine_isa_name(k->isa));
+    table_cell(&l, "%" PRId64, k->m_min);
+    if (k->m_max >= INT32_MAX) table_cell(&l, "any");
+    else table_cell(&l, "%" PRId64, k->m_max);
+    table_cell(&l, "%s", k->exact ? "exact" : "in bounds");
+    if (k->usable == SPARAMX_OK) table_cell(&l, "yes");
+    else table_cell(&l, "no (%d)", (int)k->usable);
+    table_line_end(kernel_columns, &l, markdown);
 }
 
 void report_kernels(bool markdown) {
     sparamx_status reasons[16];
     int reason_count = 0;
-    print_head(kernel_columns, COUNT(kernel_columns), markdown);
+    table_head(kernel_columns, COUNT(kernel_columns), markdown);
     for (int32_t i = 0; i < sparamx_kernel_count(); i++) {
         sparamx_kernel_info k = {.size = sizeof k};
         if (sparamx_kernel_get(i, &k) != SPARAMX_OK) continue;

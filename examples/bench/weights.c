@@ -1,5 +1,8 @@
 #define _GNU_SOURCE
 #include "weights.h"
+#include "common/gguf.h"
+#include "common/plain.h"
+#include "common/pruned.h"
 #include "machine.h"
 
 #include <math.h>
@@ -7,12 +10,14 @@
 #include <string.h>
 
 #define POOL_ELEMENTS ((size_t)1 << 21)
-#define DEVIATION 0.02f /* of weights in real models, in order of magnitude */
 
+/* Numbers of the GGUF format; sparamx.h names those that the library had when it was written. */
 const weight_type weight_types[] = {
-    {"bf16", SPARAMX_TYPE_BF16, 1, 2},
-    {"f16", SPARAMX_TYPE_F16, 1, 2},
-    {"q8_0", SPARAMX_TYPE_Q8_0, 32, 34},
+    {"bf16", GGUF_BF16, 1, 2},      {"f16", GGUF_F16, 1, 2},        {"q8_0", GGUF_Q8_0, 32, 34},
+    {"q4_0", GGUF_Q4_0, 32, 18},    {"q4_1", GGUF_Q4_1, 32, 20},    {"q5_0", GGUF_Q5_0, 32, 22},
+    {"q5_1", GGUF_Q5_1, 32, 24},    {"q2_k", GGUF_Q2_K, 256, 84},   {"q3_k", GGUF_Q3_K, 256, 110},
+    {"q4_k", GGUF_Q4_K, 256, 144},  {"q5_k", GGUF_Q5_K, 256, 176},  {"q6_k", GGUF_Q6_K, 256, 210},
+    {"iq4_nl", GGUF_IQ4_NL, 32, 18}, {"iq4_xs", GGUF_IQ4_XS, 256, 136}, {"mxfp4", GGUF_MXFP4, 32, 17},
 };
 const int weight_type_count = sizeof weight_types / sizeof *weight_types;
 
@@ -23,64 +28,18 @@ const char *weight_type_name(int32_t id) {
     return "?";
 }
 
-/* ------------------------------------------------------------------------------------------------------- values -- */
-
-static uint32_t float_bits(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static float bits_float(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint16_t to_bf16(float value) {
-    uint32_t bits = float_bits(value);
-    return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-}
-
-/* Finite values within the range of F16 only. */
-static uint16_t to_f16(float value) {
-    uint32_t sign = (float_bits(value) >> 16) & 0x8000, size = float_bits(value) & 0x7FFFFFFF;
-    if (size < 0x38800000) return (uint16_t)(sign | (uint32_t)lrintf(fabsf(value) * 0x1p24f)); /* subnormal */
-    return (uint16_t)(sign | ((size + 0xFFF + ((size >> 13) & 1) - 0x38000000) >> 13));
-}
-
-static float from_f16(uint16_t code) {
-    uint32_t size = code & 0x7FFF;
-    float value = size < 0x400 ? (float)size * 0x1p-24f : bits_float((size << 13) + 0x38000000);
-    return code & 0x8000 ? -value : value;
-}
-
-static void encode_half(const weight_type *type, const float *values, uint8_t *out) {
-    uint16_t code = type->id == SPARAMX_TYPE_BF16 ? to_bf16(*values) : to_f16(*values);
-    if ((code & 0x7FFF) == 0) code = type->id == SPARAMX_TYPE_BF16 ? 0x3C80 : 0x2400; /* 1/64 rather than zero */
-    memcpy(out, &code, sizeof code);
-}
-
-static void encode_q8_0(const float *values, uint8_t *out) {
-    float most = 0;
-    for (int i = 0; i < 32; i++) most = fmaxf(most, fabsf(values[i]));
-    uint16_t scale = to_f16(most / 127);
-    memcpy(out, &scale, sizeof scale);
-    for (int i = 0; i < 32; i++) {
-        long code = lrintf(values[i] * (127 / most));
-        out[2 + i] = (uint8_t)(int8_t)(code != 0 ? code : 1);
-    }
+sparamx_status weight_type_status(const weight_type *type) {
+    int64_t k = type->block > 1 ? 256 : 64; /* whole blocks of any type */
+    uint64_t row = (uint64_t)(k / type->block) * type->block_bytes;
+    sparamx_tensor t = {.size = sizeof t, .type = type->id, .ne = {k, 16, 1, 1}};
+    t.nb[0] = type->block_bytes;
+    t.nb[1] = row;
+    t.nb[2] = t.nb[3] = 16 * row;
+    return sparamx_supports_weight(&t, SPARAMX_OP_MUL_MAT);
 }
 
 void weights_decode(const weight_type *type, const uint8_t *row, int64_t k, float *values) {
-    for (int64_t i = 0; i < k; i++) {
-        const uint8_t *block = row + (size_t)(i / type->block) * type->block_bytes;
-        uint16_t half;
-        memcpy(&half, block, sizeof half);
-        if (type->id == SPARAMX_TYPE_BF16) values[i] = bits_float((uint32_t)half << 16);
-        if (type->id == SPARAMX_TYPE_F16) values[i] = from_f16(half);
-        if (type->id == SPARAMX_TYPE_Q8_0) values[i] = from_f16(half) * (float)(int8_t)block[2 + i % 32];
-    }
+    plain_to_float((uint32_t)type->id, row, k, values);
 }
 
 /* ------------------------------------------------------------------------------------------------------- matrix -- */
@@ -91,6 +50,7 @@ typedef struct filling {
     double sparsity;
     uint8_t *pool;
     size_t pool_blocks;
+    uint8_t *scratch; /* k bytes for each thread */
 } filling;
 
 static bool pool_create(filling *f) {
@@ -98,32 +58,9 @@ static bool pool_create(filling *f) {
     size_t elements = POOL_ELEMENTS > 2 * (size_t)f->w->k ? POOL_ELEMENTS : 2 * (size_t)f->w->k;
     f->pool_blocks = elements / (size_t)type->block;
     f->pool = malloc(f->pool_blocks * type->block_bytes);
-    float *values = malloc(elements * sizeof *values);
-    if (f->pool && values) {
-        random_normals(values, elements, 2);
-        for (size_t i = 0; i < elements; i++) values[i] *= DEVIATION;
-        for (size_t i = 0; i < f->pool_blocks; i++) {
-            uint8_t *out = f->pool + i * type->block_bytes;
-            if (type->id == SPARAMX_TYPE_Q8_0) encode_q8_0(values + i * 32, out);
-            else encode_half(type, values + i, out);
-        }
-    }
-    bool made = f->pool && values;
-    free(values);
-    return made;
-}
-
-/* Knuth's selection sampling: exactly zeros of the row's k weights, every choice of places equally likely. */
-static void prune_row(const weights *w, uint8_t *row, int64_t zeros, uint64_t *state) {
-    const weight_type *type = w->type;
-    size_t width = type->id == SPARAMX_TYPE_Q8_0 ? 1 : 2;
-    size_t head = type->block_bytes - width * (size_t)type->block;
-    for (int64_t i = 0; zeros > 0; i++) {
-        if ((int64_t)(((random_next(state) >> 32) * (uint64_t)(w->k - i)) >> 32) >= zeros) continue;
-        uint8_t *block = row + (size_t)(i / type->block) * type->block_bytes;
-        memset(block + head + (size_t)(i % type->block) * width, 0, width);
-        zeros--;
-    }
+    uint64_t state = 2;
+    if (f->pool) pruned_random((uint32_t)type->id, f->pool, (int64_t)f->pool_blocks * type->block, &state);
+    return f->pool != NULL;
 }
 
 static int64_t zeros_before(const filling *f, int64_t row) {
@@ -134,12 +71,13 @@ static void fill_rows(void *arg, int ith, int nth) {
     filling *f = arg;
     weights *w = f->w;
     size_t blocks = (size_t)(w->k / w->type->block);
+    uint8_t *scratch = f->scratch + (size_t)ith * (size_t)w->k;
     for (int64_t row = w->rows * ith / nth; row < w->rows * (ith + 1) / nth; row++) {
         uint64_t state = random_seed((uint64_t)row);
         size_t from = random_next(&state) % (f->pool_blocks - blocks + 1);
         uint8_t *to = w->data + (size_t)row * w->row_bytes;
         memcpy(to, f->pool + from * w->type->block_bytes, w->row_bytes);
-        prune_row(w, to, zeros_before(f, row + 1) - zeros_before(f, row), &state);
+        pruned_set((uint32_t)w->type->id, to, w->k, zeros_before(f, row + 1) - zeros_before(f, row), &state, scratch);
     }
 }
 
@@ -149,8 +87,10 @@ bool weights_create(weights *w, team *t, const weight_type *type, int64_t rows, 
     w->bytes = (size_t)rows * w->row_bytes;
     w->data = pages_get(w->bytes);
     filling f = {.w = w, .sparsity = sparsity};
-    bool made = w->data && pool_create(&f);
+    f.scratch = malloc((size_t)team_size(t) * (size_t)k);
+    bool made = w->data && f.scratch && pool_create(&f);
     if (made) team_run(t, fill_rows, &f);
+    free(f.scratch);
     free(f.pool);
     if (!made) weights_destroy(w);
     return made;

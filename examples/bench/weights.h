@@ -1,14 +1,15 @@
 /*
  * weights.h - random pruned weights in the layouts of GGUF, and their values in float.
  *
- * Normally distributed, with an exact share of zeros at random places. Nothing but a pruned weight is zero: in Q8_0
- * too, where plain rounding would add a few zero codes of its own.
+ * Normally distributed, with an exact share of zeros at random places (common/pruned.h). Nothing but a pruned weight is
+ * zero: in the quantized types too, where plain rounding would add zero codes of its own.
  */
 #ifndef BENCH_WEIGHTS_H
 #define BENCH_WEIGHTS_H
 
 #include "team.h"
 
+#include <sparamx.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +27,9 @@ extern const int weight_type_count;
 
 /* "bf16" for SPARAMX_TYPE_BF16 and so on; "?" for what the benchmark does not know. */
 const char *weight_type_name(int32_t id);
+
+/* SPARAMX_OK, or why the library declines weights of this type. */
+sparamx_status weight_type_status(const weight_type *type);
 
 typedef struct weights {
     const weight_type *type;
@@ -46,7 +50,7 @@ void weights_destroy(weights *w);
 
 const uint8_t *weights_row(const weights *w, int64_t row);
 
-/* The values of k weights; written without the library, to check it. */
+/* The values of k weights; computed without the library, to check it. */
 void weights_decode(const weight_type *type, const uint8_t *row, int64_t k, float *values);
 
 #endif /* BENCH_WEIGHTS_H */
