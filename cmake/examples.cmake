@@ -15,6 +15,7 @@ function(sparamx_example name)
 endfunction()
 
 file(GLOB sparamx_run_sources CONFIGURE_DEPENDS "${sparamx_examples}/run/*.c" "${sparamx_examples}/common/*.c")
+file(GLOB sparamx_explain_sources CONFIGURE_DEPENDS "${sparamx_examples}/explain/*.c" "${sparamx_examples}/common/*.c")
 file(GLOB sparamx_bench_sources CONFIGURE_DEPENDS "${sparamx_examples}/bench/*.c" "${sparamx_examples}/common/quants*.c")
 foreach(name IN ITEMS gguf_types json plain pruned) # it has a team of threads of its own
   list(APPEND sparamx_bench_sources "${sparamx_examples}/common/${name}.c")
@@ -23,6 +24,9 @@ endforeach()
 # Loads the library at run time and only when asked to; does not link to it.
 sparamx_example(sparamx-run "${sparamx_examples}/sparamx-run.c" ${sparamx_run_sources})
 add_dependencies(sparamx-run sparamx_library)
+
+sparamx_example(sparamx-explain ${sparamx_explain_sources})
+add_dependencies(sparamx-explain sparamx_library)
 
 sparamx_example(sparamx-bench ${sparamx_bench_sources})
 target_link_libraries(sparamx-bench PRIVATE sparamx::sparamx)

@@ -13,7 +13,8 @@ static const struct design {
     uint32_t type;
     double at_50, at_70;
 } designs[] = {
-    {GGUF_BF16, 9, 5.8}, {GGUF_Q8_0, 5.5, 3.9}, {GGUF_Q6_K, 4.75, 3.5}, {GGUF_Q4_0, 3.5, 2.7}, {GGUF_Q4_K, 3.63, 2.83},
+    {GGUF_BF16, 9, 5.8},   {GGUF_Q8_0, 5.5, 3.9},   {GGUF_Q6_K, 4.75, 3.5},
+    {GGUF_Q4_0, 3.5, 2.7}, {GGUF_Q4_K, 3.63, 2.83},
 };
 
 typedef struct size_row {
@@ -153,11 +154,11 @@ int sizes_run(const options *o, FILE *json) {
         first[i] = first_sparse(t, o->types[i]);
     }
     printf("\nBits per weight. background: codes that the sparse form leaves out. floor: a bitmap, the other codes, the\n"
-           "file's scales, and in types with a minimum one background code per group; nothing for offsets and padding.\n\n");
+           "file's scales, and in types with a minimum one code per group; nothing for offsets and padding.\n\n");
     if (json) fputs("],\n \"auto_sparse_from\": [", json);
     for (int i = 0; i < o->type_count; i++) {
-        if (isnan(first[i])) printf("%s: the library never chooses the sparse form\n", o->types[i]->name);
-        else printf("%s: the library chooses the sparse form from %.0f%% zeros on\n", o->types[i]->name, first[i] * 100);
+        if (isnan(first[i])) printf("%s: the library never chooses sparse\n", o->types[i]->name);
+        else printf("%s: the library chooses sparse from %.0f%% zeros on\n", o->types[i]->name, first[i] * 100);
         if (!json) continue;
         fputs(i ? ",\n  {" : "\n  {", json);
         json_text(json, 1, "type", o->types[i]->name);

@@ -189,7 +189,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "sparamx-bench: '%s' cannot be opened for writing\n", o.json);
         return 2;
     }
-    int status = o.mode == MODE_SIZES ? sizes_run(&o, json) : o.mode == MODE_ERRORS ? errors_run(&o, json) : measure(&o, json);
+    int status = o.mode == MODE_SIZES    ? sizes_run(&o, json)
+                 : o.mode == MODE_ERRORS ? errors_run(&o, json)
+                                         : measure(&o, json);
     if (json && fclose(json) != 0) status = 1;
     return status;
 }

@@ -30,9 +30,9 @@ static const char usage[] =
     "  --help             show this text\n"
     "\n"
     "The caches are emptied before each measurement. With --amx each result is checked against the program's own product\n"
-    "in double: sqrt(sum of squared differences / sum of squares) must stay below 0.006 for BF16 and F16 and 0.01 for\n"
-    "Q8_0, no single output may be off by more than 6 times that share of |row| * rms(x), and each tensor read back from\n"
-    "the library must equal the file byte for byte.\n"
+    "in double: sqrt(sum of squared differences / sum of squares) must stay below 0.006 for BF16 and F16 and 0.01 for the\n"
+    "quantized types, no single output may be off by more than 6 times that share of |row| * rms(x), and each tensor read\n"
+    "back from the library must equal the file byte for byte.\n"
     "\n"
     "Exit status: 0 all well, 1 a wrong result, 2 unusable arguments, model or machine, 3 the library cannot be used.\n";
 

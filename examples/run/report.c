@@ -87,7 +87,7 @@ static int name_width(const model *m) {
 
 /* Two lines: the numbers of tokens above their columns. */
 static void print_head(const model *m, const options *o, bool amx) {
-    printf("%-*s  %-5s %13s %6s", name_width(m), "", "", "", "");
+    printf("%-*s  %-6s %13s %6s", name_width(m), "", "", "", "");
     if (amx) printf("  %-6s %-5s %7s %8s", "", "", "bits/", "");
     else printf(" %7s", "bits/");
     for (int j = 0; j < o->n_m; j++) {
@@ -96,7 +96,7 @@ static void print_head(const model *m, const options *o, bool amx) {
         if (amx) printf(" | %-26s", head);
         else printf(" %10s", head);
     }
-    printf("\n%-*s  %-5s %13s %6s", name_width(m), "tensor", "type", "N x K", "zeros");
+    printf("\n%-*s  %-6s %13s %6s", name_width(m), "tensor", "type", "N x K", "zeros");
     if (amx) printf("  %-6s %-5s %7s %8s", "form", "note", "weight", "error");
     else printf(" %7s", "weight");
     for (int j = 0; j < o->n_m; j++) {
@@ -200,7 +200,7 @@ void report_row(model *m, int index, const setting *s) {
     char shape[48];
     if (s->library != NULL) number_notes(m, index, s->options);
     snprintf(shape, sizeof shape, "%lldx%lld", (long long)w->matrix.n, (long long)w->matrix.k);
-    printf("%-*s  %-5s %13s %5.1f%%", name_width(m), w->source->name, gguf_type_name(w->source->type), shape,
+    printf("%-*s  %-6s %13s %5.1f%%", name_width(m), w->source->name, gguf_type_name(w->source->type), shape,
            100 * w->zeros);
     if (s->library != NULL) {
         print_packed_columns(w, s->options);

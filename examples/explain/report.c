@@ -1,0 +1,162 @@
+#include "report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double MEGA = 1e6;
+
+const char *report_form(const judged *d) {
+    if (!d->placed) return "host";
+    return d->info.form == SPARAMX_FORM_SPARSE ? "sparse" : d->info.form == SPARAMX_FORM_DENSE ? "dense" : "raw";
+}
+
+double report_bits(const judged *d) {
+    const gguf_tensor *t = d->source;
+    if (d->placed) return d->info.bits_per_weight;
+    if (t->nbytes == 0) return NAN;
+    return 8 * (double)t->nbytes / ((double)t->ne[0] * (double)t->ne[1] * (double)t->ne[2] * (double)t->ne[3]);
+}
+
+const char *report_isa(int32_t isa) {
+    static const char *const names[] = {"reference", "avx512", "amx"};
+    return isa >= SPARAMX_ISA_REFERENCE && isa <= SPARAMX_ISA_AMX ? names[isa] : "unknown";
+}
+
+/* -- notes: each distinct text once, in order of appearance -------------------------------------------------------- */
+
+typedef struct notes {
+    char (*texts)[512];
+    int n, room;
+} notes;
+
+/* The note's number from 1 on; 0 if there is no memory for another. */
+static int note(notes *all, const char *text) {
+    for (int i = 0; i < all->n; i++)
+        if (strcmp(all->texts[i], text) == 0) return i + 1;
+    if (all->n == all->room) {
+        void *more = realloc(all->texts, (size_t)(2 * all->room + 8) * sizeof *all->texts);
+        if (more == NULL) return 0;
+        all->texts = more;
+        all->room = 2 * all->room + 8;
+    }
+    snprintf(all->texts[all->n], sizeof *all->texts, "%.511s", text);
+    return ++all->n;
+}
+
+/* "1-4 avx512-q8_0-sparse-m1, 5 and more avx512-q8_0-sparse-gemm" */
+static void kernel_line(const sparamx_tensor_info *info, char *out, size_t size) {
+    size_t used = 0;
+    out[0] = 0;
+    for (int i = 0; i < info->n_kernels && i < 8 && used < size; i++) {
+        const sparamx_kernel_range *k = &info->kernels[i];
+        char range[48];
+        if (k->m_max >= INT32_MAX) snprintf(range, sizeof range, "%lld and more", (long long)k->m_min);
+        else if (k->m_max == k->m_min) snprintf(range, sizeof range, "%lld", (long long)k->m_min);
+        else snprintf(range, sizeof range, "%lld-%lld", (long long)k->m_min, (long long)k->m_max);
+        int n = snprintf(out + used, size - used, "%s%s %s", i > 0 ? ", " : "", range, k->name);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* -- the table ----------------------------------------------------------------------------------------------------- */
+
+static int name_width(const judgement *j) {
+    size_t width = strlen("tensor");
+    for (int i = 0; i < j->n_tensors; i++) {
+        size_t n = strlen(j->tensors[i].source->name);
+        width = n > width ? n : width;
+    }
+    return (int)width;
+}
+
+static void shape_text(const gguf_tensor *t, char *out, size_t size) {
+    size_t used = 0;
+    out[0] = 0;
+    for (uint32_t i = t->n_dims; i > 0 && used < size; i--) {
+        int n = snprintf(out + used, size - used, "%lld%s", (long long)t->ne[i - 1], i > 1 ? "x" : "");
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+static void print_row(const judged *d, int width, notes *reasons, notes *kernels) {
+    char shape[96], zeros[16] = "-", bits[16] = "-", marks[24], line[512];
+    shape_text(d->source, shape, sizeof shape);
+    if (isfinite(d->sparsity)) snprintf(zeros, sizeof zeros, "%.1f%%", 100 * d->sparsity);
+    if (d->source->nbytes > 0) snprintf(bits, sizeof bits, "%.2f", report_bits(d));
+    snprintf(marks, sizeof marks, "%d", note(reasons, d->reason));
+    if (d->placed) {
+        kernel_line(&d->info, line, sizeof line);
+        int number = note(kernels, line);
+        snprintf(marks, sizeof marks, "%d%c", note(reasons, d->reason), number < 27 ? 'a' + number - 1 : '+');
+    }
+    printf("%-*s  %-7s %14s %8s  %-6s %6s  %s\n", width, d->source->name, gguf_type_name(d->source->type), shape,
+           zeros, report_form(d), bits, marks);
+}
+
+static void print_table(const judgement *j) {
+    notes reasons = {0}, kernels = {0};
+    int width = name_width(j);
+    printf("\n%-*s  %-7s %14s %8s  %-6s %6s\n", width, "", "", "", "at back-", "", "bits/");
+    printf("%-*s  %-7s %14s %8s  %-6s %6s  note\n", width, "tensor", "type", "N x K", "ground", "form", "weight");
+    for (int i = 0; i < j->n_tensors; i++) print_row(&j->tensors[i], width, &reasons, &kernels);
+    if (reasons.n > 0) printf("\nWhy this form (number in 'note'):\n");
+    for (int i = 0; i < reasons.n; i++) printf("  %d  %s\n", i + 1, reasons.texts[i]);
+    if (kernels.n > 0) printf("Kernels by number of tokens (letter in 'note'):\n");
+    for (int i = 0; i < kernels.n; i++) printf("  %c  %s\n", i < 26 ? 'a' + i : '+', kernels.texts[i]);
+    free(reasons.texts);
+    free(kernels.texts);
+}
+
+static void print_size(const char *what, double before, double after) {
+    printf("  %-26s %10.1f MB in the file, %10.1f MB with the library = %.3f\n", what, before / MEGA,
+           after / MEGA, before > 0 ? after / before : 1);
+}
+
+/* -- the sentence -------------------------------------------------------------------------------------------------- */
+
+void report_sentence(const judgement *j, const machine_facts *m, char *out, size_t size) {
+    double before = (double)j->file_bytes / MEGA, after = (double)j->memory_bytes / MEGA, gain = judge_gain(j);
+    const char *caution = m->capability.isa == SPARAMX_ISA_REFERENCE
+                              ? ", but this machine has only the slow reference kernels"
+                              : "";
+    if (j->n_tensors == 0) {
+        snprintf(out, size, "There is no tensor in this file, so there is nothing to gain.");
+    } else if (j->placed == 0) {
+        snprintf(out, size,
+                 "The library takes none of the %d tensors of this file: the host keeps them all, and nothing changes.",
+                 j->n_tensors);
+    } else if (j->sparse == 0) {
+        snprintf(out, size,
+                 "The library takes %d of %d tensors, but none has enough zeros for the sparse form: memory and bytes "
+                 "per token stay as they are (%.1f MB); prune the model to gain from it.",
+                 j->placed, j->n_tensors, after);
+    } else {
+        snprintf(out, size,
+                 "With the library this model takes %.1f MB instead of %.1f MB (%.0f%% less), and as it reads %.0f%% "
+                 "fewer bytes for each token, it should generate up to %.2f times as fast%s.",
+                 after, before, 100 * (1 - after / before), 100 * (1 - 1 / gain), gain, caution);
+    }
+}
+
+void report_text(const judgement *j, const machine_facts *m) {
+    const sparamx_capability *c = &m->capability;
+    char sentence[512];
+    printf("Model:    %s (%s), %d tensors, %.1f MB\n", j->name, j->architecture, j->n_tensors,
+           (double)gguf_file_size(j->file) / MEGA);
+    if (j->parts > 1)
+        printf("          one of %llu files of this model: only its own tensors count\n", (unsigned long long)j->parts);
+    printf("Library:  libsparamx %s, %s\n", m->version, m->library);
+    printf("Machine:  %s, instruction set level in use: %s", c->cpu, report_isa(c->isa));
+    if (c->avx512 != SPARAMX_OK) printf("; no AVX-512: %s", c->avx512_reason);
+    if (c->amx != SPARAMX_OK) printf("; no AMX: %s", c->amx_reason);
+    printf("\n");
+    print_table(j);
+    printf("\nIn all: %d of %d tensors taken by the library, %d of them sparse\n", j->placed, j->n_tensors, j->sparse);
+    print_size("all tensors", (double)j->file_bytes, (double)j->memory_bytes);
+    print_size("read per generated token", j->read_before, j->read_after);
+    printf("  tokens per second if bytes of weights are all that counts: %.2f times as many\n", judge_gain(j));
+    report_sentence(j, m, sentence, sizeof sentence);
+    printf("\n%s\n", sentence);
+}
