@@ -6,11 +6,15 @@ zeros. The token embedding and the output matrix stay whole unless --prune-outpu
 SparseGPT leave them, and it shows what the library does with a matrix that has no zeros. The text such a model writes
 is noise, but any program that loads llama models can load it.
 
+The K types and IQ4 are made by llama.cpp's own quantizer: --llama-quantize names it. As it does for every model, it
+gives some matrices (the output, a part of the others in the mixtures _s, _m, _l) another type than the one asked for.
+
 Needs the PyPI packages gguf, numpy and tqdm.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,18 +32,24 @@ PRESETS = {
     "small": (4, 2048, 5632, 32, 32, 4096),
     "1b": (22, 2048, 5632, 32, 4, 32000),
 }
-TYPES = ("bf16", "f16", "q8_0")
-BLOCK = 32  # of Q8_0; every row length is a multiple of it in every type
+TYPES = ("bf16", "f16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "mxfp4")  # what gguf quantizes and the library may know
+HOST_TYPES = ("q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k", "iq4_nl", "iq4_xs")
+BLOCK = 32  # of Q8_0 and its kin; every row length is a multiple of it in every type
 N_BYTE_TOKENS = 256
 N_SPECIAL_TOKENS = 3
 CHUNK = 1 << 22  # weights that one thread generates at a time: what bounds the memory, not the size of a matrix
+SLICE = 1 << 18  # weights that it quantizes at a time: gguf's MXFP4 takes 128 bytes for each
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("output", type=Path, metavar="OUT.gguf")
     parser.add_argument("--preset", choices=PRESETS, default="small", help="sizes to start from (default: small)")
-    parser.add_argument("--type", choices=TYPES, default="bf16", help="type of the matrices (default: bf16)")
+    parser.add_argument("--type", choices=TYPES + HOST_TYPES, default="bf16", metavar="TYPE",
+                        help=f"type of the matrices: {', '.join(TYPES)}; with --llama-quantize {', '.join(HOST_TYPES)} "
+                             "(default: bf16)")
+    parser.add_argument("--llama-quantize", type=Path, metavar="PROGRAM",
+                        help="llama.cpp's quantizer: makes the type from a BF16 model")
     parser.add_argument("--sparsity", type=float, default=0.5, help="share of zeros per row, 0 to 0.99 (default: 0.5)")
     parser.add_argument("--prune-output", action="store_true", help="prune the output matrix as well")
     parser.add_argument("--layers", type=int)
@@ -61,6 +71,12 @@ def parse_arguments():
 def find_fault(a):
     """One sentence about the first argument that cannot be used, or None."""
     smallest_vocab = N_SPECIAL_TOKENS + N_BYTE_TOKENS + 1
+    if a.type in HOST_TYPES and a.llama_quantize is None:
+        return f"{a.type} needs llama.cpp's quantizer: --llama-quantize names the program"
+    if a.llama_quantize is not None and a.type in ("bf16", "f16", "mxfp4"):
+        return f"{a.type} is made without --llama-quantize"
+    if a.llama_quantize is not None and not os.access(a.llama_quantize, os.X_OK):
+        return f"{a.llama_quantize} is no program that can be run"
     if not 0 <= a.sparsity <= 0.99:
         return f"--sparsity must be from 0 to 0.99, not {a.sparsity}"
     if not 1 <= a.layers <= 1000:
@@ -127,21 +143,25 @@ def make_matrix(pool, a, index, rows, columns, kind, raw_type):
         end = min(begin + step, rows)
         rng = np.random.default_rng([a.seed, index, begin // step])
         w = make_rows(rng, end - begin, columns, deviation, a.sparsity if pruned else 0)
-        out[begin:end] = gguf.quantize(w, raw_type).view(np.uint8)
+        part = max(1, SLICE // columns)
+        for at in range(0, end - begin, part):
+            out[begin + at:min(begin + at + part, end)] = gguf.quantize(w[at:at + part], raw_type).view(np.uint8)
 
     list(pool.map(fill, range(0, rows, step)))
     return out
 
 
+def written_type(a):
+    """The type that this program writes: what the host's quantizer starts from, if there is one."""
+    return "bf16" if a.llama_quantize else a.type
+
+
 def add_metadata(writer, a):
-    file_types = {
-        "bf16": gguf.LlamaFileType.MOSTLY_BF16,
-        "f16": gguf.LlamaFileType.MOSTLY_F16,
-        "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
-    }
+    kind = written_type(a)
+    file_type = gguf.LlamaFileType["MOSTLY_MXFP4_MOE" if kind == "mxfp4" else f"MOSTLY_{kind.upper()}"]
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name(f"random llama, {a.sparsity:.0%} zeros")
-    writer.add_file_type(file_types[a.type])
+    writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_context_length(2048)
     writer.add_embedding_length(a.embd)
@@ -200,7 +220,7 @@ def write_tensors(writer, a, raw_type):
 
 
 def write_model(a, path):
-    raw_type = gguf.GGMLQuantizationType[a.type.upper()]
+    raw_type = gguf.GGMLQuantizationType[written_type(a).upper()]
     writer = gguf.GGUFWriter(path, "llama")
     add_metadata(writer, a)
     add_tokenizer(writer, a.vocab)
@@ -212,6 +232,19 @@ def write_model(a, path):
     writer.close()
 
 
+def quantize(a, path):
+    """Lets the host's quantizer make the type, in place."""
+    whole = path.with_name(path.name + ".bf16")
+    path.replace(whole)
+    try:
+        command = [a.llama_quantize.resolve(), whole, path, a.type.upper(), str(os.cpu_count())]
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    finally:
+        whole.unlink(missing_ok=True)
+    if result.returncode != 0:
+        sys.exit(f"make_model.py: {a.llama_quantize} ended with status {result.returncode}: {result.stderr[-600:]}")
+
+
 def main():
     a = parse_arguments()
     fault = find_fault(a)
@@ -221,6 +254,8 @@ def main():
     part = a.output.with_name(a.output.name + ".part")
     try:
         write_model(a, part)
+        if a.llama_quantize:
+            quantize(a, part)
         part.replace(a.output)
     except OSError as error:
         sys.exit(f"make_model.py: {part} cannot be written: {error.strerror}.")

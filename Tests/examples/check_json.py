@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""check_json.py run|bench FILE [KEY=VALUE...] - checks the JSON that sparamx-run or sparamx-bench wrote: every field a
-program relies on, of the right type and in its range. KEY=VALUE: what machine.KEY must be. Prints the count of checks.
+"""check_json.py run|bench|sizes|errors|explain FILE [KEY=VALUE...] - checks the JSON that sparamx-run, sparamx-bench (also
+with --sizes and --errors) or sparamx-explain wrote: every field a program relies on, of the right type and in its range. KEY=VALUE: what machine.KEY must be. Prints the count of checks.
 """
 import json
 import math
@@ -20,6 +20,16 @@ RUN_ROW = {"tensor": TEXT, "type": TEXT, "N": COUNT, "K": COUNT, "zeros": NUMBER
 RUN_ROW_AMX = {"dense_bytes": COUNT, "packed_bytes": COUNT, "form": TEXT, "reason": TEXT, "readback_ok": FLAG, "ok": FLAG}
 PRODUCT = {"M": COUNT, "plain_ms": NUMBER}
 PRODUCT_AMX = {"M": COUNT, "kernel": TEXT, "dense_ms": NUMBER, "packed_ms": NUMBER, "error": NUMBER, "wrong": NUMBER}
+
+EXPLAIN_TENSOR = {"tensor": TEXT, "type": TEXT, "taken": FLAG, "form": TEXT, "reason": TEXT, "sparsity": OPTIONAL,
+                  "file_bytes": COUNT, "bytes": COUNT, "bits_per_weight": NUMBER, "read_share": NUMBER}
+EXPLAIN_TOTALS = {"tensors": COUNT, "taken": NUMBER, "sparse": NUMBER, "weights_taken": NUMBER, "weights_sparse": NUMBER,
+                  "file_bytes": COUNT, "bytes": COUNT, "read_per_token_file": NUMBER, "read_per_token": NUMBER,
+                  "tokens_per_s_ratio": NUMBER}
+SIZES_ROW = {"type": TEXT, "sparsity": NUMBER, "background": NUMBER, "file_bits": NUMBER, "dense_bits": NUMBER,
+             "sparse_bits": NUMBER, "floor_bits": NUMBER, "design_bits": OPTIONAL, "auto": TEXT}
+ERRORS_ROW = {"type": TEXT, "form": TEXT, "M": COUNT, "N": COUNT, "K": COUNT, "sparsity": NUMBER, "kernel": TEXT,
+              "nmse": NUMBER, "ggml_nmse": NUMBER, "worst": NUMBER}
 
 passed = failed = 0
 
@@ -74,13 +84,66 @@ def check_run(data):
         check(data["totals"].get("failures") == 0, "there are failures")
 
 
+def check_explain(data):
+    check_fields("machine", data["machine"], RUN_MACHINE_AMX)
+    check_fields("totals", data["totals"], EXPLAIN_TOTALS)
+    check(isinstance(data["sentence"], str) and data["sentence"].endswith("."), "there is no sentence")
+    tensors, totals = data["tensors"], data["totals"]
+    taken = [t for t in tensors if t["taken"]]
+    for t in tensors:
+        check_fields(t["tensor"], t, EXPLAIN_TENSOR)
+        check(t["form"] in (("sparse", "dense") if t["taken"] else ("host",)), f"{t['tensor']}: form {t['form']}")
+        check(t["sparsity"] is None or 0 <= t["sparsity"] <= 1, f"{t['tensor']}: sparsity {t['sparsity']}")
+        ends = [k["m_max"] for k in t["kernels"]]
+        gapless = [k["m_min"] for k in t["kernels"]] == [1] + [end + 1 for end in ends[:-1]] and ends[-1] is None
+        check(gapless if t["taken"] else not ends, f"{t['tensor']}: kernels {t['kernels']}")
+    check(totals["tensors"] == len(tensors) and totals["taken"] == len(taken), "tensors are counted wrongly")
+    check(totals["sparse"] == sum(t["form"] == "sparse" for t in tensors), "sparse tensors are counted wrongly")
+    for name, of in (("file_bytes", "file_bytes"), ("bytes", "bytes")):
+        check(totals[name] == sum(t[of] for t in tensors), f"totals.{name} is not the sum")
+    for name, of in (("read_per_token_file", "file_bytes"), ("read_per_token", "bytes")):
+        wanted = sum(t[of] * t["read_share"] for t in tensors)
+        check(abs(totals[name] - wanted) <= 1e-6 * wanted, f"totals.{name} is not the sum")
+    ratio = totals["read_per_token_file"] / totals["read_per_token"]
+    check(abs(totals["tokens_per_s_ratio"] - ratio) < 1e-6 * ratio, "totals.tokens_per_s_ratio is not the quotient")
+
+
+def check_sizes(data):
+    check_fields("machine", data["machine"], {"version": TEXT})
+    check(len(data["sizes"]) > 0, "there are no sizes")
+    for row in data["sizes"]:
+        where = f"sizes {row['type']} {row['sparsity']}"
+        check_fields(where, row, SIZES_ROW)
+        check(0 <= row["sparsity"] <= 1 and row["sparsity"] <= row["background"] + 1e-3, f"{where}: {row['background']}")
+        # What the document promises: nothing but offsets, padding and rounding comes on top of bitmap, codes and scales.
+        check(row["floor_bits"] - 1e-6 <= row["sparse_bits"] <= 1.06 * row["floor_bits"] + 0.1, f"{where}: sparse takes {row}")
+        check(row["file_bits"] - 1e-6 <= row["dense_bits"] <= 1.06 * row["file_bits"] + 0.1, f"{where}: dense takes {row}")
+    check({row["type"] for row in data["sizes"]} == {row["type"] for row in data["auto_sparse_from"]}, "auto_sparse_from")
+    for row in data["auto_sparse_from"]:
+        check(row["sparsity"] is None or 0 <= row["sparsity"] <= 1, f"auto_sparse_from: {row}")
+
+
+def check_errors(data):
+    check_fields("machine", data["machine"], {"cpu": TEXT, "isa": TEXT, "version": TEXT})
+    check(len(data["errors"]) > 0, "there are no errors")
+    for row in data["errors"]:
+        where = f"errors {row['type']} {row['form']} M={row['M']}"
+        check_fields(where, row, ERRORS_ROW)
+        # No worse than ggml's own path; F16 in bf16 on AMX machines is the documented exception.
+        bound = 1e-5 if row["type"] == "f16" else max(1.2 * row["ggml_nmse"], 1e-5)
+        check(row["nmse"] <= bound, f"{where}: NMSE {row['nmse']}, ggml's rounding makes {row['ggml_nmse']}")
+
+
+CHECKS = {"run": check_run, "bench": check_bench, "explain": check_explain, "sizes": check_sizes, "errors": check_errors}
+
+
 def main(arguments):
-    if len(arguments) < 2 or arguments[0] not in ("run", "bench"):
+    if len(arguments) < 2 or arguments[0] not in CHECKS:
         print(__doc__, file=sys.stderr)
         return 2
     with open(arguments[1]) as file:
         data = json.load(file)
-    (check_run if arguments[0] == "run" else check_bench)(data)
+    CHECKS[arguments[0]](data)
     for wanted in arguments[2:]:
         name, _, value = wanted.partition("=")
         check(str(data["machine"].get(name)) == value, f"machine.{name} is {data['machine'].get(name)!r}, not {value}")

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""random_model.py LIBRARY FOLDER TYPE... - FOLDER/TYPE.gguf: a few matrices of random blocks of a type that the PyPI package
+gguf reads but does not make. The blocks come from examples/common/pruned.c, compiled into LIBRARY.
+"""
+import ctypes
+import pathlib
+import sys
+
+import gguf
+import numpy as np
+
+# name: rows, columns, share of zeros
+SHAPES = {"blk.0.attn_q.weight": (64, 512, 0.5), "blk.0.ffn_down.weight": (83, 768, 0.7), "output.weight": (96, 512, 0)}
+
+
+def blocks(library, kind, rows, columns, share, seed):
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    data = np.zeros((rows, columns // block * size), dtype=np.uint8)
+    scratch, state = np.zeros(columns, dtype=np.uint8), ctypes.c_uint64(seed)
+    for row in data:
+        at = ctypes.c_void_p(row.ctypes.data)
+        library.pruned_random(ctypes.c_uint32(kind), at, ctypes.c_int64(columns), ctypes.byref(state))
+        library.pruned_set(ctypes.c_uint32(kind), at, ctypes.c_int64(columns), ctypes.c_int64(round(columns * share)),
+                           ctypes.byref(state), ctypes.c_void_p(scratch.ctypes.data))
+    return data
+
+
+def main(arguments):
+    if len(arguments) < 3:
+        print(__doc__, file=sys.stderr)
+        return 2
+    library = ctypes.CDLL(arguments[0])
+    for name in arguments[2:]:
+        kind = gguf.GGMLQuantizationType[name.upper()]
+        writer = gguf.GGUFWriter(pathlib.Path(arguments[1]) / f"{name}.gguf", "llama")
+        writer.add_name(f"random blocks of {name}")
+        for seed, (tensor, shape) in enumerate(SHAPES.items()):
+            writer.add_tensor(tensor, blocks(library, kind, *shape, seed), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
