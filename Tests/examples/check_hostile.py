@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""check_hostile.py PROGRAM MODEL OUTDIR - sparamx-explain on damaged copies of a model: cut short at many places, and with
-random bytes of its header changed. It must end with status 0 or 2 and a sentence, never by a signal, and what it prints
-as JSON must be JSON.
+"""check_hostile.py PROGRAM MODEL OUTDIR - sparamx-explain on damaged copies of a model: cut short at many places, and
+with random bytes of its header changed. It must end with status 0 or 2 and a sentence, never by a signal, and what it
+prints as JSON must be JSON.
 """
 import json
 import pathlib

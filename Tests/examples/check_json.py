@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""check_json.py run|bench|sizes|errors|explain FILE [KEY=VALUE...] - checks the JSON that sparamx-run, sparamx-bench (also
-with --sizes and --errors) or sparamx-explain wrote: every field a program relies on, of the right type and in its range. KEY=VALUE: what machine.KEY must be. Prints the count of checks.
+"""check_json.py run|bench|sizes|errors|explain FILE [KEY=VALUE...] - checks the JSON that sparamx-run, sparamx-bench
+(--sizes and --errors have their own) or sparamx-explain wrote: every field a program relies on, of the right type and in
+its range. KEY=VALUE: what machine.KEY must be. Prints the count of checks.
 """
 import json
 import math
@@ -115,10 +116,12 @@ def check_sizes(data):
         where = f"sizes {row['type']} {row['sparsity']}"
         check_fields(where, row, SIZES_ROW)
         check(0 <= row["sparsity"] <= 1 and row["sparsity"] <= row["background"] + 1e-3, f"{where}: {row['background']}")
-        # What the document promises: nothing but offsets, padding and rounding comes on top of bitmap, codes and scales.
-        check(row["floor_bits"] - 1e-6 <= row["sparse_bits"] <= 1.06 * row["floor_bits"] + 0.1, f"{where}: sparse takes {row}")
-        check(row["file_bits"] - 1e-6 <= row["dense_bits"] <= 1.06 * row["file_bits"] + 0.1, f"{where}: dense takes {row}")
-    check({row["type"] for row in data["sizes"]} == {row["type"] for row in data["auto_sparse_from"]}, "auto_sparse_from")
+        # Nothing but offsets, padding and rounding comes on top of bitmap, codes and scales.
+        for form, least in (("sparse", row["floor_bits"]), ("dense", row["file_bits"])):
+            bits = row[f"{form}_bits"]
+            check(least - 1e-6 <= bits <= 1.06 * least + 0.1, f"{where}: {form} takes {bits} bits, the floor is {least}")
+    kinds = [{row["type"] for row in data[part]} for part in ("sizes", "auto_sparse_from")]
+    check(kinds[0] == kinds[1], "auto_sparse_from has other types")
     for row in data["auto_sparse_from"]:
         check(row["sparsity"] is None or 0 <= row["sparsity"] <= 1, f"auto_sparse_from: {row}")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """check_quants.py LIBRARY - checks examples/common/quants*.c and pruned.c, compiled into a shared library, against the
-PyPI package gguf: what random blocks decode to, that codes can be written back, and that pruning gives the share asked for.
+PyPI package gguf: what random blocks decode to, that codes can be written back, and that pruning gives the share asked
+for.
 """
 import ctypes
 import sys
@@ -16,9 +17,9 @@ BLOCKS = 400
 
 class QuantType(ctypes.Structure):
     """quant_type of quants.h."""
-    _fields_ = [("type", ctypes.c_uint32), ("block", ctypes.c_uint16), ("bytes", ctypes.c_uint16), ("group", ctypes.c_uint16),
-                ("n_codes", ctypes.c_uint16), ("bits", ctypes.c_uint16), ("background", ctypes.c_int16),
-                ("offset", ctypes.c_int16), ("values", ctypes.c_void_p),
+    _fields_ = [("type", ctypes.c_uint32), ("block", ctypes.c_uint16), ("bytes", ctypes.c_uint16),
+                ("group", ctypes.c_uint16), ("n_codes", ctypes.c_uint16), ("bits", ctypes.c_uint16),
+                ("background", ctypes.c_int16), ("offset", ctypes.c_int16), ("values", ctypes.c_void_p),
                 ("get_codes", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)),
                 ("put_codes", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p))]
 
@@ -101,17 +102,19 @@ def check_pruning(library, name, share):
     block, size = gguf.GGML_QUANT_SIZES[kind]
     k, zeros = BLOCKS * block, round(BLOCKS * block * share)
     row, scratch, state = np.zeros((BLOCKS, size), dtype=np.uint8), np.zeros(k, dtype=np.uint8), ctypes.c_uint64(5)
-    library.pruned_random(ctypes.c_uint32(kind), address(row), ctypes.c_int64(k), ctypes.byref(state))
+    number, length = ctypes.c_uint32(kind), ctypes.c_int64(k)
+    library.pruned_random(number, address(row), length, ctypes.byref(state))
     before = gguf.quants.dequantize(row, kind).reshape(-1)
     check(np.isfinite(before).all() and 0.002 < before.std() < 0.03, f"{name}: weights of the size {before.std()}")
     check(abs(before.mean()) < 0.2 * before.std(), f"{name}: weights have the mean {before.mean()}")
-    library.pruned_set(ctypes.c_uint32(kind), address(row), ctypes.c_int64(k), ctypes.c_int64(zeros), ctypes.byref(state),
-                       address(scratch))
+    library.pruned_set(number, address(row), length, ctypes.c_int64(zeros), ctypes.byref(state), address(scratch))
     after = gguf.quants.dequantize(row, kind).reshape(-1)
     marked = scratch.astype(bool)
-    check(marked.sum() == zeros and np.array_equal(before[~marked], after[~marked]), f"{name} {share}: other weights changed")
+    others = np.array_equal(before[~marked], after[~marked])
+    check(marked.sum() == zeros and others, f"{name} {share}: other weights changed")
     # A code of zero may lie up to half a step beside it where the minimum is rounded.
-    check(np.abs(after[marked]).mean() < 0.35 * before.std(), f"{name} {share}: pruned weights are {np.abs(after[marked]).mean()}")
+    left = np.abs(after[marked]).mean()
+    check(left < 0.35 * before.std(), f"{name} {share}: pruned weights are {left}")
     own, counted = count_background(library, name, row, k)
     check(own == counted, f"{name} {share}: {counted} at the background, not {own}")
     if name in BACKGROUND:
@@ -136,8 +139,9 @@ def main(arguments):
     for name in ("F16", "BF16"):  # the same way through plain_to_float, every code
         kind = gguf.GGMLQuantizationType[name]
         every = np.arange(1 << 16, dtype=np.uint16)
-        wanted = gguf.quants.dequantize(every.view(np.uint8).reshape(-1, 2) if name == "BF16" else every.view(np.float16), kind)
-        check(same(decode(library, kind, every), wanted.astype(np.float32).reshape(-1)), f"{name}: other values than gguf's")
+        raw = every.view(np.uint8).reshape(-1, 2) if name == "BF16" else every.view(np.float16)
+        wanted = gguf.quants.dequantize(raw, kind).astype(np.float32).reshape(-1)
+        check(same(decode(library, kind, every), wanted), f"{name}: other values than gguf's")
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 

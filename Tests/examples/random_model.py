@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""random_model.py LIBRARY FOLDER TYPE... - FOLDER/TYPE.gguf: a few matrices of random blocks of a type that the PyPI package
-gguf reads but does not make. The blocks come from examples/common/pruned.c, compiled into LIBRARY.
+"""random_model.py LIBRARY FOLDER TYPE... - FOLDER/TYPE.gguf: a few matrices of random blocks of a type that the PyPI
+package gguf reads but does not make. The blocks come from examples/common/pruned.c, compiled into LIBRARY.
 """
 import ctypes
 import pathlib
