@@ -3,7 +3,9 @@
 
     cmake/readme.py LIBRARY                    the support matrix, from the library's kernel table
     cmake/readme.py LIBRARY --figures A.json   also the figures, from a file of `sparamx-bench --json`
-    cmake/readme.py LIBRARY --check            changes nothing, fails if the support matrix is out of date
+    cmake/readme.py LIBRARY --errors B.json    also the errors, from a file of `sparamx-bench --errors --json`
+    cmake/readme.py LIBRARY --check            changes nothing, fails if the support matrix is out of date, or if the table
+                                               of errors has other types than the library
 """
 import argparse
 import ctypes
@@ -12,7 +14,9 @@ import pathlib
 import sys
 
 README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
-TYPES = {1: "F16", 8: "Q8_0", 30: "BF16"}
+# In the order of the tables: numbers of the GGUF format.
+TYPES = {30: "BF16", 1: "F16", 8: "Q8_0", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
+         13: "Q5_K", 14: "Q6_K", 20: "IQ4_NL", 23: "IQ4_XS", 39: "MXFP4"}
 FORMS = {1: "dense", 2: "sparse"}
 LEVELS = ["reference", "avx512", "amx"]
 NO_LIMIT = 2**63 - 1
@@ -48,6 +52,8 @@ def ranges(rows, kind, form, level):
     found = []
     for tokens in range(1, 515):
         name = plan(rows, kind, form, level, tokens)
+        if name is None:
+            sys.exit(f"no kernel for {TYPES[kind]} {FORMS[form]} at level {LEVELS[level]} with {tokens} tokens")
         short = name.split("-", 3)[0] + " " + ("-".join(name.split("-")[3:]).rstrip("1234") or "scalar")
         if short.endswith(" m"):
             short = short[:-2] + " decode"
@@ -60,13 +66,51 @@ def ranges(rows, kind, form, level):
                      for a, b, name in found)
 
 
+def known_types(rows):
+    """The types of the kernel table, in the order of the tables."""
+    unknown = {r.type for r in rows} - TYPES.keys()
+    if unknown:
+        sys.exit(f"cmake/readme.py does not know the tensor types {sorted(unknown)}: add them to TYPES")
+    return [kind for kind in TYPES if any(r.type == kind for r in rows)]
+
+
 def support_matrix(rows):
+    """Types that the same kernels serve share their lines."""
     lines = ["| type | form | AMX machine: kernel and tokens | AVX-512 machine | any x86-64 |", "|---|---|---|---|---|"]
-    for kind in sorted(TYPES, key=lambda t: TYPES[t]):
-        for form in FORMS:
-            cells = [ranges(rows, kind, form, level) for level in (2, 1, 0)]
-            lines.append(f"| {TYPES[kind]} | {FORMS[form]} | " + " | ".join(cells) + " |")
+    groups = {}
+    for kind in known_types(rows):
+        cells = tuple(tuple(ranges(rows, kind, form, level) for level in (2, 1, 0)) for form in FORMS)
+        groups.setdefault(cells, []).append(TYPES[kind])
+    for cells, names in groups.items():
+        for form, line in zip(FORMS.values(), cells):
+            lines.append(f"| {', '.join(names)} | {form} | " + " | ".join(line) + " |")
     return lines
+
+
+def errors(path):
+    data = json.loads(pathlib.Path(path).read_text())
+    machine, rows = data["machine"], data["errors"]
+    tokens = sorted({r["M"] for r in rows})
+    shape = rows[0]
+    heads = [f"M={m}: {what}" for m in tokens for what in ("dense", "sparse", "ggml's")]
+    lines = [f"NMSE against double precision, {shape['N']}x{shape['K']}, {shape['sparsity'] * 100:.0f}% zeros, level "
+             f"{machine['isa']}; ggml's: exact products of activations as ggml's CPU backend rounds them.", "",
+             "| type | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
+    for name in TYPES.values():
+        found = {(r["M"], r["form"]): r for r in rows if r["type"].upper() == name}
+        if not found:
+            continue
+        cells = []
+        for m in tokens:
+            cells += [f"{found[m, form]['nmse']:.1e}" for form in FORMS.values()] + [f"{found[m, 'dense']['ggml_nmse']:.1e}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def types_in_errors(text):
+    """The types that the README's table of errors lists."""
+    part = text.split("<!-- errors -->", 1)[1].split("<!-- end errors -->", 1)[0]
+    return {line.split("|")[1].strip() for line in part.splitlines() if line.startswith("| ")} - {"type"}
 
 
 def figures(path):
@@ -100,15 +144,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library")
     parser.add_argument("--figures", metavar="JSON")
+    parser.add_argument("--errors", metavar="JSON")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     old = README.read_text()
-    new = replace(old, "support matrix", support_matrix(kernel_table(options.library)))
+    rows = kernel_table(options.library)
+    new = replace(old, "support matrix", support_matrix(rows))
     if options.figures:
         new = replace(new, "figures", figures(options.figures))
+    if options.errors:
+        new = replace(new, "errors", errors(options.errors))
     if options.check:
         if new != old:
             sys.exit("README.md: the support matrix is out of date; run cmake/readme.py LIBRARY")
+        differing = types_in_errors(new) ^ {TYPES[kind] for kind in known_types(rows)}
+        if differing:
+            sys.exit(f"README.md: the errors are not those of the library's types ({', '.join(sorted(differing))}); run "
+                     "sparamx-bench --errors --json FILE and cmake/readme.py LIBRARY --errors FILE")
         print("README.md: the support matrix is the library's own")
     else:
         README.write_text(new)
