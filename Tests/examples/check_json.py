@@ -86,6 +86,7 @@ def check_run(data):
 
 
 def check_explain(data):
+    """Of a model of make_model.py or random_model.py: its embedding is looked up, and a token uses a quarter of experts."""
     check_fields("machine", data["machine"], RUN_MACHINE_AMX)
     check_fields("totals", data["totals"], EXPLAIN_TOTALS)
     check(isinstance(data["sentence"], str) and data["sentence"].endswith("."), "there is no sentence")
@@ -95,6 +96,8 @@ def check_explain(data):
         check_fields(t["tensor"], t, EXPLAIN_TENSOR)
         check(t["form"] in (("sparse", "dense") if t["taken"] else ("host",)), f"{t['tensor']}: form {t['form']}")
         check(t["sparsity"] is None or 0 <= t["sparsity"] <= 1, f"{t['tensor']}: sparsity {t['sparsity']}")
+        share = 0 if t["tensor"] == "token_embd.weight" else 0.25 if "_exps" in t["tensor"] else 1
+        check(t["read_share"] == share, f"{t['tensor']}: read_share {t['read_share']}, not {share}")
         ends = [k["m_max"] for k in t["kernels"]]
         gapless = [k["m_min"] for k in t["kernels"]] == [1] + [end + 1 for end in ends[:-1]] and ends[-1] is None
         check(gapless if t["taken"] else not ends, f"{t['tensor']}: kernels {t['kernels']}")

@@ -9,8 +9,10 @@ import sys
 import gguf
 import numpy as np
 
+EXPERTS, USED = 4, 1
 # name: rows, columns, share of zeros
-SHAPES = {"blk.0.attn_q.weight": (64, 512, 0.5), "blk.0.ffn_down.weight": (83, 768, 0.7), "output.weight": (96, 512, 0)}
+SHAPES = {"blk.0.attn_q.weight": (64, 512, 0.5), "blk.0.ffn_down.weight": (83, 768, 0.7), "output.weight": (96, 512, 0),
+          "blk.0.ffn_up_exps.weight": (EXPERTS * 48, 256, 0.5)}
 
 
 def blocks(library, kind, rows, columns, share, seed):
@@ -34,8 +36,13 @@ def main(arguments):
         kind = gguf.GGMLQuantizationType[name.upper()]
         writer = gguf.GGUFWriter(pathlib.Path(arguments[1]) / f"{name}.gguf", "llama")
         writer.add_name(f"random blocks of {name}")
+        writer.add_expert_count(EXPERTS)
+        writer.add_expert_used_count(USED)
         for seed, (tensor, shape) in enumerate(SHAPES.items()):
-            writer.add_tensor(tensor, blocks(library, kind, *shape, seed), raw_dtype=kind)
+            data = blocks(library, kind, *shape, seed)
+            if "_exps" in tensor:
+                data = data.reshape(EXPERTS, -1, data.shape[1])
+            writer.add_tensor(tensor, data, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

@@ -147,7 +147,7 @@ static float random_unit(uint64_t *state, float most_value) {
 }
 
 static void random_q2_k(uint8_t *b, uint64_t *state) {
-    float d = random_unit(state, 2 * 15);
+    float d = random_unit(state, 3 * 15);
     store_u16(b + 80, float_to_f16(d));
     store_u16(b + 82, float_to_f16(2 * d));
     for (int g = 0; g < 16; g++) {
