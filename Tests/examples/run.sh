@@ -124,7 +124,7 @@ for level in reference avx512 amx; do
         json "sparamx-run --amx $type, $level" run "$out/run.json" "isa=$level"
     done
     ok "sparamx-hello, $level" 0 "${with[@]}" "$bin/sparamx-hello"
-    ok "sparamx-bench --errors, $level" 0 "${with[@]}" "$bin/sparamx-bench" --errors --shape 48x512 --m 1,40 \
+    ok "sparamx-bench --errors, $level" 0 "${with[@]}" "$bin/sparamx-bench" --errors --shape 512x512 --m 1,40 \
         --threads 1 --json "$out/errors.json"
     json "sparamx-bench --errors, $level" errors "$out/errors.json" "isa=$level"
     # With emulated tiles the ceilings would take minutes.

@@ -354,8 +354,8 @@ static int run_forms(machine *m, const group *g, const int32_t *forms, int count
 }
 
 int group_run(machine *m, const group *g, bench_row *rows) {
-    /* Sparse at 0% zeros is the largest form: a bitmap more than the source. */
-    size_t one = source_bytes(g) / 8 * 9;
+    /* Sparse at 0% zeros is the largest form: a bitmap more than the source, and a code of its own for each group. */
+    size_t one = source_bytes(g) + (size_t)(g->n * g->k) / 8 * 5 / 4;
     size_t per_form = (has_small_m(g) ? machine_cycle_bytes(m) : 0) + LARGE_M_COPIES * one;
     if (one + (size_t)g->form_count * per_form <= machine_memory_budget(m)) {
         return run_forms(m, g, g->forms, g->form_count, rows);
