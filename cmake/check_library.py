@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 20
 # Who may use what. Swift's mangled names start with the module's.
 VECTOR = re.compile(r"sx_(avx512|amx)_|\$e\d+Kernels(AVX512|AMX)")
 TILE = re.compile(r"sx_amx_")
-PRODUCT = re.compile(r"sx_(avx512|amx)_(bf16|f16|q8)_(dense|sparse)_")
+PRODUCT = re.compile(r"sx_(avx512|amx)_(bf16|f16|q8|q\d_[01k]|iq4_nl|iq4_xs|mxfp4)_(dense|sparse)_")
 CPU_QUESTIONS = {"cpuid": "sx_cpuid", "xgetbv": "sx_xgetbv"}
 CALLABLE = {"memset@plt", "memcpy@plt"}
 PREFIXES = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3}

@@ -49,18 +49,28 @@ struct IntegerSums {
     var a0, a1, a2, a3, a4, a5, a6, a7: __m512i
     var b0, b1, b2, b3, b4, b5, b6, b7: __m512i
 
-    /// Starts from -128 times the sum of each token's codes: what adding 128 to the weights puts in.
+    /// Starts from what the tokens' packed sums say, or from zero.
     @inline(__always)
-    init(_ count: Int, _ sums: UnsafeRawPointer) {
-        a0 = sx_broadcast32(sums)
-        a1 = count > 1 ? sx_broadcast32(sums + 4) : sx_zero()
-        a2 = count > 2 ? sx_broadcast32(sums + 8) : sx_zero()
-        a3 = count > 3 ? sx_broadcast32(sums + 12) : sx_zero()
-        a4 = count > 4 ? sx_broadcast32(sums + 16) : sx_zero()
-        a5 = count > 5 ? sx_broadcast32(sums + 20) : sx_zero()
-        a6 = count > 6 ? sx_broadcast32(sums + 24) : sx_zero()
-        a7 = count > 7 ? sx_broadcast32(sums + 28) : sx_zero()
+    init(_ count: Int, _ sums: UnsafeRawPointer, from: Bool) {
+        a0 = from ? sx_broadcast32(sums) : sx_zero()
+        a1 = from && count > 1 ? sx_broadcast32(sums + 4) : sx_zero()
+        a2 = from && count > 2 ? sx_broadcast32(sums + 8) : sx_zero()
+        a3 = from && count > 3 ? sx_broadcast32(sums + 12) : sx_zero()
+        a4 = from && count > 4 ? sx_broadcast32(sums + 16) : sx_zero()
+        a5 = from && count > 5 ? sx_broadcast32(sums + 20) : sx_zero()
+        a6 = from && count > 6 ? sx_broadcast32(sums + 24) : sx_zero()
+        a7 = from && count > 7 ? sx_broadcast32(sums + 28) : sx_zero()
         b0 = a0; b1 = a1; b2 = a2; b3 = a3; b4 = a4; b5 = a5; b6 = a6; b7 = a7
+    }
+
+    @inline(__always)
+    func token(_ index: Int) -> (__m512i, __m512i) {
+        switch index {
+        case 0: return (a0, b0)
+        case 1: return (a1, b1)
+        case 2: return (a2, b2)
+        default: return (a3, b3)
+        }
     }
 
     @inline(__always)

@@ -48,6 +48,15 @@ public func sx_avx512_activation_f32(_ pointer: UnsafePointer<sx_activation_args
     }
 }
 
+/// What the kernels need of the sum of a part's codes, see sx_activation_args.
+@inline(__always)
+private func setSum(_ args: sx_activation_args, _ token: Int, _ kblock: Int, _ part: Int, _ parts: Int, _ sum: Int32,
+                    _ scale: Float) {
+    let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(part), Int64(parts), Int64(token)))
+    args.a_sum.unsafelyUnwrapped[index] = args.offset != 0 ? -args.offset * sum
+        : Int32(bitPattern: (scale * Float(sum)).bitPattern)
+}
+
 @c(sx_avx512_activation_q8) @implementation
 public func sx_avx512_activation_q8(_ pointer: UnsafePointer<sx_activation_args>) {
     let args = pointer.pointee
@@ -55,19 +64,26 @@ public func sx_avx512_activation_q8(_ pointer: UnsafePointer<sx_activation_args>
         var half = 0
         while half < 2 {
             let k = kblock * 64 + half * 32
-            let low = floats(args, token, k), high = floats(args, token, k + 16)
+            let lowFloats = floats(args, token, k), highFloats = floats(args, token, k + 16)
             // As integers, so that a NaN is the largest value and spreads.
-            let largest = sx_reduce_max32(sx_max32(sx_absolute_bits(low), sx_absolute_bits(high)))
+            let largest = sx_reduce_max32(sx_max32(sx_absolute_bits(lowFloats), sx_absolute_bits(highFloats)))
             let magnitude = Float(bitPattern: largest)
             let inverse = sx_set_ps(largest == 0 ? 0 : 127 / magnitude)
-            let lowCodes = sx_clamp_low(sx_round32(sx_mul(low, inverse)))
-            let highCodes = sx_clamp_low(sx_round32(sx_mul(high, inverse)))
+            let lowCodes = sx_clamp_low(sx_round32(sx_mul(lowFloats, inverse)))
+            let highCodes = sx_clamp_low(sx_round32(sx_mul(highFloats, inverse)))
             let out = args.a + (row * 64 + half * 32)
             sx_store_saturated8(out, lowCodes)
             sx_store_saturated8(out + 16, highCodes)
-            let index = Int(sx_activation_scale(args.rows, args.kblocks, Int64(kblock), Int64(half), Int64(token)))
-            args.a_scale.unsafelyUnwrapped[index] = magnitude / 127
-            args.a_sum.unsafelyUnwrapped[index] = -128 * sx_reduce_add32(sx_add32(lowCodes, highCodes))
+            let scale = magnitude / 127
+            let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(half), 2, Int64(token)))
+            args.a_scale.unsafelyUnwrapped[index] = scale
+            let low = sx_reduce_add32(lowCodes), high = sx_reduce_add32(highCodes)
+            if args.sub == 16 {
+                setSum(args, token, kblock, half * 2, 4, low, scale)
+                setSum(args, token, kblock, half * 2 + 1, 4, high, scale)
+            } else {
+                setSum(args, token, kblock, half, 2, low + high, scale)
+            }
             half += 1
         }
     }

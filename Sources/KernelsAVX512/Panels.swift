@@ -39,7 +39,7 @@ func storeResult(_ args: sx_kernel_args, _ token: Int, _ panel: Int, _ sum: __m5
 /// Where a sparse panel's codes start.
 @inline(__always)
 func sparseValues(_ args: sx_kernel_args, _ panel: Int, _ chunk: Int) -> UnsafeRawPointer {
-    UnsafeRawPointer(args.values) + Int(args.offsets.unsafelyUnwrapped[panel * Int(args.chunks) + chunk])
+    UnsafeRawPointer(args.values) + Int(sx_offset_bytes(args.offsets.unsafelyUnwrapped[panel * Int(args.chunks) + chunk]))
 }
 
 @inline(__always)

@@ -66,18 +66,25 @@ public func sx_reference_activation_q8(_ pointer: UnsafePointer<sx_activation_ar
             let magnitude = Float(bitPattern: largest)
             let scale = magnitude / 127
             let inverse: Float = largest == 0 ? 0 : 127 / magnitude
-            var sum: Int32 = 0
-            k = 0
-            while k < 32 {
-                let code = roundToInt32(element(args, token, first + k) * inverse)
-                let narrow = Int8(max(-128, min(127, code)))
-                out[half * 32 + k] = narrow
-                sum &+= Int32(narrow)
-                k += 1
+            let parts = Int(args.sub) == 16 ? 2 : 1
+            var part = 0
+            while part < parts {
+                var sum: Int32 = 0
+                k = part * 16
+                while k < (part + 1) * 32 / parts {
+                    let code = roundToInt32(element(args, token, first + k) * inverse)
+                    let narrow = Int8(max(-128, min(127, code)))
+                    out[half * 32 + k] = narrow
+                    sum &+= Int32(narrow)
+                    k += 1
+                }
+                let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(half * parts + part),
+                                                   Int64(parts * 2), Int64(token)))
+                args.a_sum![index] = args.offset != 0 ? -args.offset * sum : Int32(bitPattern: (scale * Float(sum)).bitPattern)
+                part += 1
             }
-            let index = Int(sx_activation_scale(args.rows, args.kblocks, Int64(kblock), Int64(half), Int64(token)))
+            let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(half), 2, Int64(token)))
             args.a_scale![index] = scale
-            args.a_sum![index] = -128 * sum
             half += 1
         }
     }

@@ -47,7 +47,7 @@ private struct Multiplication {
 
     /// One matrix of the weight as far as a plan needs it.
     func layout(sparse: Bool) throws(Status) -> PackedLayout {
-        try PackedLayout(type: type, sparse: sparse, n: weight.ne.1, k: weight.ne.0, matrices: 1, codes: 0)
+        try PackedLayout(type: type, sparse: sparse, n: weight.ne.1, k: weight.ne.0, matrices: 1, sparseBytes: 0)
     }
 
     /// For ops whose weight may not be there yet: which form it will have is not known, so the largest need counts.

@@ -1,24 +1,34 @@
 import CKernelABI
 import CPlatform
 
-/// Packing functions of one instruction set level. Both levels write the same bytes.
-package struct Codec {
-    package let count, encodeDense, encodeSparse, decodeDense, decodeSparse: sx_codec_fn
+/// Packing functions of one instruction set level and one kind of type. All levels write the same bytes.
+struct CodecFunctions {
+    let count, encodeDense, encodeSparse, decodeDense, decodeSparse: sx_codec_fn
+}
 
-    package init(_ isa: ISA) {
+/// How weights are packed and unpacked at an instruction set level.
+package struct Codec {
+    let isa: ISA
+
+    package init(_ isa: ISA) { self.isa = isa }
+
+    func functions(_ type: WeightType) -> CodecFunctions {
         if isa == .reference {
-            count = sx_reference_count
-            encodeDense = sx_reference_encode_dense
-            encodeSparse = sx_reference_encode_sparse
-            decodeDense = sx_reference_decode_dense
-            decodeSparse = sx_reference_decode_sparse
-        } else {
-            count = sx_avx512_count
-            encodeDense = sx_avx512_encode_dense
-            encodeSparse = sx_avx512_encode_sparse
-            decodeDense = sx_avx512_decode_dense
-            decodeSparse = sx_avx512_decode_sparse
+            return type.isQuantized
+                ? CodecFunctions(count: sx_reference_quant_count, encodeDense: sx_reference_quant_encode_dense,
+                                 encodeSparse: sx_reference_quant_encode_sparse, decodeDense: sx_reference_quant_decode_dense,
+                                 decodeSparse: sx_reference_quant_decode_sparse)
+                : CodecFunctions(count: sx_reference_count, encodeDense: sx_reference_encode_dense,
+                                 encodeSparse: sx_reference_encode_sparse, decodeDense: sx_reference_decode_dense,
+                                 decodeSparse: sx_reference_decode_sparse)
         }
+        return type.isQuantized
+            ? CodecFunctions(count: sx_avx512_quant_count, encodeDense: sx_avx512_quant_encode_dense,
+                             encodeSparse: sx_avx512_quant_encode_sparse, decodeDense: sx_avx512_quant_decode_dense,
+                             decodeSparse: sx_avx512_quant_decode_sparse)
+            : CodecFunctions(count: sx_avx512_count, encodeDense: sx_avx512_encode_dense,
+                             encodeSparse: sx_avx512_encode_sparse, decodeDense: sx_avx512_decode_dense,
+                             decodeSparse: sx_avx512_decode_sparse)
     }
 }
 

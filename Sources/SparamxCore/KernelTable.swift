@@ -35,6 +35,8 @@ struct Scratch {
     func bytes(_ m: Int) -> Int { fixed + (min(m, Int(SX_GEMM_M)) + group - 1) / group * perGroup }
 
     static var registers: Scratch { Scratch(fixed: 256, perGroup: 0, group: 1) }
+    /// The levels of a chunk.
+    static var reference: Scratch { Scratch(fixed: 8192, perGroup: 0, group: 1) }
     static var ring: Scratch { Scratch(fixed: 32768, perGroup: 0, group: 1) }
     /// Two expanded chunks, then results: per token and pair of panels 128 bytes, for F16 per panel.
     static func gemm512(half: Bool) -> Scratch { Scratch(fixed: 65536, perGroup: (half ? 16 : 8) * 128, group: 1) }
@@ -42,106 +44,87 @@ struct Scratch {
     static var gemmAMX: Scratch { Scratch(fixed: 131072, perGroup: 8 * 4096, group: 32) }
 }
 
-/// The only list of kernels. The plan, the tests, the benchmark and the support matrix all read it. For a weight's type
-/// and form the plan takes the last row whose level is usable and whose tokens fit.
+/// The only list of kernels, with KernelTable+Quant.swift. The plan, the tests, the benchmark and the support matrix all
+/// read it. For a weight's type and form the plan takes the last row whose level is usable and whose tokens fit.
 package enum KernelTable {
-    package static let count = 48
+    package static let count = wideRows + quantRows
     package static let many = Int(Int32.max)
+    private static let wideRows = 32
 
     package static func row(_ index: Int) -> KernelRow {
-        let bf16 = Int32(SX_BF16), f16 = Int32(SX_F16), q8 = Int32(SX_Q8_0)
+        let bf16 = Int32(SX_BF16), f16 = Int32(SX_F16)
         switch index {
         case 0: return reference("reference-bf16-dense", bf16, false, sx_reference_product)
         case 1: return reference("reference-bf16-sparse", bf16, true, sx_reference_product)
         case 2: return reference("reference-f16-dense", f16, false, sx_reference_product)
         case 3: return reference("reference-f16-sparse", f16, true, sx_reference_product)
-        case 4: return reference("reference-q8_0-dense", q8, false, sx_reference_product_q8)
-        case 5: return reference("reference-q8_0-sparse", q8, true, sx_reference_product_q8)
 
-        case 6: return gemm512("avx512-bf16-dense-gemm", bf16, false, sx_avx512_bf16_dense_gemm)
-        case 7: return gemm512("avx512-bf16-sparse-gemm", bf16, true, sx_avx512_bf16_sparse_gemm)
-        case 8: return gemm512("avx512-f16-dense-gemm", f16, false, sx_avx512_f16_dense_gemm)
-        case 9: return gemm512("avx512-f16-sparse-gemm", f16, true, sx_avx512_f16_sparse_gemm)
-        case 10: return gemm512("avx512-q8_0-dense-gemm", q8, false, sx_avx512_q8_dense_gemm)
-        case 11: return gemm512("avx512-q8_0-sparse-gemm", q8, true, sx_avx512_q8_sparse_gemm)
+        case 4: return gemm512("avx512-bf16-dense-gemm", bf16, false, sx_avx512_bf16_dense_gemm)
+        case 5: return gemm512("avx512-bf16-sparse-gemm", bf16, true, sx_avx512_bf16_sparse_gemm)
+        case 6: return gemm512("avx512-f16-dense-gemm", f16, false, sx_avx512_f16_dense_gemm)
+        case 7: return gemm512("avx512-f16-sparse-gemm", f16, true, sx_avx512_f16_sparse_gemm)
 
-        case 12: return decode("avx512-bf16-dense-m1", bf16, false, 1, sx_avx512_bf16_dense_m1)
-        case 13: return decode("avx512-bf16-dense-m2", bf16, false, 2, sx_avx512_bf16_dense_m2)
-        case 14: return decode("avx512-bf16-dense-m3", bf16, false, 3, sx_avx512_bf16_dense_m3)
-        case 15: return decode("avx512-bf16-dense-m4", bf16, false, 4, sx_avx512_bf16_dense_m4)
-        case 16: return decode("avx512-bf16-sparse-m1", bf16, true, 1, sx_avx512_bf16_sparse_m1)
-        case 17: return decode("avx512-bf16-sparse-m2", bf16, true, 2, sx_avx512_bf16_sparse_m2)
-        case 18: return decode("avx512-bf16-sparse-m3", bf16, true, 3, sx_avx512_bf16_sparse_m3)
-        case 19: return decode("avx512-bf16-sparse-m4", bf16, true, 4, sx_avx512_bf16_sparse_m4)
-        case 20: return decode("avx512-f16-dense-m1", f16, false, 1, sx_avx512_f16_dense_m1)
-        case 21: return decode("avx512-f16-dense-m2", f16, false, 2, sx_avx512_f16_dense_m2)
-        case 22: return decode("avx512-f16-dense-m3", f16, false, 3, sx_avx512_f16_dense_m3)
-        case 23: return decode("avx512-f16-dense-m4", f16, false, 4, sx_avx512_f16_dense_m4)
-        case 24: return decode("avx512-f16-sparse-m1", f16, true, 1, sx_avx512_f16_sparse_m1)
-        case 25: return decode("avx512-f16-sparse-m2", f16, true, 2, sx_avx512_f16_sparse_m2)
-        case 26: return decode("avx512-f16-sparse-m3", f16, true, 3, sx_avx512_f16_sparse_m3)
-        case 27: return decode("avx512-f16-sparse-m4", f16, true, 4, sx_avx512_f16_sparse_m4)
-        case 28: return decode("avx512-q8_0-dense-m1", q8, false, 1, sx_avx512_q8_dense_m1)
-        case 29: return decode("avx512-q8_0-dense-m2", q8, false, 2, sx_avx512_q8_dense_m2)
-        case 30: return decode("avx512-q8_0-dense-m3", q8, false, 3, sx_avx512_q8_dense_m3)
-        case 31: return decode("avx512-q8_0-dense-m4", q8, false, 4, sx_avx512_q8_dense_m4)
-        case 32: return decode("avx512-q8_0-sparse-m1", q8, true, 1, sx_avx512_q8_sparse_m1)
-        case 33: return decode("avx512-q8_0-sparse-m2", q8, true, 2, sx_avx512_q8_sparse_m2)
-        case 34: return decode("avx512-q8_0-sparse-m3", q8, true, 3, sx_avx512_q8_sparse_m3)
-        case 35: return decode("avx512-q8_0-sparse-m4", q8, true, 4, sx_avx512_q8_sparse_m4)
+        case 8: return decode("avx512-bf16-dense-m1", bf16, false, 1, sx_avx512_bf16_dense_m1)
+        case 9: return decode("avx512-bf16-dense-m2", bf16, false, 2, sx_avx512_bf16_dense_m2)
+        case 10: return decode("avx512-bf16-dense-m3", bf16, false, 3, sx_avx512_bf16_dense_m3)
+        case 11: return decode("avx512-bf16-dense-m4", bf16, false, 4, sx_avx512_bf16_dense_m4)
+        case 12: return decode("avx512-bf16-sparse-m1", bf16, true, 1, sx_avx512_bf16_sparse_m1)
+        case 13: return decode("avx512-bf16-sparse-m2", bf16, true, 2, sx_avx512_bf16_sparse_m2)
+        case 14: return decode("avx512-bf16-sparse-m3", bf16, true, 3, sx_avx512_bf16_sparse_m3)
+        case 15: return decode("avx512-bf16-sparse-m4", bf16, true, 4, sx_avx512_bf16_sparse_m4)
+        case 16: return decode("avx512-f16-dense-m1", f16, false, 1, sx_avx512_f16_dense_m1)
+        case 17: return decode("avx512-f16-dense-m2", f16, false, 2, sx_avx512_f16_dense_m2)
+        case 18: return decode("avx512-f16-dense-m3", f16, false, 3, sx_avx512_f16_dense_m3)
+        case 19: return decode("avx512-f16-dense-m4", f16, false, 4, sx_avx512_f16_dense_m4)
+        case 20: return decode("avx512-f16-sparse-m1", f16, true, 1, sx_avx512_f16_sparse_m1)
+        case 21: return decode("avx512-f16-sparse-m2", f16, true, 2, sx_avx512_f16_sparse_m2)
+        case 22: return decode("avx512-f16-sparse-m3", f16, true, 3, sx_avx512_f16_sparse_m3)
+        case 23: return decode("avx512-f16-sparse-m4", f16, true, 4, sx_avx512_f16_sparse_m4)
 
         // Where the tile unit takes over: bf16 from 2 tokens, and sparse from the first, because above 60% zeros
         // vdpbf16ps is expected to cost more than memory does (5 cycles per tile row against 4.3 at 70%, by count; the
-        // switch points come from prototypes on Emerald Rapids, not from these kernels); q8 where
-        // scaling per block no longer fits the vector units; F16 keeps its full accuracy to 16 tokens and is rounded
-        // to bf16 beyond.
-        case 36: return gemmAMX("amx-bf16-dense-gemm", bf16, false, sx_amx_bf16_dense_gemm)
-        case 37: return gemmAMX("amx-bf16-sparse-gemm", bf16, true, sx_amx_bf16_sparse_gemm)
-        case 38: return gemmAMX("amx-f16-dense-gemm", f16, false, sx_amx_f16_dense_gemm)
-        case 39: return gemmAMX("amx-f16-sparse-gemm", f16, true, sx_amx_f16_sparse_gemm)
-        case 40: return gemmAMX("amx-q8_0-dense-gemm", q8, false, sx_amx_q8_dense_gemm)
-        case 41: return gemmAMX("amx-q8_0-sparse-gemm", q8, true, sx_amx_q8_sparse_gemm)
-        case 42: return ring("amx-bf16-dense-ring", bf16, false, 2, sx_amx_bf16_dense_ring)
-        case 43: return ring("amx-bf16-sparse-ring", bf16, true, 1, sx_amx_bf16_sparse_ring)
-        case 44: return ring("amx-f16-dense-ring", f16, false, 17, sx_amx_f16_dense_ring)
-        case 45: return ring("amx-f16-sparse-ring", f16, true, 17, sx_amx_f16_sparse_ring)
-        case 46: return ring("amx-q8_0-dense-ring", q8, false, 5, sx_amx_q8_dense_ring)
-        default: return ring("amx-q8_0-sparse-ring", q8, true, 5, sx_amx_q8_sparse_ring)
+        // switch points come from prototypes on Emerald Rapids, not from these kernels); F16 keeps its full accuracy to
+        // 16 tokens and is rounded to bf16 beyond.
+        case 24: return gemmAMX("amx-bf16-dense-gemm", bf16, false, sx_amx_bf16_dense_gemm)
+        case 25: return gemmAMX("amx-bf16-sparse-gemm", bf16, true, sx_amx_bf16_sparse_gemm)
+        case 26: return gemmAMX("amx-f16-dense-gemm", f16, false, sx_amx_f16_dense_gemm)
+        case 27: return gemmAMX("amx-f16-sparse-gemm", f16, true, sx_amx_f16_sparse_gemm)
+        case 28: return ring("amx-bf16-dense-ring", bf16, false, 2, sx_amx_bf16_dense_ring)
+        case 29: return ring("amx-bf16-sparse-ring", bf16, true, 1, sx_amx_bf16_sparse_ring)
+        case 30: return ring("amx-f16-dense-ring", f16, false, 17, sx_amx_f16_dense_ring)
+        case 31: return ring("amx-f16-sparse-ring", f16, true, 17, sx_amx_f16_sparse_ring)
+        default: return quantRow(index - wideRows)
         }
     }
 
     private static func reference(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ f: sx_kernel_fn) -> KernelRow {
         KernelRow(name: name, isa: .reference, type: type, sparse: sparse, serves: 1...many, from: 1,
-                  activation: type == Int32(SX_Q8_0) ? .q8 : .plain, exact: true, scratch: .registers, function: f)
+                  activation: .plain, exact: true, scratch: .registers, function: f)
     }
 
     private static func decode(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ m: Int, _ f: sx_kernel_fn) -> KernelRow {
         KernelRow(name: name, isa: .avx512, type: type, sparse: sparse, serves: m...m, from: m, activation: vector(type),
-                  exact: type == Int32(SX_Q8_0), scratch: .registers, function: f)
+                  exact: false, scratch: .registers, function: f)
     }
 
     private static func gemm512(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ f: sx_kernel_fn) -> KernelRow {
-        KernelRow(name: name, isa: .avx512, type: type, sparse: sparse, serves: 1...many, from: 1,
-                  activation: vector(type), exact: type == Int32(SX_Q8_0),
-                  scratch: .gemm512(half: type == Int32(SX_F16)), function: f)
+        KernelRow(name: name, isa: .avx512, type: type, sparse: sparse, serves: 1...many, from: 1, activation: vector(type),
+                  exact: false, scratch: .gemm512(half: type == Int32(SX_F16)), function: f)
     }
 
     private static func ring(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ from: Int, _ f: sx_kernel_fn) -> KernelRow {
-        let q8 = type == Int32(SX_Q8_0)
-        return KernelRow(name: name, isa: .amx, type: type, sparse: sparse, serves: 1...32, from: from,
-                         activation: q8 ? .q8 : .bf16, exact: q8, scratch: .ring, function: f)
+        KernelRow(name: name, isa: .amx, type: type, sparse: sparse, serves: 1...32, from: from, activation: .bf16,
+                  exact: false, scratch: .ring, function: f)
     }
 
-    private static func gemmAMX(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ f: sx_kernel_fn) -> KernelRow {
+    static func gemmAMX(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ f: sx_kernel_fn) -> KernelRow {
         KernelRow(name: name, isa: .amx, type: type, sparse: sparse, serves: 1...many, from: 33, activation: .bf16,
                   exact: false, scratch: .gemmAMX, function: f)
     }
 
-    private static func vector(_ type: Int32) -> Activation {
-        type == Int32(SX_Q8_0) ? .q8 : type == Int32(SX_F16) ? .f32 : .bf16
-    }
+    private static func vector(_ type: Int32) -> Activation { type == Int32(SX_F16) ? .f32 : .bf16 }
 
-    /// The row for a product, or nil if nothing serves the type. forced: index of the one row to use.
+    /// The row for a product, or nil if nothing serves the type.
     package static func choose(type: Int32, sparse: Bool, m: Int, isa: ISA) -> Int? {
         var index = count - 1
         while index >= 0 {

@@ -27,7 +27,7 @@ package struct PackedTensor {
 
     package var bytes: Int { layout.totalBytes }
     package var bitmap: UnsafeMutablePointer<UInt8> { stream(layout.bitmapOffset) }
-    package var scales: UnsafeMutablePointer<UInt8> { stream(layout.scalesOffset) }
+    package var side: UnsafeMutablePointer<UInt8> { stream(layout.sideOffset) }
     package var offsets: UnsafeMutablePointer<UInt64> {
         (base + layout.offsetsOffset).assumingMemoryBound(to: UInt64.self)
     }
@@ -36,21 +36,27 @@ package struct PackedTensor {
         (base + offset).assumingMemoryBound(to: UInt8.self)
     }
 
+    /// Where a panel's values start. panel counts through all matrices and may be one beyond the last.
+    package func valueOffset(panel: Int) -> Int {
+        layout.sparse ? Int(sx_offset_bytes(offsets[panel * layout.chunks])) : panel * layout.densePanel
+    }
+
     /// Streams of one panel, for the codec. panel counts through all matrices.
-    package func codec(panel: Int, rows: Int, file: UnsafeMutablePointer<UInt8>, rowStride: Int) -> sx_codec_args {
+    package func codec(panel: Int, rows: Int, file: UnsafeMutablePointer<UInt8>, rowStride: Int,
+                       scratch: UnsafeMutablePointer<UInt8>?) -> sx_codec_args {
         let tiles = panel * layout.kblocks
-        let value = layout.sparse ? Int(offsets[panel * layout.chunks]) : tiles * Int(SX_TILE_BYTES)
         return sx_codec_args(
             type: layout.type.number, rows: Int32(rows), k: Int64(layout.k), kblocks: Int64(layout.kblocks), source: file,
-            row_stride: Int64(rowStride), values: stream(value),
+            row_stride: Int64(rowStride), values: stream(valueOffset(panel: panel)),
             bitmap: layout.sparse ? bitmap + tiles * layout.type.maskBytes : nil,
-            scales: layout.type.hasScales ? scales + tiles * layout.type.scaleBytes : nil, counts: nil)
+            scales: layout.type.isQuantized ? side + tiles * layout.type.sideBytes : nil, counts: nil, kept: nil,
+            offsets: layout.sparse ? UnsafePointer(offsets + panel * layout.chunks) : nil, scratch: scratch)
     }
 
     /// Streams of one matrix, for a kernel.
     package func kernelArgs(matrix: Int) -> sx_kernel_args {
         let firstPanel = matrix * layout.panels, tiles = firstPanel * layout.kblocks
-        var args = sx_kernel_args(values: stream(layout.sparse ? 0 : tiles * Int(SX_TILE_BYTES)), bitmap: nil, scales: nil,
+        var args = sx_kernel_args(values: stream(layout.sparse ? 0 : firstPanel * layout.densePanel), bitmap: nil, scales: nil,
                                   offsets: nil, n: Int64(layout.n), k: Int64(layout.k), kblocks: Int64(layout.kblocks),
                                   chunks: Int64(layout.chunks), a: stream(0), a_scale: nil, a_sum: nil,
                                   x: UnsafeRawPointer(base).assumingMemoryBound(to: Float.self), ldx: 0, a_rows: 0,
@@ -60,7 +66,7 @@ package struct PackedTensor {
             args.bitmap = UnsafePointer(bitmap + tiles * layout.type.maskBytes)
             args.offsets = UnsafePointer(offsets + firstPanel * layout.chunks)
         }
-        if layout.type.hasScales { args.scales = UnsafePointer(scales + tiles * layout.type.scaleBytes) }
+        if layout.type.isQuantized { args.scales = UnsafePointer(side + tiles * layout.type.sideBytes) }
         return args
     }
 

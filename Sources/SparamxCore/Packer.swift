@@ -17,34 +17,42 @@ package struct Rows {
 package enum Packer {
     /// What the threads of a pass share.
     struct Job {
-        let codec: Codec
+        let codec: CodecFunctions
         let rows: Rows
         let layout: PackedLayout        // the dense one while counting
         let counts: UnsafeMutablePointer<UInt64>
+        let kept: UnsafeMutablePointer<UInt64>      // per thread
+        let scratch: UnsafeMutablePointer<UInt8>    // per thread
         var tensor: PackedTensor?       // nil while counting
     }
 
     package static func pack(_ type: WeightType, n: Int, k: Int, matrices: Int, rows: Rows, options: PackOptions,
                              codec: Codec) throws(Status) -> PackedTensor {
-        let dense = try PackedLayout(type: type, sparse: false, n: n, k: k, matrices: matrices, codes: 0)
+        let dense = try PackedLayout(type: type, sparse: false, n: n, k: k, matrices: matrices, sparseBytes: 0)
         let allPanels = dense.panels * matrices
         let entries = try Checked.sum(try Checked.product(allPanels, dense.chunks), 1)
-        let countBytes = try Checked.product(entries, 8)
-        guard let memory = sx_map(countBytes) else { throw .noMemory }
-        defer { sx_unmap(memory, countBytes) }
-        let counts = memory.assumingMemoryBound(to: UInt64.self)
         let threads = options.threadCount(try Checked.product(try type.rowBytes(k), try Checked.product(n, matrices)))
-        var job = Job(codec: codec, rows: rows, layout: dense, counts: counts, tensor: nil)
+        // What is kept per chunk, what each thread kept (a cache line each), each thread's scratch memory.
+        let keptOffset = try Checked.roundUp(try Checked.product(entries, 8), to: 64)
+        let scratchOffset = try Checked.sum(keptOffset, Int(threads) * 64)
+        let memoryBytes = try Checked.sum(scratchOffset, type.isQuantized ? Int(threads) * Int(SX_CODEC_SCRATCH) : 0)
+        guard let memory = sx_map(memoryBytes) else { throw .noMemory }
+        defer { sx_unmap(memory, memoryBytes) }
+        let counts = memory.assumingMemoryBound(to: UInt64.self)
+        var job = Job(codec: codec.functions(type), rows: rows, layout: dense, counts: counts,
+                      kept: (memory + keptOffset).assumingMemoryBound(to: UInt64.self),
+                      scratch: (memory + scratchOffset).assumingMemoryBound(to: UInt8.self), tensor: nil)
         run(&job, threads)
 
-        // Counts become byte offsets.
-        var codes = 0
+        // Bytes become byte offsets; the upper bits stay.
+        var bytes = 0, codes = 0
         for i in 0..<entries {
-            let count = i + 1 < entries ? Int(counts[i]) : 0
-            counts[i] = UInt64(codes * type.codeBytes)
-            codes += count
+            let count = i + 1 < entries ? counts[i] : 0
+            counts[i] = UInt64(bytes) | (count >> 48) << 48
+            bytes = try Checked.sum(bytes, Int(sx_offset_bytes(count)))
         }
-        let sparse = try PackedLayout(type: type, sparse: true, n: n, k: k, matrices: matrices, codes: codes)
+        for i in 0..<Int(threads) { codes += Int(job.kept[i * 8]) }
+        let sparse = try PackedLayout(type: type, sparse: true, n: n, k: k, matrices: matrices, sparseBytes: bytes)
         let (layout, reason) = choose(dense, sparse, options.form)
         guard let base = sx_map(layout.totalBytes) else { throw .noMemory }
         sx_huge_pages(base, layout.totalBytes)
@@ -83,14 +91,16 @@ package enum Packer {
             let matrix = panel / layout.panels, first = panel % layout.panels * Int(SX_PANEL)
             let file = job.rows.base + (matrix * job.rows.matrixStride + first * job.rows.rowStride)
             let present = min(Int(SX_PANEL), layout.n - first)
+            let scratch = layout.type.isQuantized ? job.scratch + index * Int(SX_CODEC_SCRATCH) : nil
             if let tensor = job.tensor {
-                var args = tensor.codec(panel: panel, rows: present, file: file, rowStride: job.rows.rowStride)
+                var args = tensor.codec(panel: panel, rows: present, file: file, rowStride: job.rows.rowStride, scratch: scratch)
                 if tensor.layout.sparse { job.codec.encodeSparse(&args) } else { job.codec.encodeDense(&args) }
             } else {
                 var args = sx_codec_args(type: layout.type.number, rows: Int32(present), k: Int64(layout.k),
                                          kblocks: Int64(layout.kblocks), source: file,
                                          row_stride: Int64(job.rows.rowStride), values: file, bitmap: nil, scales: nil,
-                                         counts: job.counts + panel * layout.chunks)
+                                         counts: job.counts + panel * layout.chunks, kept: job.kept + index * 8, offsets: nil,
+                                         scratch: scratch)
                 job.codec.count(&args)
             }
             panel += 1

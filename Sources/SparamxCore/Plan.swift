@@ -4,11 +4,13 @@ import CKernelABI
 /// activations, their scales and sums, then each thread's scratch; all aligned to 64 bytes.
 package struct Plan {
     package let kernel: KernelRow
+    let type: WeightType
     package let m, rows, kblocks: Int    // tokens, tokens with padding, K-blocks of packed activations
     package let threads: Int
     let scaleOffset, sumOffset, scratchOffset, scratchBytes: Int
-    /// Of a thread's scratch: where a weight that is not packed gets its tiles, two panels at a time, and their scales.
-    let tilesOffset, scalesOffset: Int
+    /// Of a thread's scratch: where a weight that is not packed gets its values, two panels at a time, and their side
+    /// stream, and what packing them needs.
+    let tilesOffset, sideOffset, codecOffset: Int
     /// What the host has to bring, alignment included.
     package let workBytes: Int
 
@@ -20,22 +22,29 @@ package struct Plan {
         }
         kernel = KernelTable.row(index)
         guard kernel.serves.contains(m) else { throw .range }
+        type = layout.type
         self.m = m
         self.threads = threads
         // Tiles of the AMX kernels are full; small counts are configured as they are.
-        rows = kernel.isa == .amx && (m > 16 || kernel.serves.upperBound > 32) ? try Checked.roundUp(m, to: 16) : m
+        // A kernel that serves 3 or 4 tokens always computes 4.
+        let most = kernel.serves.upperBound
+        rows = most <= 4 ? most : kernel.isa == .amx && (m > 16 || kernel.serves.upperBound > 32) ? try Checked.roundUp(m, to: 16) : m
         let blocks = kernel.activation == .plain ? 0 : layout.kblocks * layout.type.kPerBlock / kernel.activation.kPerBlock
         kblocks = blocks
         let activationRows = try Checked.product(rows, blocks)
         let activationBytes = try Checked.product(activationRows, kernel.activation.rowBytes)
-        let pairs = kernel.activation == .q8 ? try Checked.product(activationRows, 8) : 0
+        let q8 = kernel.activation == .q8
+        let scales = q8 ? try Checked.product(activationRows, 8) : 0
+        let sums = q8 ? try Checked.product(activationRows, 256 / Int(type.quant.sub)) : 0
         scaleOffset = try Checked.roundUp(activationBytes, to: 64)
-        sumOffset = try Checked.roundUp(try Checked.sum(scaleOffset, pairs), to: 64)
-        scratchOffset = try Checked.roundUp(try Checked.sum(sumOffset, pairs), to: 64)
+        sumOffset = try Checked.roundUp(try Checked.sum(scaleOffset, scales), to: 64)
+        scratchOffset = try Checked.roundUp(try Checked.sum(sumOffset, sums), to: 64)
         tilesOffset = try Checked.roundUp(kernel.scratch.bytes(m), to: 64)
-        let tiles = raw ? try Checked.product(layout.kblocks, 2) : 0
-        scalesOffset = try Checked.sum(tilesOffset, raw ? try Checked.sum(try Checked.product(tiles, Int(SX_TILE_BYTES)), Int(SX_VALUE_PAD)) : 0)
-        scratchBytes = try Checked.sum(scalesOffset, try Checked.product(tiles, layout.type.scaleBytes))
+        let values = raw ? try Checked.sum(try Checked.product(layout.densePanel, 2), Int(SX_VALUE_PAD)) : 0
+        let side = raw ? try Checked.product(layout.kblocks, 2 * type.sideBytes) : 0
+        sideOffset = try Checked.sum(tilesOffset, values)
+        codecOffset = try Checked.roundUp(try Checked.sum(sideOffset, side), to: 64)
+        scratchBytes = try Checked.roundUp(try Checked.sum(codecOffset, raw && type.isQuantized ? Int(SX_CODEC_SCRATCH) : 0), to: 64)
         workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
     }
 
@@ -63,9 +72,11 @@ enum Schedule {
         if !layout.sparse || plan.m > 32 {
             return min(layout.panels, (layout.panels + 1) / 2 * part / plan.threads * 2)
         }
-        let offsets = tensor.offsets + matrix * layout.panels * layout.chunks
-        let fixed = layout.kblocks * (layout.type.maskBytes + layout.type.scaleBytes)
-        func bytes(before panel: Int) -> Int { Int(offsets[panel * layout.chunks] - offsets[0]) + panel * fixed }
+        let first = matrix * layout.panels
+        let fixed = layout.kblocks * (layout.type.maskBytes + layout.type.sideBytes)
+        func bytes(before panel: Int) -> Int {
+            tensor.valueOffset(panel: first + panel) - tensor.valueOffset(panel: first) + panel * fixed
+        }
         let target = bytes(before: layout.panels) / plan.threads * part
         var low = 0, high = layout.panels
         while low < high {

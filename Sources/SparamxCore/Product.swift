@@ -66,7 +66,8 @@ package enum Product {
         let items = plan.chunks * plan.rows
         var activation = sx_activation_args(
             x: args.x, ldx: args.ldx, m: args.m, k: args.k, kblocks: args.a_kblocks, rows: args.a_rows, a: a, a_scale: scale,
-            a_sum: sum, item_begin: Int64(items * worker.index / worker.threads),
+            a_sum: sum, sub: plan.type.quant.sub,
+            offset: plan.type.quant.offset, item_begin: Int64(items * worker.index / worker.threads),
             item_end: Int64(items * (worker.index + 1) / worker.threads))
         if again { worker.wait() }
         pack(&activation)
@@ -80,7 +81,7 @@ package enum Product {
         let floats = scratch.assumingMemoryBound(to: Float.self), bytes = scratch.assumingMemoryBound(to: UInt8.self)
         return sx_kernel_args(
             values: UnsafePointer(bytes + plan.tilesOffset), bitmap: nil,
-            scales: layout.type.hasScales ? UnsafePointer(bytes + plan.scalesOffset) : nil, offsets: nil, n: 0,
+            scales: layout.type.isQuantized ? UnsafePointer(bytes + plan.sideOffset) : nil, offsets: nil, n: 0,
             k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks), a: UnsafePointer(bytes),
             a_scale: nil, a_sum: nil, x: UnsafePointer(floats), ldx: 0, a_rows: 0, a_kblocks: 0, m: 0, y: floats, ldy: 0,
             panel_begin: 0, panel_end: 0, scratch: bytes, type: layout.type.number, sparse: 0)
@@ -88,19 +89,21 @@ package enum Product {
 
     /// Packs two panels into this thread's scratch, multiplies them, and goes on to the next two.
     private static func runRaw(_ plan: Plan, _ layout: PackedLayout, _ rows: Rows, _ worker: Worker, _ args: inout sx_kernel_args) {
-        let codec = Codec(plan.kernel.isa), y = args.y
+        let codec = Codec(plan.kernel.isa).functions(layout.type), y = args.y
+        let scratch = args.scratch + plan.codecOffset
         let pairs = (layout.panels + 1) / 2
         var pair = pairs * worker.index / worker.threads
         let end = pairs * (worker.index + 1) / worker.threads
         while pair < end {
             let first = pair * 2, count = min(2, layout.panels - first)
             for i in 0..<count {
-                let row = (first + i) * Int(SX_PANEL), tiles = i * layout.kblocks
+                let row = (first + i) * Int(SX_PANEL)
                 var panel = sx_codec_args(
                     type: layout.type.number, rows: Int32(min(Int(SX_PANEL), layout.n - row)), k: args.k,
                     kblocks: args.kblocks, source: rows.base + row * rows.rowStride, row_stride: Int64(rows.rowStride),
-                    values: UnsafeMutablePointer(mutating: args.values) + tiles * Int(SX_TILE_BYTES), bitmap: nil,
-                    scales: args.scales.map { UnsafeMutablePointer(mutating: $0) + tiles * layout.type.scaleBytes }, counts: nil)
+                    values: UnsafeMutablePointer(mutating: args.values) + i * layout.densePanel, bitmap: nil,
+                    scales: args.scales.map { UnsafeMutablePointer(mutating: $0) + i * layout.kblocks * layout.type.sideBytes },
+                    counts: nil, kept: nil, offsets: nil, scratch: scratch)
                 codec.encodeDense(&panel)
             }
             args.n = Int64(min(count * Int(SX_PANEL), layout.n - first * Int(SX_PANEL)))

@@ -6,7 +6,7 @@ import CPlatform
 enum SelfTest {
     static func passes(_ isa: ISA) -> Bool {
         let start = sx_self_test_memory()
-        let type = Int32(SX_BF16)
+        let type = Int32(SX_BF16), codec = Codec(isa).functions(WeightType.bf16)
         let weights = start.assumingMemoryBound(to: UInt16.self)
         let x = (start + 1024).assumingMemoryBound(to: Float.self)
         let expected = (start + 2048).assumingMemoryBound(to: Float.self), got = expected + 64
@@ -17,12 +17,13 @@ enum SelfTest {
 
         var layout = sx_codec_args(type: type, rows: 16, k: 32, kblocks: 1, source: start.assumingMemoryBound(to: UInt8.self),
                                    row_stride: 64, values: (start + 4096).assumingMemoryBound(to: UInt8.self),
-                                   bitmap: (start + 6144).assumingMemoryBound(to: UInt8.self), scales: nil, counts: nil)
-        Codec(isa).encodeSparse(&layout)
+                                   bitmap: (start + 6144).assumingMemoryBound(to: UInt8.self), scales: nil, counts: nil, kept: nil, offsets: nil,
+                                   scratch: nil)
+        codec.encodeSparse(&layout)
         let offsets = (start + 7168).assumingMemoryBound(to: UInt64.self)
         let a = (start + 8192).assumingMemoryBound(to: UInt8.self)
-        var activation = sx_activation_args(x: x, ldx: 32, m: 4, k: 32, kblocks: 1, rows: 4, a: a, a_scale: nil, a_sum: nil,
-                                            item_begin: 0, item_end: 4)
+        var activation = sx_activation_args(x: x, ldx: 32, m: 4, k: 32, kblocks: 1, rows: 4, a: a, a_scale: nil, a_sum: nil, sub: 0,
+                                            offset: 0, item_begin: 0, item_end: 4)
         sx_reference_activation_bf16(&activation)
         var args = sx_kernel_args(values: layout.values, bitmap: layout.bitmap, scales: nil, offsets: offsets, n: 16, k: 32,
                                   kblocks: 1, chunks: 1, a: a, a_scale: nil, a_sum: nil, x: x, ldx: 32, a_rows: 4,

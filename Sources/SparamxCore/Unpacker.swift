@@ -7,6 +7,10 @@ package enum Unpacker {
     package static func rows(_ tensor: PackedTensor, first: Int, count: Int, out: UnsafeMutablePointer<UInt8>, rowStride: Int,
                              codec: Codec) throws(Status) {
         let layout = tensor.layout
+        let functions = codec.functions(layout.type)
+        let scratch = layout.type.isQuantized ? sx_allocate(Int(SX_CODEC_SCRATCH))?.assumingMemoryBound(to: UInt8.self) : nil
+        defer { sx_free(scratch) }
+        if layout.type.isQuantized && scratch == nil { throw .noMemory }
         let rowBytes = try layout.type.rowBytes(layout.k)
         let panelBytes = try Checked.product(rowBytes, Int(SX_PANEL))
         var spare: UnsafeMutablePointer<UInt8>? = nil
@@ -21,11 +25,11 @@ package enum Unpacker {
             let panel = matrix * layout.panels + panelRow / Int(SX_PANEL)
             let target = out + (row - first) * rowStride
             if wanted == present {
-                decode(tensor, panel, present, target, rowStride, codec)
+                decode(tensor, panel, present, target, rowStride, functions, scratch)
             } else {
                 if spare == nil { spare = sx_allocate(panelBytes)?.assumingMemoryBound(to: UInt8.self) }
                 guard let whole = spare else { throw .noMemory }
-                decode(tensor, panel, present, whole, rowBytes, codec)
+                decode(tensor, panel, present, whole, rowBytes, functions, scratch)
                 for i in 0..<wanted { (target + i * rowStride).update(from: whole + (skip + i) * rowBytes, count: rowBytes) }
             }
             row += wanted
@@ -33,8 +37,8 @@ package enum Unpacker {
     }
 
     private static func decode(_ tensor: PackedTensor, _ panel: Int, _ rows: Int, _ out: UnsafeMutablePointer<UInt8>,
-                               _ rowStride: Int, _ codec: Codec) {
-        var args = tensor.codec(panel: panel, rows: rows, file: out, rowStride: rowStride)
+                               _ rowStride: Int, _ codec: CodecFunctions, _ scratch: UnsafeMutablePointer<UInt8>?) {
+        var args = tensor.codec(panel: panel, rows: rows, file: out, rowStride: rowStride, scratch: scratch)
         if tensor.layout.sparse { codec.decodeSparse(&args) } else { codec.decodeDense(&args) }
     }
 

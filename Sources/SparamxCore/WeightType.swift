@@ -3,34 +3,51 @@ import CKernelABI
 /// A weight type the kernels know: its GGUF number and its layout in the file.
 package struct WeightType {
     package let number: Int32
+    package let quant: sx_quant     // of the quantized types
     package let blockElements: Int  // K is a multiple of this
     package let blockBytes: Int
-    package let codeBytes: Int      // in the packed form
-    package var hasScales: Bool { number == Int32(SX_Q8_0) }
-    /// K covered by a tile row set: 16 rows of 64 bytes for 16 columns.
-    package var kPerBlock: Int { 64 / codeBytes }
+    package var isQuantized: Bool { quant.type != 0 }
+    /// K covered by a tile row set: 16 rows for 16 columns, 2 or 4 codes of a column in a row.
+    package var kPerBlock: Int { isQuantized ? 64 : 32 }
     /// Bytes of bitmap per tile.
-    package var maskBytes: Int { 128 / codeBytes }
-    /// Bytes of scales per tile: two float16 per column.
-    package var scaleBytes: Int { hasScales ? 64 : 0 }
+    package var maskBytes: Int { isQuantized ? 128 : 64 }
+    /// Bytes per tile of what a quantized type has beside its codes.
+    package var sideBytes: Int { Int(quant.side_bytes) }
+    /// Every type, in the order of its number.
+    package static let count = 15
+
+    private init() {
+        number = Int32(SX_BF16)
+        quant = SparamxCore.quant(number)
+        blockElements = 1
+        blockBytes = 2
+    }
+
+    /// For the product at start-up.
+    static var bf16: WeightType { WeightType() }
 
     package init(_ number: Int32) throws(Status) {
         self.number = number
-        switch number {
-        case Int32(SX_BF16), Int32(SX_F16):
+        quant = SparamxCore.quant(number)
+        if quant.type != 0 {
+            blockElements = Int(quant.block_k)
+            blockBytes = Int(quant.block_bytes)
+        } else {
+            guard number == Int32(SX_BF16) || number == Int32(SX_F16) else { throw .type }
             blockElements = 1
             blockBytes = 2
-            codeBytes = 2
-        case Int32(SX_Q8_0):
-            blockElements = 32
-            blockBytes = 34
-            codeBytes = 1
-        default: throw .type
         }
     }
 
     package func rowBytes(_ k: Int) throws(Status) -> Int {
         if k < 1 || k % blockElements != 0 { throw .shape }
         return try Checked.product(k / blockElements, blockBytes)
+    }
+
+    /// Bytes of a dense panel of this many tiles.
+    package func densePanelBytes(_ kblocks: Int) throws(Status) -> Int {
+        // A tile takes at most 1024 bytes, so if that fits then so does what the type needs.
+        let most = try Checked.product(kblocks, Int(SX_TILE_BYTES))
+        return isQuantized ? Int(sx_dense_panel_bytes(quant, Int64(kblocks))) : most
     }
 }

@@ -20,9 +20,10 @@ final class ActivationTests: XCTestCase {
     }
 
     /// cuts: where the range of items is cut into parts, as threads do it.
-    private func pack(_ kind: Activation, _ isa: ISA, _ x: Tokens, rows: Int, cuts: [Int] = []) -> Packed {
+    private func pack(_ kind: Activation, _ isa: ISA, _ x: Tokens, rows: Int, cuts: [Int] = [], sub: Int = 32,
+                      offset: Int32 = 128) -> Packed {
         let kblocks = (x.k + kind.kPerBlock - 1) / kind.kPerBlock, count = rows * kblocks
-        let a = Region(count * kind.rowBytes), scales = Region(count * 8), sums = Region(count * 8)
+        let a = Region(count * kind.rowBytes), scales = Region(count * 8), sums = Region(count * 256 / sub)
         for region in [a, scales, sums] { region.fill(0xee) }
         let items = (kblocks + 15) / 16 * rows
         let bounds = [0] + cuts.map { $0 % (items + 1) }.sorted() + [items]
@@ -30,8 +31,8 @@ final class ActivationTests: XCTestCase {
             var args = sx_activation_args(
                 x: x.region.floats, ldx: Int64(x.ld), m: Int64(x.m), k: Int64(x.k), kblocks: Int64(kblocks), rows: Int64(rows),
                 a: a.octets, a_scale: kind == .q8 ? scales.floats : nil,
-                a_sum: kind == .q8 ? scales.base.assumingMemoryBound(to: Int32.self) : nil, item_begin: Int64(bounds[i - 1]),
-                item_end: Int64(bounds[i]))
+                a_sum: kind == .q8 ? scales.base.assumingMemoryBound(to: Int32.self) : nil, sub: Int32(sub), offset: offset,
+                item_begin: Int64(bounds[i - 1]), item_end: Int64(bounds[i]))
             if kind == .q8 { args.a_sum = sums.base.assumingMemoryBound(to: Int32.self) }
             function(kind, isa)(&args)
         }
@@ -43,13 +44,14 @@ final class ActivationTests: XCTestCase {
 
     /// The layout in words of its own: chunk of 16 K-blocks, tile of 16 tokens, K-block, token. For each row its token and
     /// K-block; for each scale its token, K-block and half.
-    private func layout(rows: Int, kblocks: Int) -> (rows: [(token: Int, kblock: Int)], scales: [(token: Int, kblock: Int, half: Int)]) {
+    private func layout(rows: Int, kblocks: Int, parts: Int = 2)
+        -> (rows: [(token: Int, kblock: Int)], scales: [(token: Int, kblock: Int, half: Int)]) {
         var places: [(Int, Int)] = [], scales: [(Int, Int, Int)] = []
         for chunk in stride(from: 0, to: kblocks, by: 16) {
             for tile in stride(from: 0, to: rows, by: 16) {
                 for kblock in chunk..<min(chunk + 16, kblocks) {
                     for token in tile..<min(tile + 16, rows) { places.append((token, kblock)) }
-                    for half in 0..<2 { for token in tile..<min(tile + 16, rows) { scales.append((token, kblock, half)) } }
+                    for half in 0..<parts { for token in tile..<min(tile + 16, rows) { scales.append((token, kblock, half)) } }
                 }
             }
         }
@@ -106,12 +108,19 @@ final class ActivationTests: XCTestCase {
             for (token, kblock, half) in places.scales {
                 let found = block(token, kblock * 64 + half * 32)
                 scales.append(found.scale.bitPattern)
-                sums.append(-128 * found.codes.reduce(0) { $0 + Int32($1) })
             }
-            let expected = Packed(rows: codes, scales: scales, sums: sums)
-            for isa in Machine.codecs {
-                XCTAssertTrue(pack(.q8, isa, x, rows: rows) == expected, "\(isa) \(label)")
-                XCTAssertTrue(pack(.q8, isa, x, rows: rows, cuts: cuts) == expected, "\(isa) \(label) in parts")
+            for (sub, offset) in [(32, Int32(128)), (32, 0), (16, 32), (16, 0)] {
+                sums = layout(rows: rows, kblocks: (x.k + 63) / 64, parts: 64 / sub).scales.map { token, kblock, part in
+                    let first = kblock * 64 + part * sub, found = block(token, first / 32 * 32)
+                    let sum = found.codes[first % 32..<first % 32 + sub].reduce(0) { $0 + Int32($1) }
+                    return offset == 0 ? Int32(bitPattern: (found.scale * Float(sum)).bitPattern) : -offset * sum
+                }
+                let expected = Packed(rows: codes, scales: scales, sums: sums)
+                for isa in Machine.codecs {
+                    let label = "\(isa) \(label) sums per \(sub), offset \(offset)"
+                    XCTAssertTrue(pack(.q8, isa, x, rows: rows, sub: sub, offset: offset) == expected, label)
+                    XCTAssertTrue(pack(.q8, isa, x, rows: rows, cuts: cuts, sub: sub, offset: offset) == expected, "\(label) in parts")
+                }
             }
         }
     }

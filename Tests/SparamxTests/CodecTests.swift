@@ -4,7 +4,7 @@ import XCTest
 
 /// Packing: both levels write the same bytes, those of FORMAT.md, and give the file's bytes back.
 final class CodecTests: XCTestCase {
-    /// n, k (for codes of 2 bytes; rounded up to 32 for Q8_0), matrices.
+    /// n, k (rounded up to the type's blocks), matrices.
     private let shapes = [
         (1, 1, 1), (1, 2, 3), (15, 31, 1), (16, 32, 2), (17, 33, 1), (33, 63, 2), (48, 64, 1), (5, 255, 4), (16, 256, 1),
         (31, 257, 3), (18, 513, 1), (64, 600, 1), (257, 40, 1),
@@ -13,7 +13,7 @@ final class CodecTests: XCTestCase {
     private func each(_ body: (Matrix, FormChoice, String) throws -> Void) rethrows {
         for type in weightTypes {
             for (i, (n, k, matrices)) in shapes.enumerated() {
-                let whole = type == q8 ? (k + 31) / 32 * 32 : k
+                let whole = whole(type, k)
                 for zeros in [0, 1, 30, 50, 70, 90, 99, 100] {
                     let weights = Matrix(type, n: n, k: whole, matrices: matrices, zeros: zeros, uneven: i % 3 == 2,
                                          seed: UInt64(i * 100 + zeros))
@@ -68,13 +68,16 @@ final class CodecTests: XCTestCase {
                 try survives(weights, "type \(type) \(n)x\(k)")
             }
         }
-        // Every byte at every place of a block, every pattern of a scale.
-        var weights = Matrix(q8, n: 64, k: 32 * 1024)
-        for row in 0..<64 {
-            for block in 0..<1024 { weights.setScale(row, block, UInt16(row * 1024 + block)) }
-            for j in 0..<weights.k { weights.setCode(row, j, UInt16((j / 32 + j + row * 4) & 0xff)) }
+        // Every byte at every place of a block, scales and minimums included.
+        for type in quantTypes {
+            var weights = Matrix(type, n: 64, k: 4096)
+            let block = weights.type.blockBytes
+            for i in weights.bytes.indices { weights.bytes[i] = UInt8((i / block + i % block * 7) & 0xff) }
+            try survives(weights, "type \(type)")
+            var random = Random(UInt64(type))
+            for i in weights.bytes.indices { weights.bytes[i] = UInt8(random.below(256)) }
+            try survives(weights, "type \(type), random bytes")
         }
-        try survives(weights, "Q8_0")
     }
 
     private func survives(_ weights: Matrix, _ label: String) throws {
@@ -96,7 +99,7 @@ final class CodecTests: XCTestCase {
     func testThreadsDoNotMatter() throws {
         for type in weightTypes {
             // More than 256 KB per thread, so that eight threads really run.
-            let weights = Matrix(type, n: 530, k: type == q8 ? 4128 : 2049, matrices: 2, zeros: 60, uneven: true, seed: 5)
+            let weights = Matrix(type, n: 1060, k: type == bf16 || type == f16 ? 2049 : 4352, matrices: 2, zeros: 60, uneven: true, seed: 5)
             XCTAssertEqual(PackOptions(threads: 8).threadCount(weights.bytes.count), 8)
             for form in [FormChoice.dense, .sparse] {
                 for isa in Machine.codecs {
@@ -117,7 +120,7 @@ final class CodecTests: XCTestCase {
     func testStridesAndTheEndOfTheSource() throws {
         for type in weightTypes {
             for (n, k) in [(17, 96), (16, 64), (3, 32)] {
-                let weights = Matrix(type, n: n, k: k, matrices: 2, zeros: 40, seed: 9)
+                let k = whole(type, k), weights = Matrix(type, n: n, k: k, matrices: 2, zeros: 40, seed: 9)
                 for gap in [0, 1, 34, 100] {
                     let stride = weights.rowBytes + gap, plane = stride * n + 7
                     let source = Region(plane + (n - 1) * stride + weights.rowBytes)
@@ -143,62 +146,5 @@ final class CodecTests: XCTestCase {
                 }
             }
         }
-    }
-}
-
-/// The packed form, written down a second time: no shared code with the library, no cleverness.
-///
-/// values: per panel of 16 rows, tile, tile row, column and code in the column; sparse leaves the background out. Then 64
-/// bytes of zero at least, up to a multiple of 64. bitmap (sparse): one bit per code in the same order, lowest first.
-/// scales (Q8_0): per panel, block of 32 and column. offsets (sparse): per panel and 256 of K the byte where its values
-/// start, and the end.
-struct FormatOracle {
-    private(set) var bytes: [UInt8] = []
-
-    init(_ weights: Matrix, sparse: Bool) {
-        let wide = !weights.type.hasScales
-        let perColumn = wide ? 2 : 4, perTile = 16 * perColumn
-        let panels = (weights.n + 15) / 16, tiles = (weights.k + perTile - 1) / perTile
-        var bitmap: [UInt8] = [], scales: [UInt8] = [], offsets: [UInt64] = []
-        for matrix in 0..<weights.matrices {
-            for panel in 0..<panels {
-                for tile in 0..<tiles {
-                    if tile * perTile % 256 == 0 { offsets.append(UInt64(bytes.count)) }
-                    var bit = 0
-                    for row in 0..<16 {
-                        for column in 0..<16 {
-                            for i in 0..<perColumn {
-                                let j = panel * 16 + column, k = tile * perTile + row * perColumn + i
-                                let code = j < weights.n && k < weights.k ? weights.code(matrix * weights.n + j, k) : 0
-                                if bit % 8 == 0 { bitmap.append(0) }
-                                if code != 0 || !sparse {
-                                    bitmap[bitmap.count - 1] |= 1 << UInt8(bit % 8)
-                                    if wide {
-                                        bytes += [UInt8(code & 0xff), UInt8(code >> 8)]
-                                    } else {
-                                        bytes.append(UInt8(code) ^ 0x80)
-                                    }
-                                }
-                                bit += 1
-                            }
-                        }
-                    }
-                    for half in 0..<2 where !wide {
-                        for column in 0..<16 {
-                            let j = panel * 16 + column, block = tile * 2 + half
-                            let present = j < weights.n && block * 32 < weights.k
-                            let scale = present ? weights.scale(matrix * weights.n + j, block) : 0
-                            scales += [UInt8(scale & 0xff), UInt8(scale >> 8)]
-                        }
-                    }
-                }
-            }
-        }
-        offsets.append(UInt64(bytes.count))
-        bytes += [UInt8](repeating: 0, count: 64)
-        while bytes.count % 64 != 0 { bytes.append(0) }
-        if sparse { bytes += bitmap }
-        bytes += scales
-        if sparse { for offset in offsets { for i in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: offset >> UInt64(8 * i))) } } }
     }
 }

@@ -11,7 +11,7 @@ final class ConcurrencyTests: XCTestCase {
     private func forms() -> [(Matrix, FormChoice)] {
         weightTypes.flatMap { type in
             [FormChoice.dense, .sparse].map { form in
-                (Matrix(type, n: 80, k: type == q8 ? 288 : 270, zeros: 60, uneven: true, seed: UInt64(type)), form)
+                (Matrix(type, n: 80, k: whole(type, 270), zeros: 60, uneven: true, seed: UInt64(type)), form)
             }
         }
     }
@@ -24,7 +24,7 @@ final class ConcurrencyTests: XCTestCase {
     func testPacking() throws {
         for type in weightTypes {
             // 256 KB and more for each of four packing threads.
-            let weights = Matrix(type, n: 560, k: type == q8 ? 2112 : 1040, zeros: 60, uneven: true, seed: 3)
+            let weights = Matrix(type, n: 560, k: whole(type, 1040), zeros: 60, uneven: true, seed: 3)
             for form in [FormChoice.dense, .sparse] {
                 for isa in Machine.codecs {
                     let known = try weights.pack(form, codec: isa)
@@ -74,7 +74,7 @@ final class ConcurrencyTests: XCTestCase {
     func testMultiplyingRawWeights() throws {
         for (weights, form) in forms() where form == .dense {
             for isa in Machine.codecs {
-                let layout = try PackedLayout(type: weights.type, sparse: false, n: weights.n, k: weights.k, matrices: 1, codes: 0)
+                let layout = try PackedLayout(type: weights.type, sparse: false, n: weights.n, k: weights.k, matrices: 1, sparseBytes: 0)
                 let x = Tokens(m: 6, k: weights.k, ld: weights.k)
                 x.fill(.normal, zeros: true, seed: 4)
                 let file = Region(weights.bytes.count)
@@ -101,7 +101,7 @@ final class ConcurrencyTests: XCTestCase {
     func testUploads() throws {
         let isa = Machine.codecs.last!, count = 8, room = 1 << 20
         let sources = (0..<count + 1).map { i in
-            Matrix(weightTypes[i % 3], n: 60 + i, k: i % 3 == 2 ? 256 : 250, matrices: 1 + i % 2, zeros: 50, seed: UInt64(i))
+            Matrix(weightTypes[i % weightTypes.count], n: 60 + i, k: whole(weightTypes[i % weightTypes.count], 250), matrices: 1 + i % 2, zeros: 50, seed: UInt64(i))
         }
         for round in 0..<4 {
             let handle = try Buffer.create(size: room * (count + 1), forWeights: true, options: PackOptions(threads: 2), isa: isa)

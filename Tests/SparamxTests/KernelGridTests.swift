@@ -13,9 +13,10 @@ final class KernelGridTests: XCTestCase {
     private static let outputs = [1, 15, 16, 17, 31, 32, 33, 48, 255, 256, 257, 272]
     /// The same for tiles (32 or 64 of K), offsets (256 of K) and chunks of activations (512 or 1024 of K).
     private static func inputs(_ type: Int32) -> [Int] {
-        type == q8 ? [32, 64, 96, 224, 256, 288, 512, 544, 992, 1024, 1056]
-            : [1, 2, 31, 32, 33, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025]
+        if type == bf16 || type == f16 { return wideInputs }
+        return Block(type: type).elements == 32 ? [32, 64, 96, 224, 256, 288, 512, 544, 992, 1024, 1056] : [256, 512, 768, 1024, 1280]
     }
+    private static let wideInputs = [1, 2, 31, 32, 33, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025]
     private static let zeros = [0, 1, 30, 50, 70, 90, 99, 100]
     private static let threads = Array(1...8)
 
@@ -51,14 +52,19 @@ final class KernelGridTests: XCTestCase {
     }
 
     private static func points(_ row: KernelRow, _ index: Int) -> [Point] {
-        let tokens = Self.tokens.filter { row.serves.contains($0) }, inputs = inputs(row.type)
+        let wide = row.type == bf16 || row.type == f16, inputs = inputs(row.type)
+        // The quantized types share their kernels' text: a thinner grid for each of them.
+        let tokens = (wide || row.isa == .amx ? Self.tokens : [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 513]).filter { row.serves.contains($0) }
+        let outputs = wide ? Self.outputs : [1, 15, 17, 32, 33, 255, 272], zeros = wide ? Self.zeros : [0, 30, 50, 70, 100]
         let sizes = [tokens.count, outputs.count, inputs.count, zeros.count, threads.count]
         var points = pairwise(sizes, seed: seed &+ UInt64(index)).map {
             Point(m: tokens[$0[0]], n: outputs[$0[1]], k: inputs[$0[2]], zeros: zeros[$0[3]], threads: threads[$0[4]])
         }
         if row.serves.upperBound == KernelTable.many {
             // Several passes over the tokens, several blocks of pairs and several chunks in one thread.
-            points += [Point(m: 520, n: 290, k: inputs.last!, zeros: 50, threads: 1), Point(m: 1030, n: 264, k: 544, zeros: 70, threads: 2)]
+            points += wide
+                ? [Point(m: 520, n: 290, k: inputs.last!, zeros: 50, threads: 1), Point(m: 1030, n: 264, k: 544, zeros: 70, threads: 2)]
+                : [Point(m: 520, n: 40, k: inputs.last!, zeros: 50, threads: 1), Point(m: 40, n: 290, k: inputs.last!, zeros: 70, threads: 2)]
         }
         for number in points.indices { points[number].seed = seed &* 1000 &+ UInt64(index * 10_000 + number) }
         return points
@@ -125,7 +131,7 @@ final class KernelGridTests: XCTestCase {
         }
         let known = row.isa == .reference ? nil : reference
         let exact = Oracle(weights, matrix: matrix, x: x.region.floats, ldx: x.ld, m: p.m)
-        let quantized = row.type == q8 ? QuantizedOracle(weights, matrix: matrix, x: x.region.floats, ldx: x.ld, m: p.m) : nil
+        let quantized = weights.block != nil ? QuantizedOracle(weights, matrix: matrix, x: x.region.floats, ldx: x.ld, m: p.m) : nil
         if row.activation == .q8 { return compare(y, exact, quantized!, nmse: spread == .normal, &score) }
         return compare(row, y, exact, known, quantized, &score)
     }
@@ -135,7 +141,7 @@ final class KernelGridTests: XCTestCase {
         throws -> String? {
         let size = weights.rowBytes * p.n, file = Region(size)
         weights.bytes.withUnsafeBytes { file.base.copyMemory(from: $0.baseAddress! + matrix * size, byteCount: size) }
-        let layout = try PackedLayout(type: weights.type, sparse: false, n: p.n, k: p.k, matrices: 1, codes: 0)
+        let layout = try PackedLayout(type: weights.type, sparse: false, n: p.n, k: p.k, matrices: 1, sparseBytes: 0)
         let plan = try Plan(layout, m: p.m, threads: p.threads, isa: row.isa, forced: index, raw: true)
         let again = Results(m: p.m, n: p.n, ld: p.n)
         let rows = Rows(base: file.base, rowStride: weights.rowBytes, matrixStride: 0)
@@ -143,7 +149,7 @@ final class KernelGridTests: XCTestCase {
         return again.difference(y)
     }
 
-    /// Kernels with products in floating point, against the bound. quantized: for Q8_0, whose reference quantizes the
+    /// Kernels with products in floating point, against the bound. quantized: for types whose reference quantizes the
     /// activations where these kernels do not.
     private func compare(_ row: KernelRow, _ y: Results, _ exact: Oracle, _ reference: Results?, _ quantized: QuantizedOracle?,
                          _ score: inout Score) -> String? {

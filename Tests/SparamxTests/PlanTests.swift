@@ -7,7 +7,7 @@ final class PlanTests: XCTestCase {
     private let tokens = Array(1...40) + [63, 64, 65, 100, 511, 512, 513, 1000, 5000, 100_000]
 
     private func layout(_ type: Int32, sparse: Bool, _ n: Int, _ k: Int) throws -> PackedLayout {
-        try PackedLayout(type: WeightType(type), sparse: sparse, n: n, k: k, matrices: 1, codes: 0)
+        try PackedLayout(type: WeightType(type), sparse: sparse, n: n, k: k, matrices: 1, sparseBytes: 0)
     }
 
     // The table.
@@ -22,7 +22,7 @@ final class PlanTests: XCTestCase {
             // A name is a coordinate.
             let parts = name.split(separator: "-")
             XCTAssertEqual(String(parts[0]), "\(row.isa)", name)
-            XCTAssertEqual(String(parts[1]), [bf16: "bf16", f16: "f16", q8: "q8_0"][row.type], name)
+            XCTAssertEqual(String(parts[1]), typeNames[row.type], name)
             XCTAssertEqual(String(parts[2]), row.sparse ? "sparse" : "dense", name)
             if row.exact && row.isa != .reference { XCTAssertEqual(row.activation, .q8, name) }
         }
@@ -49,7 +49,7 @@ final class PlanTests: XCTestCase {
                 }
             }
         }
-        XCTAssertNil(KernelTable.choose(type: 2, sparse: false, m: 1, isa: .amx))
+        XCTAssertNil(KernelTable.choose(type: 9, sparse: false, m: 1, isa: .amx))
     }
 
     // The plan.
@@ -58,7 +58,8 @@ final class PlanTests: XCTestCase {
         for index in 0..<KernelTable.count {
             let row = KernelTable.row(index)
             for m in tokens where row.serves.contains(m) {
-                for (n, k) in [(16, 32), (100, 1056), (4096, 4096)] {
+                for (n, shape) in [(16, 32), (100, 1056), (4096, 4096)] {
+                    let k = whole(row.type, shape)
                     for threads in [1, 2, 7, 1024] {
                         for raw in row.sparse ? [false] : [false, true] {
                             let plan = try Plan(layout(row.type, sparse: row.sparse, n, k), m: m, threads: threads, isa: .amx, forced: index, raw: raw)
@@ -74,20 +75,24 @@ final class PlanTests: XCTestCase {
         let row = plan.kernel
         // What is written there, from the formats of the kernels' header.
         let kPer = row.activation == .q8 ? 64 : 32, rowBytes = row.activation == .f32 ? 128 : 64
-        let kTile = row.type == q8 ? 64 : 32
+        let wide = row.type == bf16 || row.type == f16, kTile = wide ? 32 : 64
         let blocks = row.activation == .plain ? 0 : (k + kTile - 1) / kTile * kTile / kPer
         XCTAssertEqual(plan.kblocks, blocks, label)
         XCTAssertGreaterThanOrEqual(plan.rows, plan.m, label)
         let entries = row.activation == .q8 ? plan.rows * blocks * 2 * 4 : 0
+        let sums = row.activation == .q8 ? plan.rows * blocks * 64 / Block(type: row.type).part * 4 : 0
         XCTAssertLessThanOrEqual(plan.rows * blocks * rowBytes, plan.scaleOffset, label)
         XCTAssertLessThanOrEqual(plan.scaleOffset + entries, plan.sumOffset, label)
-        XCTAssertLessThanOrEqual(plan.sumOffset + entries, plan.scratchOffset, label)
-        // Scratch: the kernel's own, then two panels of tiles with room for a whole load behind them, then their scales.
-        let tiles = raw ? 2 * ((k + kTile - 1) / kTile) : 0
+        XCTAssertLessThanOrEqual(plan.sumOffset + sums, plan.scratchOffset, label)
+        // Scratch: the kernel's own, then two dense panels with room for a whole load behind them, then their side stream,
+        // then what packing needs.
+        let layout = try layout(row.type, sparse: false, n, k)
+        let panels = raw ? 2 * layout.densePanel + 64 : 0, side = raw ? 2 * layout.kblocks * layout.type.sideBytes : 0
         XCTAssertGreaterThanOrEqual(plan.tilesOffset, row.scratch.bytes(plan.m), label)
-        XCTAssertLessThanOrEqual(plan.tilesOffset + tiles * 1024 + (raw ? 64 : 0), plan.scalesOffset, label)
-        XCTAssertLessThanOrEqual(plan.scalesOffset + (row.type == q8 ? tiles * 64 : 0), plan.scratchBytes, label)
-        for offset in [plan.scaleOffset, plan.sumOffset, plan.scratchOffset, plan.scratchBytes, plan.tilesOffset, plan.scalesOffset] {
+        XCTAssertLessThanOrEqual(plan.tilesOffset + panels, plan.sideOffset, label)
+        XCTAssertLessThanOrEqual(plan.sideOffset + side, plan.codecOffset, label)
+        XCTAssertLessThanOrEqual(plan.codecOffset + (raw && !wide ? Int(SX_CODEC_SCRATCH) : 0), plan.scratchBytes, label)
+        for offset in [plan.scaleOffset, plan.sumOffset, plan.scratchOffset, plan.scratchBytes, plan.tilesOffset, plan.codecOffset] {
             XCTAssertEqual(offset % 64, 0, label)
         }
         // 63 bytes at most go to alignment.
@@ -102,14 +107,14 @@ final class PlanTests: XCTestCase {
         for index in 0..<KernelTable.count {
             let row = KernelTable.row(index)
             for m in [row.serves.lowerBound - 1, row.serves.upperBound + 1] {
-                XCTAssertThrowsError(try Plan(layout(row.type, sparse: row.sparse, 16, 32), m: m, threads: 1, isa: .amx, forced: index)) {
+                XCTAssertThrowsError(try Plan(layout(row.type, sparse: row.sparse, 16, 256), m: m, threads: 1, isa: .amx, forced: index)) {
                     XCTAssertEqual($0 as? Status, .range, row.label)
                 }
             }
         }
         // The largest product that is allowed at all does not trap.
         for type in weightTypes {
-            let huge = try PackedLayout(type: WeightType(type), sparse: true, n: Int(Int32.max), k: Int(Int32.max) - 31, matrices: 1, codes: 0)
+            let huge = try PackedLayout(type: WeightType(type), sparse: true, n: Int(Int32.max), k: Int(Int32.max) - 255, matrices: 1, sparseBytes: 0)
             _ = try? Plan(huge, m: KernelTable.many, threads: 1024, isa: .amx)
             _ = try? Plan(huge, m: KernelTable.many, threads: 1024, isa: .amx, raw: true)
         }
@@ -119,7 +124,8 @@ final class PlanTests: XCTestCase {
 
     func testPanelsAreSharedOut() throws {
         for type in weightTypes {
-            for (n, k) in [(1, 32), (16, 64), (33, 96), (200, 544), (1000, 256)] {
+            for (n, shape) in [(1, 32), (16, 64), (33, 96), (200, 544), (1000, 256)] {
+                let k = whole(type, shape)
                 for (zeros, uneven) in [(0, false), (50, true), (90, true), (100, false)] {
                     let weights = Matrix(type, n: n, k: k, matrices: 2, zeros: zeros, uneven: uneven, seed: UInt64(n + zeros))
                     for form in [FormChoice.dense, .sparse] {
@@ -145,10 +151,10 @@ final class PlanTests: XCTestCase {
             XCTAssertEqual(begins.last, layout.panels, label)
             XCTAssertTrue(zip(begins, begins.dropFirst()).allSatisfy { $0 <= $1 }, "\(label): \(begins)")
             // No thread has more than its share and the one unit that cannot be cut.
-            let mask = layout.type.number == q8 ? 128 + 64 : 64
+            let mask = layout.type.maskBytes + layout.type.sideBytes
             func bytes(_ from: Int, _ to: Int) -> Int {
-                let offsets = tensor.offsets + matrix * layout.panels * layout.chunks
-                return Int(offsets[to * layout.chunks] - offsets[from * layout.chunks]) + (to - from) * layout.kblocks * mask
+                let offsets = tensor.offsets + matrix * layout.panels * layout.chunks, low = UInt64(1) << 48
+                return Int(offsets[to * layout.chunks] % low - offsets[from * layout.chunks] % low) + (to - from) * layout.kblocks * mask
             }
             let byBytes = layout.sparse && m <= 32
             let all = byBytes ? bytes(0, layout.panels) : layout.panels

@@ -21,7 +21,7 @@ final class ThreadTests: XCTestCase {
             let many = isa == .reference ? [1, 17] : [1, 4, 16, 17, 32, 33, 70]
             var tokens = many.filter { row.serves.contains($0) }
             if !tokens.contains(row.serves.lowerBound) { tokens.append(row.serves.lowerBound) }
-            for (shape, (n, k)) in [(272, row.type == q8 ? 1056 : 1025), (33, row.type == q8 ? 288 : 270), (5, 32)].enumerated() {
+            for (shape, (n, k)) in [(272, whole(row.type, 1025)), (33, whole(row.type, 270)), (5, whole(row.type, 32))].enumerated() {
                 let weights = Matrix(row.type, n: n, k: k, matrices: 2, zeros: 60, uneven: true, seed: UInt64(index * 10 + shape))
                 let tensor = try weights.pack(row.sparse ? .sparse : .dense)
                 defer { tensor.release() }

@@ -2,11 +2,9 @@
 // only: in Embedded Swift an imported Swift function may be compiled again inside its client, and a client built for
 // baseline x86-64 must never hold a copy of AVX-512 or AMX code.
 #pragma once
-#include <stdint.h>
+#include "quant.h"
 
 #pragma clang assume_nonnull begin
-
-enum { SX_F16 = 1, SX_Q8_0 = 8, SX_BF16 = 30 }; // GGUF type numbers
 
 enum {
     SX_PANEL = 16,        // output rows (columns of a B tile) in a panel
@@ -17,21 +15,22 @@ enum {
     SX_VALUE_PAD = 64,    // bytes after the values, so that 64-byte loads never leave the mapping
     SX_GEMM_M = 512,      // tokens multiplied per pass over the weights in the large-M kernels
     SX_GEMM_PAIRS = 8,    // pairs of panels that share one pass over a chunk of activations
+    SX_CODEC_SCRATCH = 20480, // bytes that a codec function for a quantized type needs
 };
 
 // One matrix product, as one thread sees it. Streams point at the first panel of the matrix (values of the sparse form
 // excepted: offsets are relative to the start of the stream).
 typedef struct sx_kernel_args {
-    const uint8_t *values;             // dense: tiles [panel][kblock][1024]; sparse: codes that are not background
+    const uint8_t *values;             // dense: all codes, panel by panel; sparse: codes that are not background
     const uint8_t *_Nullable bitmap;   // sparse: [panel][kblock][16 rows][4 or 8 bytes]
-    const uint8_t *_Nullable scales;   // Q8_0: [panel][kblock][2 halves][16] float16
-    const uint64_t *_Nullable offsets; // sparse: [panel][chunk], byte offset into values
+    const uint8_t *_Nullable scales;   // quantized types: the side stream, see quant.h
+    const uint64_t *_Nullable offsets; // sparse: [panel][chunk], see sx_offset_bytes and sx_offset_low
     int64_t n, k;                      // of this matrix
     int64_t kblocks;                   // tiles per panel
     int64_t chunks;                    // offsets per panel
     const uint8_t *a;                  // packed activations, see sx_activation_args
-    const float *_Nullable a_scale;    // Q8 activations
-    const int32_t *_Nullable a_sum;    // Q8 activations: -128 * sum of the codes of a block of 32
+    const float *_Nullable a_scale;    // Q8 activations, per 32
+    const int32_t *_Nullable a_sum;    // Q8 activations, per `sub` of the weight's type: see sx_activation_args
     const float *x;                    // activations as the host has them
     int64_t ldx;                       // in floats
     int64_t a_rows;                    // tokens the packed activations have room for, at least m
@@ -49,8 +48,8 @@ typedef void (*sx_kernel_fn)(const sx_kernel_args *args);
 
 // Packing of activations. Work items are (chunk, token) pairs, item = chunk * m + token; a thread does a range of them.
 // Layout: [chunk][tile of 16 tokens][K-block][token][row bytes], the last tile of tokens holding only m % 16 rows,
-// so that for one token the rows are simply consecutive. Q8 scales and sums: the same with 2 entries per row, the
-// halves before the tokens: [chunk][tile][K-block][half][token].
+// so that for one token the rows are simply consecutive. Q8 scales and sums: the same with 2 (sums per 16: 4) entries
+// per row, the parts before the tokens: [chunk][tile][K-block][part][token].
 typedef struct sx_activation_args {
     const float *x;
     int64_t ldx;              // in floats
@@ -58,7 +57,8 @@ typedef struct sx_activation_args {
     int64_t rows;             // tokens the layout has room for: m, or m rounded up to 16 (the rest is zero)
     uint8_t *a;
     float *_Nullable a_scale;
-    int32_t *_Nullable a_sum;
+    int32_t *_Nullable a_sum; // Q8, per `sub` codes: -offset * their sum; with offset 0 the bits of a float: scale * sum
+    int32_t sub, offset;      // Q8: of the weight's type
     int64_t item_begin, item_end;
 } sx_activation_args;
 
@@ -71,10 +71,10 @@ static inline int64_t sx_activation_row(int64_t rows, int64_t kblocks, int64_t k
     return chunk * SX_ACT_CHUNK * rows + 16 * tile * blocks + (kblock - chunk * SX_ACT_CHUNK) * tile_rows + token - 16 * tile;
 }
 
-// Index of the Q8 scale (and sum) of one half of this token's part of a K-block.
-static inline int64_t sx_activation_scale(int64_t rows, int64_t kblocks, int64_t kblock, int64_t half, int64_t token) {
+// Index of the Q8 scale or sum of one part (of `parts` per K-block) of this token's part of a K-block.
+static inline int64_t sx_activation_part(int64_t rows, int64_t kblocks, int64_t kblock, int64_t part, int64_t parts, int64_t token) {
     int64_t tile = token / 16, tile_rows = rows - 16 * tile < 16 ? rows - 16 * tile : 16;
-    return 2 * sx_activation_row(rows, kblocks, kblock, 16 * tile) + half * tile_rows + token - 16 * tile;
+    return parts * sx_activation_row(rows, kblocks, kblock, 16 * tile) + part * tile_rows + token - 16 * tile;
 }
 
 // One panel of weights on its way into or out of the packed form.
@@ -87,14 +87,17 @@ typedef struct sx_codec_args {
     uint8_t *values;              // dense: this panel's tiles; sparse: this panel's first code
     uint8_t *_Nullable bitmap;    // sparse: this panel's masks
     uint8_t *_Nullable scales;    // this panel's scales
-    uint64_t *_Nullable counts;   // count: codes that are not background, per chunk of 256 k
+    uint64_t *_Nullable counts;   // count: per chunk of 256 k the bytes in values and, above bit 48, those of the low bits
+    uint64_t *_Nullable kept;     // count: codes that are not background are added here
+    const uint64_t *_Nullable offsets; // sparse, quantized types: this panel's entries, for the lengths of the low bits
+    uint8_t *_Nullable scratch;   // quantized types: SX_CODEC_SCRATCH bytes
 } sx_codec_args;
 
 typedef void (*sx_codec_fn)(const sx_codec_args *args);
 
 // Reference, for every CPU.
 void sx_reference_product(const sx_kernel_args *args);
-void sx_reference_product_q8(const sx_kernel_args *args);
+void sx_reference_product_quant(const sx_kernel_args *args);
 void sx_reference_activation_bf16(const sx_activation_args *args);
 void sx_reference_activation_f32(const sx_activation_args *args);
 void sx_reference_activation_q8(const sx_activation_args *args);
@@ -103,6 +106,11 @@ void sx_reference_encode_dense(const sx_codec_args *args);
 void sx_reference_encode_sparse(const sx_codec_args *args);
 void sx_reference_decode_dense(const sx_codec_args *args);
 void sx_reference_decode_sparse(const sx_codec_args *args);
+void sx_reference_quant_count(const sx_codec_args *args);
+void sx_reference_quant_encode_dense(const sx_codec_args *args);
+void sx_reference_quant_encode_sparse(const sx_codec_args *args);
+void sx_reference_quant_decode_dense(const sx_codec_args *args);
+void sx_reference_quant_decode_sparse(const sx_codec_args *args);
 
 // AVX-512.
 void sx_avx512_activation_bf16(const sx_activation_args *args);
@@ -113,6 +121,11 @@ void sx_avx512_encode_dense(const sx_codec_args *args);
 void sx_avx512_encode_sparse(const sx_codec_args *args);
 void sx_avx512_decode_dense(const sx_codec_args *args);
 void sx_avx512_decode_sparse(const sx_codec_args *args);
+void sx_avx512_quant_count(const sx_codec_args *args);
+void sx_avx512_quant_encode_dense(const sx_codec_args *args);
+void sx_avx512_quant_encode_sparse(const sx_codec_args *args);
+void sx_avx512_quant_decode_dense(const sx_codec_args *args);
+void sx_avx512_quant_decode_sparse(const sx_codec_args *args);
 
 #define SX_KERNEL(name) void name(const sx_kernel_args *args);
 #define SX_KERNEL_1_TO_4(name) SX_KERNEL(name##_m1) SX_KERNEL(name##_m2) SX_KERNEL(name##_m3) SX_KERNEL(name##_m4)
@@ -120,14 +133,25 @@ SX_KERNEL_1_TO_4(sx_avx512_bf16_dense)
 SX_KERNEL_1_TO_4(sx_avx512_bf16_sparse)
 SX_KERNEL_1_TO_4(sx_avx512_f16_dense)
 SX_KERNEL_1_TO_4(sx_avx512_f16_sparse)
-SX_KERNEL_1_TO_4(sx_avx512_q8_dense)
-SX_KERNEL_1_TO_4(sx_avx512_q8_sparse)
 SX_KERNEL(sx_avx512_bf16_dense_gemm)
 SX_KERNEL(sx_avx512_bf16_sparse_gemm)
 SX_KERNEL(sx_avx512_f16_dense_gemm)
 SX_KERNEL(sx_avx512_f16_sparse_gemm)
-SX_KERNEL(sx_avx512_q8_dense_gemm)
-SX_KERNEL(sx_avx512_q8_sparse_gemm)
+// Every quantized type: 1, 2, 3 or 4 tokens, and any number.
+#define SX_KERNEL_QUANTS(isa, kind) \
+    SX_KERNEL(sx_##isa##_q4_0_##kind) SX_KERNEL(sx_##isa##_q4_1_##kind) SX_KERNEL(sx_##isa##_q5_0_##kind) \
+    SX_KERNEL(sx_##isa##_q5_1_##kind) SX_KERNEL(sx_##isa##_q8_0_##kind) SX_KERNEL(sx_##isa##_q2_k_##kind) \
+    SX_KERNEL(sx_##isa##_q3_k_##kind) SX_KERNEL(sx_##isa##_q4_k_##kind) SX_KERNEL(sx_##isa##_q5_k_##kind) \
+    SX_KERNEL(sx_##isa##_q6_k_##kind) SX_KERNEL(sx_##isa##_iq4_nl_##kind) SX_KERNEL(sx_##isa##_iq4_xs_##kind) \
+    SX_KERNEL(sx_##isa##_mxfp4_##kind)
+SX_KERNEL_QUANTS(avx512, dense_m1)
+SX_KERNEL_QUANTS(avx512, dense_m2)
+SX_KERNEL_QUANTS(avx512, dense_m4)
+SX_KERNEL_QUANTS(avx512, sparse_m1)
+SX_KERNEL_QUANTS(avx512, sparse_m2)
+SX_KERNEL_QUANTS(avx512, sparse_m4)
+SX_KERNEL_QUANTS(avx512, dense_gemm)
+SX_KERNEL_QUANTS(avx512, sparse_gemm)
 
 // AMX.
 SX_KERNEL(sx_amx_bf16_dense_ring)

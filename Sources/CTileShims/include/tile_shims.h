@@ -35,6 +35,50 @@ SX_AVX512 __m512i sx_compress8(uint64_t mask, __m512i v) { return _mm512_maskz_c
 SX_AVX512 uint32_t sx_nonzero16(__m512i v) { return _mm512_test_epi16_mask(v, v); }
 SX_AVX512 uint64_t sx_differs8(__m512i v, __m512i w) { return _mm512_cmpneq_epi8_mask(v, w); }
 
+SX_AVX512 uint64_t sx_equals8(__m512i v, __m512i w) { return _mm512_cmpeq_epi8_mask(v, w); }
+SX_AVX512 uint16_t sx_greater32(__m512i v, __m512i w) { return _mm512_cmpgt_epi32_mask(v, w); }
+SX_AVX512 __m512i sx_choose32(uint16_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi32(b, mask, a); }
+SX_AVX512 __m512i sx_mask_sub8(__m512i v, uint64_t mask, __m512i w) { return _mm512_mask_sub_epi8(v, mask, v, w); }
+
+// Bits of packed codes.
+SX_AVX512 __m512i sx_and(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }
+SX_AVX512 __m512i sx_or(__m512i a, __m512i b) { return _mm512_or_si512(a, b); }
+SX_AVX512 __m512i sx_select(__m512i mask, __m512i a, __m512i b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xca); }
+SX_AVX512 __m512i sx_half_down(__m512i v) { return _mm512_srli_epi16(v, 4); }
+SX_AVX512 __m512i sx_half_up(__m512i v) { return _mm512_slli_epi16(v, 4); }
+SX_AVX512 __m512i sx_sixteenth(__m512i v) { return _mm512_srai_epi32(v, 4); }
+SX_AVX512 __m512i sx_up16(__m512i v, int32_t n) { return _mm512_sll_epi16(v, _mm_cvtsi32_si128(n)); }
+SX_AVX512 __m512i sx_down16(__m512i v, int32_t n) { return _mm512_srl_epi16(v, _mm_cvtsi32_si128(n)); }
+SX_AVX512 __m512i sx_rotate32(__m512i v, __m512i right) { return _mm512_rorv_epi32(v, right); }
+SX_AVX512 __m512i sx_up32(__m512i v, __m512i n) { return _mm512_sllv_epi32(v, n); }
+SX_AVX512 __m512i sx_down32(__m512i v, __m512i n) { return _mm512_srlv_epi32(v, n); }
+SX_AVX512 __m512i sx_set32(int32_t v) { return _mm512_set1_epi32(v); }
+SX_AVX512 __m512i sx_shuffle8(__m512i v, __m512i index) { return _mm512_shuffle_epi8(v, index); }
+SX_AVX512 __m512i sx_widen_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)); }
+SX_AVX512 __m512i sx_widen_i8(const void *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+SX_AVX512 __m512i sx_widen_twice(const void *p) { return _mm512_cvtepu8_epi32(_mm_castpd_si128(_mm_loaddup_pd((const double *)p))); }
+SX_AVX512 __m512i sx_sub32(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
+SX_AVX512 __m512 sx_as_float(__m512i v) { return _mm512_castsi512_ps(v); }
+// The low byte of each of 16 integers four times.
+SX_AVX512 __m512i sx_four_times(__m512i v) {
+    return _mm512_shuffle_epi8(v, _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
+}
+// Levels of the 4-bit types that are not linear, for sx_shuffle8: sx_level() has the same numbers.
+SX_AVX512 __m512i sx_levels_iq4(void) {
+    return _mm512_broadcast_i32x4(_mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59, -39, -15));
+}
+SX_AVX512 __m512i sx_levels_fp4(void) {
+    return _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+}
+SX_AVX512 __m512i sx_shifts(int32_t step, int32_t wrap) { // lane i: i % wrap * step, wrap a power of two
+    __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_mullo_epi32(_mm512_and_si512(lanes, _mm512_set1_epi32(wrap - 1)), _mm512_set1_epi32(step));
+}
+SX_AVX512 __m512i sx_upper_lanes(int32_t value) { // 0 in lanes 0...7, value in lanes 8...15
+    return _mm512_maskz_set1_epi32(0xff00, value);
+}
+SX_AVX512 __m512i sx_lanes_of_mask(uint16_t mask, int32_t value) { return _mm512_maskz_set1_epi32(mask, value); }
+
 // Dot products.
 SX_AVX512 __m512 sx_dpbf16(__m512 acc, __m512i a, __m512i b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
 SX_AVX512 __m512i sx_dpbusd(__m512i acc, __m512i u8, __m512i s8) { return _mm512_dpbusd_epi32(acc, u8, s8); }
@@ -52,7 +96,9 @@ SX_AVX512 void sx_store_saturated8(void *p, __m512i v) { _mm_storeu_si128((__m12
 // Arithmetic that Swift's SIMD types do not name.
 SX_AVX512 __m512 sx_fma(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 SX_AVX512 __m512 sx_fmsub(__m512 a, __m512 b, __m512 c) { return _mm512_fmsub_ps(a, b, c); }
+SX_AVX512 __m512 sx_fnmadd(__m512 a, __m512 b, __m512 c) { return _mm512_fnmadd_ps(a, b, c); }
 SX_AVX512 __m512 sx_mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+SX_AVX512 __m512 sx_sub_ps(__m512 a, __m512 b) { return _mm512_sub_ps(a, b); }
 SX_AVX512 __m512 sx_add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
 SX_AVX512 __m512 sx_zero_ps(void) { return _mm512_setzero_ps(); }
 SX_AVX512 __m512i sx_zero(void) { return _mm512_setzero_si512(); }

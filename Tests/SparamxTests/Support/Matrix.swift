@@ -2,7 +2,19 @@ import CKernelABI
 @testable import SparamxCore
 
 let bf16 = Int32(SX_BF16), f16 = Int32(SX_F16), q8 = Int32(SX_Q8_0)
-let weightTypes = [bf16, f16, q8]
+let quantTypes = [2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, 39].map { Int32($0) }
+let weightTypes = [bf16, f16] + quantTypes
+
+let typeNames: [Int32: String] = [
+    bf16: "bf16", f16: "f16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0", 10: "q2_k", 11: "q3_k", 12: "q4_k",
+    13: "q5_k", 14: "q6_k", 20: "iq4_nl", 23: "iq4_xs", 39: "mxfp4",
+]
+
+/// k, or the next multiple of the type's block.
+func whole(_ type: Int32, _ k: Int) -> Int {
+    let block = type == bf16 || type == f16 ? 1 : Block(type: type).elements
+    return (k + block - 1) / block * block
+}
 
 /// How numbers are spread.
 enum Spread: CaseIterable { case normal, positive, wide }
@@ -17,15 +29,15 @@ extension Random {
     }
 
     /// A code of this type that is not background.
-    mutating func code(_ type: Int32, _ spread: Spread) -> UInt16 {
+    mutating func code(_ type: Int32, _ spread: Spread, background: Int) -> UInt16 {
         while true {
             let code: UInt16
             switch type {
             case bf16: code = UInt16(truncatingIfNeeded: number(spread).bitPattern >> 16)
             case f16: code = Float16(spread == .wide ? normal() * 0x1p-8 * Float(1 + below(65536)) : number(spread)).bitPattern
-            default: code = UInt16(truncatingIfNeeded: next() >> 48) & 0xff
+            default: code = UInt16(below(1 << Block(type: type).codeBits))
             }
-            if code != 0 { return code }
+            if Int(code) != background { return code }
         }
     }
 }
@@ -34,6 +46,7 @@ extension Random {
 struct Matrix {
     let type: WeightType
     let n, k, matrices: Int
+    let block: Block?  // of quantized types
     var bytes: [UInt8]
 
     var rowBytes: Int { k / type.blockElements * type.blockBytes }
@@ -42,6 +55,7 @@ struct Matrix {
     /// All background.
     init(_ number: Int32, n: Int, k: Int, matrices: Int = 1) {
         type = try! WeightType(number)
+        block = type.isQuantized ? Block(type: number) : nil
         self.n = n
         self.k = k
         self.matrices = matrices
@@ -59,53 +73,86 @@ struct Matrix {
                 var panel = Random(seed &+ UInt64(row / n * 1000 + row % n / 16) &* 77)
                 share = [0, zeros, zeros, 100, 95][panel.below(5)]
             }
-            for k in 0..<k where share < 100 && random.below(100) >= share {
-                setCode(row, k, random.code(number, spread))
+            var zero = 0
+            for k in 0..<k {
+                // Types with a minimum have a background per part.
+                if let block, k % block.part == 0 { zero = block.background ?? random.below(1 << block.codeBits) }
+                let kept = share < 100 && random.below(100) >= share
+                if kept || zero != 0 { setCode(row, k, kept ? random.code(number, spread, background: zero) : UInt16(zero)) }
             }
-            if type.hasScales {
-                for block in 0..<k / 32 { setScale(row, block, Float16(0.0005 + 0.01 * random.unit()).bitPattern) }
-            }
+            if let block { for i in 0..<k / block.elements { setScales(block, row, i, &random) } }
         }
     }
 
-    func place(_ row: Int, _ k: Int) -> Int {
-        row * rowBytes + (type.hasScales ? k / 32 * 34 + 2 + k % 32 : 2 * k)
+    /// Scales and minimums that keep the numbers near one.
+    private mutating func setScales(_ block: Block, _ row: Int, _ index: Int, _ random: inout Random) {
+        let start = row * rowBytes + index * block.bytes
+        for (i, at) in block.halves.enumerated() {
+            let bits = Float16((i == 0 ? 0.0005 : 0.0002) + 0.01 * random.unit()).bitPattern
+            bytes[start + at] = UInt8(bits & 0xff)
+            bytes[start + at + 1] = UInt8(bits >> 8)
+        }
+        if block.type == Int32(SX_MXFP4) { bytes[start] = UInt8(118 + random.below(8)) }
+        for part in 0..<block.elements / block.part {
+            Block.write(block.scale(part), random.below(1 << block.scale(part).reduce(0) { $0 + $1.count }), &bytes, start)
+            Block.write(block.minimum(part), random.below(1 << block.minimum(part).reduce(0) { $0 + $1.count }), &bytes, start)
+        }
+    }
+
+    /// The block that holds element k of a row.
+    func blockBytes(_ row: Int, _ k: Int) -> ArraySlice<UInt8> {
+        let start = row * rowBytes + k / type.blockElements * type.blockBytes
+        return bytes[start..<start + type.blockBytes]
     }
 
     func code(_ row: Int, _ k: Int) -> UInt16 {
-        let p = place(row, k)
-        return type.hasScales ? UInt16(bytes[p]) : UInt16(bytes[p]) | UInt16(bytes[p + 1]) << 8
-    }
-
-    mutating func setCode(_ row: Int, _ k: Int, _ code: UInt16) {
-        let p = place(row, k)
-        bytes[p] = UInt8(truncatingIfNeeded: code)
-        if !type.hasScales { bytes[p + 1] = UInt8(truncatingIfNeeded: code >> 8) }
-    }
-
-    func scale(_ row: Int, _ block: Int) -> UInt16 {
-        let p = row * rowBytes + block * 34
+        if let block { return UInt16(block.code(k % block.elements, bytes, row * rowBytes + k / block.elements * block.bytes)) }
+        let p = row * rowBytes + 2 * k
         return UInt16(bytes[p]) | UInt16(bytes[p + 1]) << 8
     }
 
-    mutating func setScale(_ row: Int, _ block: Int, _ bits: UInt16) {
-        let p = row * rowBytes + block * 34
+    mutating func setCode(_ row: Int, _ k: Int, _ code: UInt16) {
+        if let block {
+            return block.setCode(k % block.elements, Int(code), &bytes, row * rowBytes + k / block.elements * block.bytes)
+        }
+        let p = row * rowBytes + 2 * k
+        bytes[p] = UInt8(truncatingIfNeeded: code)
+        bytes[p + 1] = UInt8(truncatingIfNeeded: code >> 8)
+    }
+
+    /// Two bytes of block i.
+    mutating func setHalf(_ row: Int, _ i: Int, _ at: Int, _ bits: UInt16) {
+        let p = row * rowBytes + i * type.blockBytes + at
         bytes[p] = UInt8(truncatingIfNeeded: bits)
         bytes[p + 1] = UInt8(truncatingIfNeeded: bits >> 8)
     }
 
     func value(_ row: Int, _ k: Int) -> Double {
         let bits = code(row, k)
-        switch type.number {
-        case bf16: return Double(Float(bitPattern: UInt32(bits) << 16))
-        case f16: return Double(Float16(bitPattern: bits))
-        default: return Double(Int8(truncatingIfNeeded: bits)) * Double(Float16(bitPattern: scale(row, k / 32)))
+        guard let block else {
+            return type.number == bf16 ? Double(Float(bitPattern: UInt32(bits) << 16)) : Double(Float16(bitPattern: bits))
         }
+        let (scale, minimum) = block.scaleAndMinimum(blockBytes(row, k), k % block.elements / block.part)
+        return scale * Double(block.level(Int(bits))) - minimum
+    }
+
+    /// The code that is left out at this place: the type's, or the part's most frequent one (the lowest of several).
+    func zero(_ row: Int, _ k: Int) -> UInt16 {
+        guard let block else { return 0 }
+        if let code = block.background { return UInt16(code) }
+        var counts = [Int](repeating: 0, count: 1 << block.codeBits)
+        for i in 0..<block.part { counts[Int(code(row, k / block.part * block.part + i))] += 1 }
+        return UInt16(counts.firstIndex(of: counts.max()!)!)
     }
 
     var background: Int {
-        var count = 0
-        for row in 0..<rows { for k in 0..<k where code(row, k) == 0 { count += 1 } }
+        var count = 0, left: UInt16 = 0
+        for row in 0..<rows {
+            for k in 0..<k {
+                if k % (block?.part ?? 32) == 0 { left = zero(row, k) }
+                if code(row, k) == left { count += 1 }
+            }
+        }
         return count
     }
 

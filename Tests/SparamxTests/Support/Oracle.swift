@@ -6,9 +6,10 @@ import CKernelABI
 /// Let y = sum of w * x over k. What a kernel does to it, with u = 2^-8 the unit roundoff of bf16 (8 significant bits)
 /// and v = 2^-24 that of single precision:
 ///
-/// 1. Activations rounded to bf16 once: x(1 + a), |a| <= u. Matrix of F16 and Q8_0 rounded to bf16 once where the
-///    activations are bf16: w(1 + b), |b| <= u. (Q8_0 dequantized is code * scale: 8 + 11 significant bits, exact in
-///    single precision, so rounding it to bf16 is its only rounding.) Elsewhere a and b are 0.
+/// 1. Activations rounded to bf16 once: x(1 + a), |a| <= u. Matrix of F16 and quantized types rounded to bf16 once where
+///    the activations are bf16: w(1 + b), |b| <= u. (Dequantized without a minimum is level * scale: at most 8 + 8 + 11
+///    significant bits, rounded to single precision at most twice before: covered by the slack of 2^-22.) Types with a
+///    minimum subtract: the roundings of both terms count, see QuantizedOracle. Elsewhere a and b are 0.
 /// 2. A product of two bf16 numbers has 16 bits and is exact; otherwise the multiplication is fused with an addition
 ///    and rounds with it.
 /// 3. A term passes through at most `steps` additions that round, whatever their order: each multiplies it by 1 + c,
@@ -39,8 +40,17 @@ struct Oracle {
         tokenSums = .init(repeating: 0, count: m)
         var columns = [Double](repeating: 0, count: n * k)  // [k][n]: the inner loop runs over contiguous outputs
         for row in 0..<n {
+            var scale = 1.0, minimum = 0.0
             for k in 0..<k {
-                let value = weights.value(matrix * n + row, k)
+                var value: Double
+                if let block = weights.block {
+                    if k % block.part == 0 {
+                        (scale, minimum) = block.scaleAndMinimum(weights.blockBytes(matrix * n + row, k), k % block.elements / block.part)
+                    }
+                    value = scale * Double(block.level(Int(weights.code(matrix * n + row, k)))) - minimum
+                } else {
+                    value = weights.value(matrix * n + row, k)
+                }
                 columns[k * n + row] = value
                 weightSums[row] += value.magnitude
             }
@@ -82,74 +92,5 @@ struct Oracle {
         if roundings == 2 { relative = (1 + u) * (1 + u) * (1 + g) - 1 }
         let tiny = narrow ? 0x1p-126 * (weightSums[column] + (1 + u) * tokenSums[token] + steps) : 0x1p-150 * steps
         return magnitude[token * n + column] * (relative + 0x1p-40) + tiny
-    }
-}
-
-/// The same for kernels that quantize the activations to 8 bits: the product of the quantized problem, and how far it is
-/// from the true one.
-struct QuantizedOracle {
-    private let n, blocks: Int
-    var y, magnitude: [Double]        // of the quantized problem; sums of |integer sum * scales| over the blocks
-    private var weightSums: [Double]   // [block][n]
-    private var tokenSteps: [Double]   // [m][block]
-
-    init(_ weights: Matrix, matrix: Int, x: UnsafePointer<Float>, ldx: Int, m: Int) {
-        n = weights.n
-        blocks = weights.k / 32
-        y = .init(repeating: 0, count: m * n)
-        magnitude = y
-        weightSums = .init(repeating: 0, count: blocks * n)
-        tokenSteps = .init(repeating: 0, count: m * blocks)
-        var columns = [Float](repeating: 0, count: n * weights.k)  // integers, exact in single precision, as all sums here
-        var scales = [Double](repeating: 0, count: blocks * n)
-        for row in 0..<n {
-            for k in 0..<weights.k {
-                columns[k * n + row] = Float(Int8(truncatingIfNeeded: weights.code(matrix * n + row, k)))
-                weightSums[k / 32 * n + row] += weights.value(matrix * n + row, k).magnitude
-            }
-            for block in 0..<blocks { scales[block * n + row] = Double(Float16(bitPattern: weights.scale(matrix * n + row, block))) }
-        }
-        var codes = [Float](repeating: 0, count: 32), sums = [Float](repeating: 0, count: n)
-        for token in 0..<m {
-            for block in 0..<blocks {
-                let from = x + token * ldx + block * 32
-                var largest: Float = 0
-                for k in 0..<32 { largest = max(largest, from[k].magnitude) }
-                let inverse = largest == 0 ? 0 : 127 / largest, step = largest / 127
-                for k in 0..<32 { codes[k] = (from[k] * inverse).rounded(.toNearestOrEven) }
-                tokenSteps[token * blocks + block] = Double(step)
-                for j in 0..<n { sums[j] = 0 }
-                columns.withUnsafeBufferPointer { columns in
-                    sums.withUnsafeMutableBufferPointer { sums in
-                        for k in 0..<32 where codes[k] != 0 {
-                            let w = columns.baseAddress! + (block * 32 + k) * n, code = codes[k]
-                            for j in 0..<n { sums[j] += code * w[j] }
-                        }
-                    }
-                }
-                for j in 0..<n {
-                    let term = Double(sums[j]) * scales[block * n + j] * Double(step)
-                    y[token * n + j] += term
-                    magnitude[token * n + j] += term.magnitude
-                }
-            }
-        }
-    }
-
-    /// From the quantized problem: integer sums are exact and fit single precision (32 * 128 * 127 < 2^24); the product
-    /// of the two scales rounds once, then one fused addition per block: a term sees at most 1 + blocks roundings.
-    func bound(_ token: Int, _ column: Int) -> Double {
-        let steps = Double(blocks + 1)
-        return magnitude[token * n + column] * (steps * 0x1p-24 / (1 - steps * 0x1p-24) + 0x1p-40) + 0x1p-120
-    }
-
-    /// From the true product: a code is off by half a step, and a little more because 127 / largest, the product with it
-    /// and largest / 127 are rounded (three roundings of at most 127 steps: less than 2^-14 steps).
-    func trueBound(_ token: Int, _ column: Int) -> Double {
-        var total = bound(token, column)
-        for block in 0..<blocks {
-            total += weightSums[block * n + column] * tokenSteps[token * blocks + block] * (0.5 + 0x1p-14)
-        }
-        return total
     }
 }

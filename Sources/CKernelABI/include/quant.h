@@ -1,0 +1,65 @@
+// The quantized weight types as the packed form and the kernels see them: codes of a few bits and, beside them, the
+// type's own scales. QuantTypes.swift has the values for each type.
+#pragma once
+#include <stdint.h>
+
+// GGUF type numbers.
+enum {
+    SX_F16 = 1, SX_Q4_0 = 2, SX_Q4_1 = 3, SX_Q5_0 = 6, SX_Q5_1 = 7, SX_Q8_0 = 8, SX_Q2_K = 10, SX_Q3_K = 11,
+    SX_Q4_K = 12, SX_Q5_K = 13, SX_Q6_K = 14, SX_IQ4_NL = 20, SX_IQ4_XS = 23, SX_BF16 = 30, SX_MXFP4 = 39
+};
+
+// What stands in the side stream, per panel of 16 columns; every field is an array of 16, one entry per column.
+enum {
+    SX_SIDE_F16,     // per block of 32: float16 scale
+    SX_SIDE_E8,      // per block of 32: a power of two as one byte (half of 2^(e - 127))
+    SX_SIDE_F16_MIN, // per block of 32: float16 scale, float16 minimum, background (4 bits, column c + 8 above c), in
+                     // types of 5 bits 16 fifth bits
+    SX_SIDE_K32,     // per chunk: 8 times uint16 (background 4 bits, scale 6, minimum 6), float16 d, float16 dmin, in
+                     // types of 5 bits 8 times 16 fifth bits of the background
+    SX_SIDE_K16_MIN, // per chunk: 16 times a byte (scale 4 bits, minimum 4), float16 d, float16 dmin, 16 times 16
+                     // backgrounds of 2 bits
+    SX_SIDE_I8       // per chunk: 16 or 8 times an int8 scale, float16 d
+};
+
+enum { SX_LEVELS_PLAIN, SX_LEVELS_IQ4, SX_LEVELS_FP4 }; // what a code stands for
+
+// A weight is scale * (level(code) - offset) - minimum, scale and minimum per `sub` weights.
+typedef struct sx_quant {
+    int32_t type;                  // 0: not a quantized type
+    int32_t block_k, block_bytes;  // in the file
+    int32_t low_bits, high_bits;   // a code is cut into these; each kind of plane has a stream part of its own
+    int32_t sub;                   // weights under one scale: 32 or 16
+    int32_t offset;
+    int32_t background;            // the code that is left out, -1: one per `sub` weights, in the side stream
+    int32_t levels;                // SX_LEVELS_*
+    int32_t side;                  // SX_SIDE_*
+    int32_t side_bytes;            // per 64 k of a panel
+} sx_quant;
+
+// Block b of a chunk (32 k of 16 columns) lies in plane b % (8 / bits) of the bytes that hold its low or high bits;
+// this many bytes hold that many blocks when every code is kept.
+static inline int64_t sx_plane_bytes(int32_t bits, int64_t blocks) {
+    int64_t planes;
+    if (bits == 0) return 0;
+    planes = 8 / bits;
+    return (blocks + planes - 1) / planes * 512;
+}
+
+// A dense panel of this many K-blocks of 64 k.
+static inline int64_t sx_dense_panel_bytes(sx_quant q, int64_t kblocks) {
+    int64_t rest = kblocks % 4 * 2;
+    return kblocks / 4 * (512 * (q.low_bits + q.high_bits)) + sx_plane_bytes(q.low_bits, rest) + sx_plane_bytes(q.high_bits, rest);
+}
+
+// An entry of the offsets stream: where the chunk starts in the values, and how many bytes hold the low bits; the high
+// bits follow. (16 bits for the length: at most 8 blocks of 512 bytes.)
+static inline int64_t sx_offset_bytes(uint64_t entry) { return (int64_t)(entry & 0xffffffffffff); }
+static inline int64_t sx_offset_low(uint64_t entry) { return (int64_t)(entry >> 48); }
+
+// The levels of the two 4-bit types that are not linear, as bytes that are never negative.
+static inline int32_t sx_level(int32_t levels, int32_t code) {
+    static const uint8_t iq4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+    static const uint8_t fp4[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+    return levels == SX_LEVELS_IQ4 ? iq4[code & 15] : levels == SX_LEVELS_FP4 ? fp4[code & 15] : code;
+}

@@ -1,0 +1,190 @@
+import CKernelABI
+import CTileShims
+
+// Reading the codes of one panel of a quantized type, 64 at a time (16 columns x 4 k). Compiled into both kernel
+// modules. Planes instead of whole codes mean: no padding, nothing to unpack; a row is one load, one AND (and in types
+// of more than 4 bits one rotation and one merge), and one expansion over the background.
+
+/// Where a panel's streams stand at a chunk.
+struct QuantStreams {
+    var mask: UnsafePointer<UInt64>     // not used in the dense form
+    var low, high: UnsafeRawPointer
+    var side: UnsafeRawPointer
+
+    @inline(__always)
+    init(_ q: sx_quant, sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int) {
+        let tile = panel * Int(args.kblocks) + chunk * 4
+        side = UnsafeRawPointer(args.scales.unsafelyUnwrapped) + tile * Int(q.side_bytes)
+        if sparse {
+            let entry = args.offsets.unsafelyUnwrapped[panel * Int(args.chunks) + chunk]
+            low = UnsafeRawPointer(args.values) + Int(sx_offset_bytes(entry))
+            high = low + Int(sx_offset_low(entry))
+            mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + tile * 128).assumingMemoryBound(to: UInt64.self)
+        } else {
+            low = UnsafeRawPointer(args.values) + (panel * Int(sx_dense_panel_bytes(q, args.kblocks))
+                                                   + chunk * 512 * Int(q.low_bits + q.high_bits))
+            let blocks = min(4, Int(args.kblocks) - chunk * 4) * 2
+            high = low + Int(sx_plane_bytes(q.low_bits, Int64(blocks)))
+            mask = low.assumingMemoryBound(to: UInt64.self)
+        }
+    }
+}
+
+/// A reader inside one chunk. Blocks are read in order; of the planes it keeps the places that blocks to come need.
+struct QuantRows {
+    private var mask: UnsafePointer<UInt64>
+    private var even, odd: UnsafeRawPointer     // 4 and 8 bits: where the next block of that parity starts
+    private let low, high: UnsafeRawPointer
+    private let ends: UnsafeMutablePointer<Int>  // what blocks 0...3 took
+    private var lowTurn, highTurn: __m512i       // rotation that brings a plane of 2 bits or 1 down
+    private var lowNow, highNow: UnsafeRawPointer
+    /// Of the part that is being read, already as the row function returns it.
+    var background: __m512i
+
+    /// memory: 32 bytes that belong to this reader.
+    @inline(__always)
+    init(_ streams: QuantStreams, _ memory: UnsafeMutableRawPointer) {
+        mask = streams.mask
+        low = streams.low
+        high = streams.high
+        even = low
+        odd = low
+        lowNow = low
+        highNow = high
+        ends = memory.assumingMemoryBound(to: Int.self)
+        lowTurn = sx_zero()
+        highTurn = sx_zero()
+        background = sx_zero()
+    }
+
+    /// True where row() returns codes of odd blocks times 16: the high halves of bytes, not shifted down.
+    @inline(__always)
+    static func sixteenfold(_ q: sx_quant) -> Bool {
+        q.low_bits == 4 && q.high_bits == 0 && q.levels == Int32(SX_LEVELS_PLAIN)
+    }
+
+    @inline(__always)
+    mutating func begin(_ q: sx_quant, _ block: Int, odd isOdd: Bool) {
+        switch q.low_bits {
+        case 8: lowNow = even
+        case 4: lowNow = isOdd ? odd : even
+        default:
+            lowNow = block < 4 ? low : low + ends[block & 3]
+            lowTurn = sx_set32(Int32(truncatingIfNeeded: block & 3) * 2)
+        }
+        if q.high_bits == 2 {
+            highNow = block < 4 ? high : high + ends[block & 3]
+            highTurn = sx_set32((Int32(truncatingIfNeeded: block & 3) * 2 - q.low_bits) & 31)
+        } else if q.high_bits == 1 {
+            highNow = high
+            highTurn = sx_set32((Int32(truncatingIfNeeded: block) - q.low_bits) & 31)
+        }
+    }
+
+    @inline(__always)
+    mutating func end(_ q: sx_quant, sparse: Bool, _ block: Int, odd isOdd: Bool) {
+        if q.low_bits == 2 || q.high_bits == 2 {
+            // Planes of 2 bits hold two blocks of a chunk; both kinds of plane advance alike.
+            let start = q.low_bits == 2 ? (block < 4 ? low : low + ends[block & 3]) : (block < 4 ? high : high + ends[block & 3])
+            ends[block & 3] = (q.low_bits == 2 ? lowNow : highNow) - start
+        }
+        if q.low_bits == 8 { even = lowNow }
+        if q.low_bits == 4 {
+            if isOdd { odd = lowNow } else { even = lowNow }
+        }
+        if sparse { mask += 8 }
+    }
+
+    /// Row 0...7 of the block. sixteenfold: leave odd blocks of plain 4-bit types as they lie.
+    @inline(__always)
+    mutating func row(_ q: sx_quant, sparse: Bool, _ index: Int, odd isOdd: Bool, sixteenfold: Bool) -> __m512i {
+        var codes = sx_load(lowNow)
+        if q.low_bits == 4 && q.high_bits == 0 {
+            if isOdd && !sixteenfold { codes = sx_half_down(codes) }
+            codes = sx_and(codes, sx_set8(isOdd && sixteenfold ? -16 : 15))
+        } else if q.low_bits == 4 {
+            if isOdd { codes = sx_half_down(codes) }
+            codes = sx_select(sx_set8(15), codes, sx_rotate32(sx_load(highNow), highTurn))
+            codes = sx_and(codes, sx_set8(q.high_bits == 2 ? 63 : 31))
+        } else if q.low_bits == 2 {
+            codes = sx_rotate32(codes, lowTurn)
+            if q.high_bits == 1 { codes = sx_select(sx_set8(3), codes, sx_rotate32(sx_load(highNow), highTurn)) }
+            codes = sx_and(codes, sx_set8(q.high_bits == 1 ? 7 : 3))
+        }
+        if q.levels == Int32(SX_LEVELS_IQ4) { codes = sx_shuffle8(sx_levels_iq4(), codes) }
+        if q.levels == Int32(SX_LEVELS_FP4) { codes = sx_shuffle8(sx_levels_fp4(), codes) }
+        var taken = 64
+        if sparse {
+            let bits = mask[index]
+            codes = sx_expand8(background, bits, codes)
+            taken = bits.nonzeroBitCount
+        }
+        lowNow += taken
+        if q.high_bits > 0 { highNow += taken }
+        return codes
+    }
+
+    /// Brings closer what the next blocks of this reader will need.
+    @inline(__always)
+    func prefetch(_ q: sx_quant, sparse: Bool, _ index: Int) {
+        if index & 1 == 0 || q.low_bits == 8 || !sparse { sx_prefetch(lowNow + prefetchAhead) }
+        if q.high_bits > 0 && index & 3 == 0 { sx_prefetch(highNow + prefetchAhead) }
+    }
+
+    @inline(__always)
+    func prefetchMask(sparse: Bool) {
+        if sparse { sx_prefetch(UnsafeRawPointer(mask) + prefetchAhead) }
+    }
+}
+
+/// The background of a part (32 or 16 weights of 16 columns), each column's code four times. part: in the chunk.
+@inline(__always)
+func quantBackground(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int, sixteenfold: Bool) -> __m512i {
+    if q.background >= 0 {
+        let level = sx_level(q.levels, q.background)
+        return sx_set8(Int8(truncatingIfNeeded: sixteenfold ? level * 16 : level))
+    }
+    var codes: __m512i
+    switch q.side {
+    case Int32(SX_SIDE_F16_MIN):
+        let record = side + (part * Int(q.side_bytes) / 2 + 64)
+        codes = sx_and(sx_down32(sx_widen_twice(record), sx_upper_lanes(4)), sx_set32(15))
+        if q.high_bits == 1 { codes = sx_or(codes, sx_lanes_of_mask(record.loadUnaligned(fromByteOffset: 8, as: UInt16.self), 16)) }
+    case Int32(SX_SIDE_K32):
+        codes = sx_and(sx_widen_u16(side + part * 32), sx_set32(15))
+        if q.high_bits == 1 {
+            codes = sx_or(codes, sx_lanes_of_mask(side.loadUnaligned(fromByteOffset: 320 + part * 2, as: UInt16.self), 16))
+        }
+    default:
+        codes = sx_and(sx_down32(sx_broadcast32(side + (320 + part * 4)), sx_shifts(2, 16)), sx_set32(3))
+    }
+    if sixteenfold { codes = sx_half_up(codes) }
+    return sx_four_times(codes)
+}
+
+/// Scale and minimum of a part, in single precision. The minimum is what is subtracted; only types with offset 0 have one.
+@inline(__always)
+func quantScale(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int) -> (__m512, __m512) {
+    switch q.side {
+    case Int32(SX_SIDE_F16): return (sx_f16_load(side + part * 32), sx_zero_ps())
+    case Int32(SX_SIDE_E8):
+        // 2^(e - 128): below 2^-126 a subnormal.
+        let e = sx_widen_u8(side + part * 16)
+        let normal = sx_up32(sx_sub32(e, sx_set32(1)), sx_set32(23)), small = sx_up32(sx_set32(0x0020_0000), e)
+        return (sx_as_float(sx_choose32(sx_greater32(sx_set32(2), e), small, normal)), sx_zero_ps())
+    case Int32(SX_SIDE_F16_MIN):
+        let record = side + part * Int(q.side_bytes) / 2
+        return (sx_f16_load(record), sx_sub_ps(sx_zero_ps(), sx_f16_load(record + 32)))
+    case Int32(SX_SIDE_K32):
+        let entry = sx_widen_u16(side + part * 32)
+        let scale = sx_and(sx_down32(entry, sx_set32(4)), sx_set32(63)), minimum = sx_down32(entry, sx_set32(10))
+        return (sx_mul(sx_float(scale), sx_f16_load(side + 256)), sx_mul(sx_float(minimum), sx_f16_load(side + 288)))
+    case Int32(SX_SIDE_K16_MIN):
+        let entry = sx_widen_u8(side + part * 16)
+        let scale = sx_and(entry, sx_set32(15)), minimum = sx_down32(entry, sx_set32(4))
+        return (sx_mul(sx_float(scale), sx_f16_load(side + 256)), sx_mul(sx_float(minimum), sx_f16_load(side + 288)))
+    default:
+        let scale = sx_widen_i8(side + part * 16)
+        return (sx_mul(sx_float(scale), sx_f16_load(side + (q.sub == 16 ? 256 : 128))), sx_zero_ps())
+    }
+}
