@@ -65,24 +65,35 @@ package struct Plan {
 /// Where a thread's panels begin. Few tokens: memory is the limit, so panels are shared by bytes; many tokens: by
 /// count, in pairs. Every panel is computed by one thread, so no result depends on the number of threads.
 enum Schedule {
-    static func begin(_ plan: Plan, _ tensor: PackedTensor, matrix: Int, part: Int) -> Int {
-        let layout = tensor.layout
+    /// The first panel of a part of the matrix.
+    static func begin(_ plan: Plan, _ weights: Weights, part: Int, of parts: Int) -> Int {
+        let layout = weights.layout
         if part <= 0 { return 0 }
-        if part >= plan.threads { return layout.panels }
-        if !layout.sparse || plan.m > 32 {
-            return min(layout.panels, (layout.panels + 1) / 2 * part / plan.threads * 2)
+        if part >= parts { return layout.panels }
+        guard case .packed(let tensor, let matrix) = weights, layout.sparse, plan.m <= 32 else {
+            return min(layout.panels, (layout.panels + 1) / 2 * part / parts * 2)
         }
-        let first = matrix * layout.panels
-        let fixed = layout.kblocks * (layout.type.maskBytes + layout.type.sideBytes)
-        func bytes(before panel: Int) -> Int {
-            tensor.valueOffset(panel: first + panel) - tensor.valueOffset(panel: first) + panel * fixed
-        }
-        let target = bytes(before: layout.panels) / plan.threads * part
+        let target = bytes(tensor, matrix, before: layout.panels) / parts * part
         var low = 0, high = layout.panels
         while low < high {
             let middle = (low + high) / 2
-            if bytes(before: middle) < target { low = middle + 1 } else { high = middle }
+            if bytes(tensor, matrix, before: middle) < target { low = middle + 1 } else { high = middle }
         }
         return low
+    }
+
+    /// Bytes of one matrix of the weight.
+    static func bytes(_ weights: Weights) -> Int {
+        switch weights {
+        case .packed(let tensor, let matrix): return bytes(tensor, matrix, before: tensor.layout.panels)
+        case .raw(let layout, _): return layout.totalBytes
+        }
+    }
+
+    /// Of the panels before this one.
+    private static func bytes(_ tensor: PackedTensor, _ matrix: Int, before panel: Int) -> Int {
+        let layout = tensor.layout, first = matrix * layout.panels
+        let values = tensor.valueOffset(panel: first + panel) - tensor.valueOffset(panel: first)
+        return values + panel * layout.kblocks * ((layout.sparse ? layout.type.maskBytes : 0) + layout.type.sideBytes)
     }
 }

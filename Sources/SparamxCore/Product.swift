@@ -26,6 +26,13 @@ package struct Worker {
 package enum Weights {
     case packed(PackedTensor, matrix: Int)
     case raw(PackedLayout, Rows)  // one matrix in the file's layout; the layout is that of the dense form
+
+    var layout: PackedLayout {
+        switch self {
+        case .packed(let tensor, _): return tensor.layout
+        case .raw(let layout, _): return layout
+        }
+    }
 }
 
 package enum Product {
@@ -34,47 +41,66 @@ package enum Product {
                             y: UnsafeMutablePointer<Float>, ldy: Int, again: Bool) {
         let work = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: worker.work) + 63) & ~63)!
         let scratch = work + plan.scratchOffset + worker.index * plan.scratchBytes
+        var args = kernelArgs(plan, weights, scratch)
+        args.x = x
+        args.ldx = Int64(ldx)
+        args.y = y
+        args.ldy = Int64(ldy)
+        packActivations(plan, worker, work, &args, again: again)
+        let begin = Schedule.begin(plan, weights, part: worker.index, of: plan.threads)
+        let end = Schedule.begin(plan, weights, part: worker.index + 1, of: plan.threads)
+        panels(plan, weights, &args, begin, end)
+    }
+
+    /// For the kernel of this plan; what is missing are activations, results and panels.
+    static func kernelArgs(_ plan: Plan, _ weights: Weights, _ scratch: UnsafeMutableRawPointer) -> sx_kernel_args {
         var args: sx_kernel_args
         switch weights {
         case .packed(let tensor, let matrix): args = tensor.kernelArgs(matrix: matrix)
         case .raw(let layout, _): args = rawArgs(plan, layout, scratch)
         }
-        args.x = x
-        args.ldx = Int64(ldx)
-        args.y = y
-        args.ldy = Int64(ldy)
         args.m = Int64(plan.m)
         args.a_rows = Int64(plan.rows)
         args.a_kblocks = Int64(plan.kblocks)
         args.scratch = scratch.assumingMemoryBound(to: UInt8.self)
-        packActivations(plan, worker, work, &args, again: again)
+        return args
+    }
+
+    /// Multiplies panels begin..<end; args.y is where column 0 of the matrix would be.
+    static func panels(_ plan: Plan, _ weights: Weights, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
+        if begin >= end { return }
         switch weights {
-        case .packed(let tensor, let matrix):
-            args.panel_begin = Int64(Schedule.begin(plan, tensor, matrix: matrix, part: worker.index))
-            args.panel_end = Int64(Schedule.begin(plan, tensor, matrix: matrix, part: worker.index + 1))
-            if args.panel_begin < args.panel_end { plan.kernel.function(&args) }
-        case .raw(let layout, let rows): runRaw(plan, layout, rows, worker, &args)
+        case .packed:
+            args.panel_begin = Int64(begin)
+            args.panel_end = Int64(end)
+            plan.kernel.function(&args)
+        case .raw(let layout, let rows): runRaw(plan, layout, rows, &args, begin, end)
         }
     }
 
     private static func packActivations(_ plan: Plan, _ worker: Worker, _ work: UnsafeMutableRawPointer,
                                         _ args: inout sx_kernel_args, again: Bool) {
         guard let pack = plan.activationFunction else { return }
-        let a = work.assumingMemoryBound(to: UInt8.self)
-        let scale = (work + plan.scaleOffset).assumingMemoryBound(to: Float.self)
-        let sum = (work + plan.sumOffset).assumingMemoryBound(to: Int32.self)
         let items = plan.chunks * plan.rows
-        var activation = sx_activation_args(
-            x: args.x, ldx: args.ldx, m: args.m, k: args.k, kblocks: args.a_kblocks, rows: args.a_rows, a: a, a_scale: scale,
-            a_sum: sum, sub: plan.type.quant.sub,
-            offset: plan.type.quant.offset, item_begin: Int64(items * worker.index / worker.threads),
-            item_end: Int64(items * (worker.index + 1) / worker.threads))
+        var activation = activationArgs(plan, &args, work)
+        activation.item_begin = Int64(items * worker.index / worker.threads)
+        activation.item_end = Int64(items * (worker.index + 1) / worker.threads)
         if again { worker.wait() }
         pack(&activation)
         worker.wait()
+    }
+
+    /// Tells a kernel that its packed activations are at base, and gives what packs them there; the items are missing.
+    static func activationArgs(_ plan: Plan, _ args: inout sx_kernel_args, _ base: UnsafeMutableRawPointer) -> sx_activation_args {
+        let a = base.assumingMemoryBound(to: UInt8.self)
+        let scale = (base + plan.scaleOffset).assumingMemoryBound(to: Float.self)
+        let sum = (base + plan.sumOffset).assumingMemoryBound(to: Int32.self)
         args.a = UnsafePointer(a)
         args.a_scale = UnsafePointer(scale)
         args.a_sum = UnsafePointer(sum)
+        return sx_activation_args(x: args.x, ldx: args.ldx, m: args.m, k: args.k, kblocks: args.a_kblocks, rows: args.a_rows,
+                                  a: a, a_scale: scale, a_sum: sum, sub: plan.type.quant.sub, offset: plan.type.quant.offset,
+                                  item_begin: 0, item_end: 0)
     }
 
     private static func rawArgs(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_kernel_args {
@@ -88,14 +114,12 @@ package enum Product {
     }
 
     /// Packs two panels into this thread's scratch, multiplies them, and goes on to the next two.
-    private static func runRaw(_ plan: Plan, _ layout: PackedLayout, _ rows: Rows, _ worker: Worker, _ args: inout sx_kernel_args) {
+    private static func runRaw(_ plan: Plan, _ layout: PackedLayout, _ rows: Rows, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
         let codec = Codec(plan.kernel.isa).functions(layout.type), y = args.y
         let scratch = args.scratch + plan.codecOffset
-        let pairs = (layout.panels + 1) / 2
-        var pair = pairs * worker.index / worker.threads
-        let end = pairs * (worker.index + 1) / worker.threads
-        while pair < end {
-            let first = pair * 2, count = min(2, layout.panels - first)
+        var first = begin
+        while first < end {
+            let count = min(2, end - first)
             for i in 0..<count {
                 let row = (first + i) * Int(SX_PANEL)
                 var panel = sx_codec_args(
@@ -111,7 +135,7 @@ package enum Product {
             args.panel_begin = 0
             args.panel_end = Int64(count)
             plan.kernel.function(&args)
-            pair += 1
+            first += 2
         }
     }
 }
