@@ -268,10 +268,24 @@ enum {
     SPARAMX_OP_MOE_UP_GATE = 4  /* the same per expert */
 };
 
+/* The activation of the fused kinds, in float32. Each value is within 2^-20 of its size of the exact one (an infinite
+ * negative gate gives NaN). */
+enum {
+    SPARAMX_ACTIVATION_SILU = 0, /* g / (1 + exp(-g)) */
+    SPARAMX_ACTIVATION_GELU = 1  /* its tanh form: g * (1 + tanh(sqrt(2/pi) * (g + 0.044715 * g^3))) / 2 */
+};
+
 /*
  * A product as the host's graph has it.
  * MUL_MAT: weight [K, N, B2, B3], x [K, M, X2, X3] float32 with X2 a multiple of B2 and X3 of B3, dst [N, M, X2, X3].
- * The other kinds are reserved in this version: supports_op says SPARAMX_ERR_OP.
+ * MUL_MAT_ID: weight [K, N, E], one matrix per expert; ids [U, T] int32, the U experts of each of T tokens; x [K, S, T]
+ *   float32 with U a multiple of S (1: all experts of a token get the same x); dst [N, U, T]:
+ *   dst[:, u, t] = weight[:, :, ids[u, t]]^T * x[:, u % S, t]. An expert that ids does not name is not read.
+ * UP_GATE: weight (up) and weight2 (gate) [K, N], x [K, M, X2, X3], dst [N, M, X2, X3]:
+ *   dst = f(x * weight2^T) * (x * weight^T), f the activation.
+ * MOE_UP_GATE: weight and weight2 [K, N, E]; x, ids and dst as in MUL_MAT_ID; the same f.
+ * Both products of a fused kind are bit for bit what MUL_MAT (MUL_MAT_ID) gives; the rest is element by element in float32. The
+ * two weights need not have one type. Tensors that a kind does not name are not looked at.
  */
 typedef struct sparamx_op {
     uint32_t size;                 /* sizeof(sparamx_op) */
@@ -281,9 +295,10 @@ typedef struct sparamx_op {
                                       buffer NULL the host's own memory) is packed as the product goes, which is slower */
     const sparamx_tensor *weight2; /* the gate, for the fused kinds */
     const sparamx_tensor *x;       /* float32, in the host's memory, nb[0] = 4 */
-    const sparamx_tensor *ids;     /* int32, for the kinds with experts */
-    int32_t activation;            /* reserved for the fused kinds, 0 */
-    float limit;                   /* reserved for the fused kinds, 0 */
+    const sparamx_tensor *ids;     /* int32, in the host's memory, nb[0] = 4: for the kinds with experts */
+    int32_t activation;            /* of the fused kinds: SPARAMX_ACTIVATION_*, any other gives SPARAMX_ERR_OP */
+    float limit;                   /* of the fused kinds: if greater than 0, f is cut at limit, and x * weight^T at -limit and
+                                      limit, before they are multiplied; SPARAMX_ERR_RANGE if negative or NaN */
 } sparamx_op;
 
 /* What one of the host's threads brings to compute. All threads of one op pass the same nth, work and op. */
@@ -304,7 +319,8 @@ typedef struct sparamx_params {
 sparamx_status sparamx_supports_weight(const sparamx_tensor *weight, int32_t kind);
 
 /* SPARAMX_OK if compute will take this op. Data pointers and buffers may be NULL. What is accepted never fails later
- * for another reason than memory, a weight that is incomplete, or a work area that is too small. */
+ * for another reason than memory, a weight that is incomplete, a work area that is too small, or an expert number that
+ * is negative or not less than E: compute then says SPARAMX_ERR_RANGE and has written nothing. */
 sparamx_status sparamx_supports_op(const sparamx_op *op);
 
 /* Bytes of work area that compute needs for this op with n_threads threads (1...1024). */
@@ -313,7 +329,8 @@ sparamx_status sparamx_work_size(const sparamx_op *op, int32_t n_threads, size_t
 /*
  * Computes the op. Every one of the nth threads calls it; the result is complete when all have returned, and only then
  * may the work area serve something else. The result does not depend on nth. Arguments are judged alike on every
- * thread and before the first barrier: all threads get the same status. x, dst and work must not overlap. The calling thread's AMX tile configuration is as before
+ * thread and before the first barrier: all threads get the same status; ids must not change meanwhile. dst and work must
+ * not overlap each other, x or ids. The calling thread's AMX tile configuration is as before
  * afterwards (tile data is not kept). Allocates nothing, makes no threads, writes no log.
  */
 sparamx_status sparamx_compute(const sparamx_params *params, const sparamx_op *op);

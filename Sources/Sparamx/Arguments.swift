@@ -92,14 +92,14 @@ func apart(_ a: UnsafeRawPointer, _ aBytes: Int, _ b: UnsafeRawPointer, _ bBytes
 }
 
 /// Work area, activations and results of a product, checked against each other.
-func checkMemory(_ plan: Plan, _ worker: Worker, _ workSize: Int, x: UnsafeRawPointer, _ xBytes: Int, y: UnsafeRawPointer,
+func checkMemory(_ workBytes: Int, _ worker: Worker, _ workSize: Int, x: UnsafeRawPointer, _ xBytes: Int, y: UnsafeRawPointer,
                  _ yBytes: Int) throws(Status) {
     guard UInt(bitPattern: x) % 4 == 0, UInt(bitPattern: y) % 4 == 0 else { throw .alignment }
     guard let work = worker.work else { throw .null }
-    guard workSize >= plan.workBytes else { throw .workSize }
+    guard workSize >= workBytes else { throw .workSize }
     try apart(x, xBytes, y, yBytes)
-    try apart(work, plan.workBytes, x, xBytes)
-    try apart(work, plan.workBytes, y, yBytes)
+    try apart(work, workBytes, x, xBytes)
+    try apart(work, workBytes, y, yBytes)
 }
 
 func report(_ error: Status, _ name: UnsafePointer<CChar>?) {

@@ -104,7 +104,7 @@ public func sparamx_linear_compute(_ pointer: OpaquePointer!, _ params: UnsafePo
         }
         let xBytes = try Checked.product(try Checked.sum(try Checked.product(plan.m - 1, Int(ldx)), layout.k), 4)
         let yBytes = try Checked.product(try Checked.sum(try Checked.product(plan.m - 1, Int(ldy)), layout.n), 4)
-        try checkMemory(plan, worker, workSize, x: x, xBytes, y: y, yBytes)
+        try checkMemory(plan.workBytes, worker, workSize, x: x, xBytes, y: y, yBytes)
         Product.run(plan, .packed(handle.pointee.tensor, matrix: 0), worker: worker, x: x, ldx: Int(ldx), y: y, ldy: Int(ldy), again: false)
     }
 }

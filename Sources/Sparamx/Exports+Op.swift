@@ -4,11 +4,12 @@ import SparamxCore
 // Tensor traits: what is supported, how much memory it needs, and the product itself.
 
 /// The weight of an op kind that is served.
-private func weight(_ pointer: UnsafePointer<sparamx_tensor>?, kind: UInt32) throws(Status) -> (Tensor, WeightType, matrices: Int) {
+func weight(_ pointer: UnsafePointer<sparamx_tensor>?, kind: UInt32) throws(Status) -> (Tensor, WeightType, matrices: Int) {
     _ = try level()
     let t = try tensor(pointer)
-    guard kind == UInt32(SPARAMX_OP_MUL_MAT) else { throw .op }
+    guard kind >= UInt32(SPARAMX_OP_MUL_MAT), kind <= UInt32(SPARAMX_OP_MOE_UP_GATE) else { throw .op }
     let (type, matrices) = try t.weight()
+    try checkMatrices(t, kind: kind)
     return (t, type, matrices)
 }
 
@@ -26,10 +27,7 @@ private struct Multiplication {
     let weightBuffer: OpaquePointer?
     var m: Int { x.ne.1 }
 
-    init(_ pointer: UnsafePointer<sparamx_op>?) throws(Status) {
-        let op = try structure(pointer)
-        _ = try level()
-        guard op.kind == Int32(SPARAMX_OP_MUL_MAT) else { throw .op }
+    init(_ op: sparamx_op) throws(Status) {
         let (w, t, _) = try CallWeight.check(op.weight)
         weight = w
         type = t
@@ -40,9 +38,7 @@ private struct Multiplication {
         try y.activation()
         guard x.ne.0 == w.ne.0, y.ne.0 == w.ne.1, y.ne.1 == x.ne.1, y.ne.2 == x.ne.2, y.ne.3 == x.ne.3,
               x.ne.2 % w.ne.2 == 0, x.ne.3 % w.ne.3 == 0 else { throw .shape }
-        // Rows, planes and blocks of the result must be apart.
-        let rows = try Checked.product(y.nb.1, y.ne.1), planes = try Checked.product(y.nb.2, y.ne.2)
-        guard y.ne.2 == 1 || y.nb.2 >= rows, y.ne.3 == 1 || y.nb.3 >= planes else { throw .stride }
+        try y.rowsApart()
     }
 
     /// One matrix of the weight as far as a plan needs it.
@@ -79,9 +75,32 @@ private enum CallWeight {
     }
 }
 
+/// The op with its kind known.
+private enum CheckedOp {
+    case plain(Multiplication)
+    case experts(ExpertOp)
+
+    init(_ pointer: UnsafePointer<sparamx_op>?) throws(Status) {
+        let op = try structure(pointer)
+        _ = try level()
+        switch UInt32(bitPattern: op.kind) {
+        case UInt32(SPARAMX_OP_MUL_MAT): self = .plain(try Multiplication(op))
+        case UInt32(SPARAMX_OP_MUL_MAT_ID), UInt32(SPARAMX_OP_UP_GATE), UInt32(SPARAMX_OP_MOE_UP_GATE): self = .experts(try ExpertOp(op))
+        default: throw .op
+        }
+    }
+
+    func workBytes(threads: Int) throws(Status) -> Int {
+        switch self {
+        case .plain(let product): return try product.workBytes(threads: threads)
+        case .experts(let product): return try product.workBytes(threads: threads)
+        }
+    }
+}
+
 @c(sparamx_supports_op) @implementation
 public func sparamx_supports_op(_ pointer: UnsafePointer<sparamx_op>!) -> sparamx_status {
-    status { () throws(Status) in _ = try Multiplication(pointer).workBytes(threads: 1) }
+    status { () throws(Status) in _ = try CheckedOp(pointer).workBytes(threads: 1) }
 }
 
 @c(sparamx_work_size) @implementation
@@ -89,7 +108,7 @@ public func sparamx_work_size(_ pointer: UnsafePointer<sparamx_op>!, _ threads: 
                               _ bytes: UnsafeMutablePointer<Int>!) -> sparamx_status {
     status { () throws(Status) in
         let result = try present(bytes)
-        result.pointee = try Multiplication(pointer).workBytes(threads: Int(threads))
+        result.pointee = try CheckedOp(pointer).workBytes(threads: Int(threads))
     }
 }
 
@@ -97,7 +116,11 @@ public func sparamx_work_size(_ pointer: UnsafePointer<sparamx_op>!, _ threads: 
 public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!, _ pointer: UnsafePointer<sparamx_op>!) -> sparamx_status {
     status { () throws(Status) in
         let (worker, workSize) = try worker(params)
-        let product = try Multiplication(pointer)
+        let product: Multiplication
+        switch try CheckedOp(pointer) {
+        case .plain(let plain): product = plain
+        case .experts(let experts): return try experts.compute(worker, workSize)
+        }
         guard let weightData = product.weight.data else { throw .null }
         var packed: PackedTensor? = nil
         if let owner = product.weightBuffer { packed = try buffer(owner).pointee.packed(product.weight) }
@@ -105,7 +128,7 @@ public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!, _ pointer:
         if let packed { layout = packed.layout } else { layout = try product.layout(sparse: false) }
         let plan = try Plan(layout, m: product.m, threads: worker.threads, isa: try level(), raw: packed == nil)
         guard let x = product.x.data, let y = product.y.data else { throw .null }
-        try checkMemory(plan, worker, workSize, x: x, product.x.bytes, y: y, product.y.bytes)
+        try checkMemory(plan.workBytes, worker, workSize, x: x, product.x.bytes, y: y, product.y.bytes)
         if packed == nil {
             try apart(weightData, product.weight.bytes, y, product.y.bytes)
             try apart(weightData, product.weight.bytes, worker.work!, plan.workBytes)

@@ -56,6 +56,12 @@ package struct Tensor {
         guard nb.0 == 4, nb.1 % 4 == 0, nb.2 % 4 == 0, nb.3 % 4 == 0, ne.1 == 1 || nb.1 >= row else { throw .stride }
     }
 
+    /// Of a result: that its rows, planes and blocks do not overlap either.
+    package func rowsApart() throws(Status) {
+        let rows = try Checked.product(nb.1, ne.1), planes = try Checked.product(nb.2, ne.2)
+        guard ne.2 == 1 || nb.2 >= rows, ne.3 == 1 || nb.3 >= planes else { throw .stride }
+    }
+
     func sameShape(_ other: Tensor) -> Bool {
         type == other.type && ne == other.ne && nb.0 == other.nb.0 && nb.1 == other.nb.1 && nb.2 == other.nb.2
             && nb.3 == other.nb.3
