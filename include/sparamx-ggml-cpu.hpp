@@ -191,18 +191,52 @@ inline sparamx_tensor translate(const ggml_tensor * t, sparamx_buffer * buffer =
     return r;
 }
 
+/* Which tensors of a node are what. The fused kinds exist in ik_llama.cpp alone: it says how in SPARAMX_GGML_FUSED. */
+struct node_parts {
+    int32_t             kind = 0; /* SPARAMX_OP_*, 0: no product */
+    const ggml_tensor * weight = nullptr, * weight2 = nullptr, * x = nullptr, * ids = nullptr;
+    int32_t             activation = 0;
+    float               limit = 0;
+
+    explicit node_parts(const ggml_tensor * node) {
+        if (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID) {
+            kind = node->op == GGML_OP_MUL_MAT ? SPARAMX_OP_MUL_MAT : SPARAMX_OP_MUL_MAT_ID;
+            weight = node->src[0];
+            x = node->src[1];
+            if (kind == SPARAMX_OP_MUL_MAT_ID) ids = node->src[2];
+        }
+#ifdef SPARAMX_GGML_FUSED
+        SPARAMX_GGML_FUSED(node, *this);
+#endif
+    }
+
+    int64_t tokens(const ggml_tensor * node) const { return ids ? node->ne[2] : node->ne[1]; }
+};
+
 /* A product of the host's graph in the library's words. Holds pointers into itself: not to be copied. */
 struct product {
-    sparamx_tensor dst, weight, x;
+    node_parts     parts;
+    sparamx_tensor dst, weight, weight2, x, ids;
     sparamx_op     op;
 
-    product(const ggml_tensor * node, sparamx_buffer * buffer)
-        : dst(translate(node)), weight(translate(node->src[0], buffer)), x(translate(node->src[1])), op() {
+    /* buffer, buffer2: of the library, where the weights are; NULL while they are nowhere. */
+    product(const ggml_tensor * node, sparamx_buffer * buffer, sparamx_buffer * buffer2 = nullptr)
+        : parts(node), dst(translate(node)), weight(translate(parts.weight, buffer)), weight2(), x(translate(parts.x)), ids(), op() {
         op.size = sizeof(op);
-        op.kind = SPARAMX_OP_MUL_MAT;
+        op.kind = parts.kind;
         op.dst = &dst;
         op.weight = &weight;
         op.x = &x;
+        op.activation = parts.activation;
+        op.limit = parts.limit;
+        if (parts.weight2) {
+            weight2 = translate(parts.weight2, buffer2);
+            op.weight2 = &weight2;
+        }
+        if (parts.ids) {
+            ids = translate(parts.ids);
+            op.ids = &ids;
+        }
     }
     product(const product &) = delete;
     product & operator=(const product &) = delete;
@@ -396,7 +430,7 @@ struct statistics {
         seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
         ++products;
         if (!first) first = node->src[0]->data;
-        if (first == node->src[0]->data) tokens += node->ne[1];
+        if (first == node->src[0]->data) tokens += node_parts(node).tokens(node);
     }
 
     static void print() {
@@ -409,22 +443,31 @@ struct statistics {
 /* A product with a weight of ours. For every node on every thread: one comparison for those that are not. */
 inline bool owns(const ggml_tensor * node) {
     const ggml_tensor * weight = node->src[0];
-    return weight && in_our_buffer(weight) && node->op == GGML_OP_MUL_MAT;
+    return weight && in_our_buffer(weight) && node_parts(node).kind != 0;
+}
+
+inline sparamx_buffer * buffer_of(const ggml_tensor * weight) {
+    return weight && weight->data ? buffers::own(weight->buffer) : nullptr;
 }
 
 /* Asked by loaders, with a weight whose buffer is empty and without other buffers, and by schedulers, of nodes that
  * have a source in our buffer. */
 inline bool supports(const ggml_tensor * node) {
-    if (!owns(node) || node->src[1]->type != GGML_TYPE_F32) return false;
-    const ggml_tensor * weight = node->src[0];
-    const ggml_tensor * x = node->src[1];
-    if (x->buffer && !is_host(x->buffer)) return false;
+    if (!owns(node)) return false;
+    const node_parts    parts(node);
+    const ggml_tensor * weight = parts.weight;
+    const ggml_tensor * x = parts.x;
+    if (x->type != GGML_TYPE_F32 || (x->buffer && !is_host(x->buffer))) return false;
+    if (parts.ids && parts.ids->buffer && !is_host(parts.ids->buffer)) return false;
     const bool placed = weight->data != nullptr;
+    /* Both of a fused pair, or neither: the host's own kernel must not see one of them. */
+    if (parts.weight2 && (!in_our_buffer(parts.weight2) || (parts.weight2->data != nullptr) != placed)) return false;
     if (placed && is_empty(node)) return true;
     if (weight->op != GGML_OP_NONE || weight->view_src) return false;
+    if (parts.weight2 && (parts.weight2->op != GGML_OP_NONE || parts.weight2->view_src)) return false;
     /* Names decide where a weight goes, not what becomes of one that is here already. */
     if (!placed && !library::get().rules.allow(weight->name)) return false;
-    product p(node, placed ? buffers::own(weight->buffer) : nullptr);
+    product p(node, buffer_of(weight), buffer_of(parts.weight2));
     return library::get().api->supports_op(&p.op) == SPARAMX_OK;
 }
 
@@ -432,7 +475,7 @@ inline bool supports(const ggml_tensor * node) {
 inline size_t work_size(const ggml_tensor * node, int n_threads) {
     if (is_empty(node)) return 0; /* a layer of which no output is wanted: no tokens */
     const sparamx_api *  api = library::get().api;
-    product              p(node, buffers::own(node->src[0]->buffer));
+    product              p(node, buffer_of(node->src[0]), buffer_of(node_parts(node).weight2));
     size_t               bytes = 0;
     const sparamx_status status = api->work_size(&p.op, n_threads, &bytes);
     if (status != SPARAMX_OK) fail(api, "work size", node->src[0], status);
@@ -445,7 +488,7 @@ inline void compute(const ggml_tensor * node, int ith, int nth, size_t work_size
                     void * barrier_data) {
     if (is_empty(node)) return;
     const sparamx_api * api = library::get().api;
-    product             p(node, buffers::own(node->src[0]->buffer));
+    product             p(node, buffer_of(node->src[0]), buffer_of(node_parts(node).weight2));
     sparamx_params      q = {};
     q.size = sizeof(q);
     q.ith = ith;

@@ -2,15 +2,18 @@
 
 import re
 
+import pytest
 
-def test_matrix_products(host):
-    result = host.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", "MUL_MAT", SPARAMX_MODE="accel")
+
+@pytest.mark.parametrize("op, least", [("MUL_MAT", 100), ("MUL_MAT_ID", 100)])
+def test_matrix_products(host, op, least):
+    result = host.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", op, SPARAMX_MODE="accel")
     log = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
     passed, total = map(int, re.search(r"(\d+)/(\d+) tests passed", log).groups())
-    print(f"test-backend-ops -o MUL_MAT: {passed} of {total}")
-    assert passed == total >= 100
+    print(f"test-backend-ops -o {op}: {passed} of {total}")
+    assert passed == total >= least
     claimed = {re.search(r"type_a=(\w+)", line)[1] for line in log.splitlines()
-               if line.strip().startswith("MUL_MAT(") and line.rstrip().endswith("OK")}
+               if line.strip().startswith(f"{op}(") and line.rstrip().endswith("OK")}
     assert claimed == {"bf16", "f16", "q8_0"}
     assert "FAIL" not in log
 

@@ -168,7 +168,8 @@ struct stream {
 stream * own(ggml_backend_t b) { return static_cast<stream *>(b->context); }
 
 bool wants(const ggml_tensor * node) {
-    return node->op == GGML_OP_MUL_MAT && (node->flags & GGML_TENSOR_FLAG_COMPUTE) && !sparamx_ggml::is_empty(node);
+    return (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID) && (node->flags & GGML_TENSOR_FLAG_COMPUTE) &&
+           !sparamx_ggml::is_empty(node);
 }
 
 struct device_product : sparamx_ggml::product {
@@ -244,7 +245,8 @@ bool supports_op(ggml_backend_dev_t, const ggml_tensor * node) {
         case GGML_OP_VIEW:
         case GGML_OP_PERMUTE:
         case GGML_OP_TRANSPOSE: return true;
-        case GGML_OP_MUL_MAT: break;
+        case GGML_OP_MUL_MAT:
+        case GGML_OP_MUL_MAT_ID: break;
         default: return false;
     }
     const ggml_tensor * w = node->src[0];
