@@ -37,6 +37,7 @@ HOST_TYPES = ("q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s"
 BLOCK = 32  # of Q8_0 and its kin; every row length is a multiple of it in every type
 N_BYTE_TOKENS = 256
 N_SPECIAL_TOKENS = 3
+ROUTER_GAIN = 4
 CHUNK = 1 << 22  # weights that one thread generates at a time: what bounds the memory, not the size of a matrix
 SLICE = 1 << 18  # weights that it quantizes at a time: gguf's MXFP4 takes 128 bytes for each
 
@@ -58,6 +59,8 @@ def parse_arguments():
     parser.add_argument("--heads", type=int)
     parser.add_argument("--kv-heads", type=int)
     parser.add_argument("--vocab", type=int)
+    parser.add_argument("--experts", type=int, default=0, help="a mixture of this many experts (default: none)")
+    parser.add_argument("--experts-used", type=int, default=2, help="of them per token (default: 2)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--force", action="store_true", help="replace OUT.gguf if it exists")
     args = parser.parse_args()
@@ -92,6 +95,8 @@ def find_fault(a):
         return f"--kv-heads gives key and value matrices whose width is no multiple of {BLOCK}"
     if not smallest_vocab <= a.vocab <= 1 << 20:
         return f"--vocab must be from {smallest_vocab} to {1 << 20}, not {a.vocab}"
+    if a.experts != 0 and not (2 <= a.experts <= 1024 and 1 <= a.experts_used <= a.experts):
+        return f"--experts must be from 2 to 1024 and --experts-used at most that, not {a.experts} and {a.experts_used}"
     if a.seed < 0:
         return f"--seed must not be negative, {a.seed} is"
     if a.output.exists() and not a.force:
@@ -102,7 +107,8 @@ def find_fault(a):
 
 
 def list_tensors(a):
-    """(name, rows, columns, kind) in the order of the file; kind is norm, embedding, output, matrix or residual."""
+    """(name, rows, columns, kind) in the order of the file; kind is norm, embedding, output, router, matrix or residual.
+    The rows of experts' matrices follow each other."""
     kv = a.embd // a.heads * a.kv_heads
     yield "token_embd.weight", a.vocab, a.embd, "embedding"
     for i in range(a.layers):
@@ -112,9 +118,12 @@ def list_tensors(a):
         yield f"blk.{i}.attn_v.weight", kv, a.embd, "matrix"
         yield f"blk.{i}.attn_output.weight", a.embd, a.embd, "residual"
         yield f"blk.{i}.ffn_norm.weight", 1, a.embd, "norm"
-        yield f"blk.{i}.ffn_gate.weight", a.ff, a.embd, "matrix"
-        yield f"blk.{i}.ffn_up.weight", a.ff, a.embd, "matrix"
-        yield f"blk.{i}.ffn_down.weight", a.embd, a.ff, "residual"
+        if a.experts:
+            yield f"blk.{i}.ffn_gate_inp.weight", a.experts, a.embd, "router"
+        suffix, n = ("_exps", a.experts) if a.experts else ("", 1)
+        yield f"blk.{i}.ffn_gate{suffix}.weight", n * a.ff, a.embd, "matrix"
+        yield f"blk.{i}.ffn_up{suffix}.weight", n * a.ff, a.embd, "matrix"
+        yield f"blk.{i}.ffn_down{suffix}.weight", n * a.embd, a.ff, "residual"
     yield "output_norm.weight", 1, a.embd, "norm"
     yield "output.weight", a.vocab, a.embd, "output"
 
@@ -156,6 +165,12 @@ def written_type(a):
     return "bf16" if a.llama_quantize else a.type
 
 
+def make_router(a, index, rows, columns):
+    """In single precision, as routers are. Decided: a choice between equal experts would hang on rounding."""
+    rng = np.random.default_rng([a.seed, index])
+    return rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(ROUTER_GAIN * columns**-0.5)
+
+
 def add_metadata(writer, a):
     kind = written_type(a)
     file_type = gguf.LlamaFileType["MOSTLY_MXFP4_MOE" if kind == "mxfp4" else f"MOSTLY_{kind.upper()}"]
@@ -167,6 +182,9 @@ def add_metadata(writer, a):
     writer.add_embedding_length(a.embd)
     writer.add_block_count(a.layers)
     writer.add_feed_forward_length(a.ff)
+    if a.experts:
+        writer.add_expert_count(a.experts)
+        writer.add_expert_used_count(a.experts_used)
     writer.add_head_count(a.heads)
     writer.add_head_count_kv(a.kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
@@ -199,9 +217,15 @@ def declare_tensors(writer, a, raw_type):
         if kind == "norm":
             writer.add_tensor_info(name, (columns,), np.dtype(np.float32), 4 * columns)
             continue
+        if kind == "router":
+            writer.add_tensor_info(name, (rows, columns), np.dtype(np.float32), 4 * rows * columns)
+            continue
         block, block_bytes = gguf.GGML_QUANT_SIZES[raw_type]
         shape = (rows, columns // block * block_bytes)
-        writer.add_tensor_info(name, shape, np.dtype(np.uint8), shape[0] * shape[1], raw_type)
+        nbytes = shape[0] * shape[1]
+        if "_exps" in name:
+            shape = (a.experts, rows // a.experts, shape[1])
+        writer.add_tensor_info(name, shape, np.dtype(np.uint8), nbytes, raw_type)
 
 
 def write_tensors(writer, a, raw_type):
@@ -214,6 +238,8 @@ def write_tensors(writer, a, raw_type):
         for index, (_, rows, columns, kind) in enumerate(tensors):
             if kind == "norm":
                 writer.write_tensor_data(np.ones(columns, dtype=np.float32))
+            elif kind == "router":
+                writer.write_tensor_data(make_router(a, index, rows, columns))
             else:
                 writer.write_tensor_data(make_matrix(pool, a, index, rows, columns, kind, raw_type))
             bar.update(rows * columns)

@@ -94,6 +94,15 @@ def model():
     return make
 
 
+@pytest.fixture(scope="session")
+def moe_model():
+    """moe_model(type, sparsity, experts, used): the same as a mixture of experts."""
+    def make(kind, sparsity=0.5, experts=8, used=2):
+        return models.make(WORK / "models" / f"moe{experts}-{used}-{kind}-{round(sparsity * 100)}.gguf", kind, sparsity,
+                           "--preset", "tiny", "--experts", str(experts), "--experts-used", str(used))
+    return make
+
+
 def our_lines(log):
     """What adapter and plugin print: on lines of their own."""
     return [line for line in log.splitlines() if line.startswith("sparamx:")]
