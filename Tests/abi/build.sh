@@ -18,7 +18,7 @@ build() { # output, then arguments
 strict=(-std=c11 -Wpedantic -Wshadow -Wstrict-prototypes "-I$here/../../include")
 
 build libfail.so -std=gnu11 -fPIC -fvisibility=hidden -shared -Wl,-soname,libfail.so "$here/fail.c" -ldl
-for test in api_test arguments_linear_test arguments_buffer_test arguments_op_test buffer_test op_test memory_test \
+for test in api_test arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test experts_test memory_test \
     threads_test tile_state_test isa_test guard_test; do
     build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
 done
