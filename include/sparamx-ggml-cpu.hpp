@@ -191,7 +191,8 @@ inline sparamx_tensor translate(const ggml_tensor * t, sparamx_buffer * buffer =
     return r;
 }
 
-/* Which tensors of a node are what. The fused kinds exist in ik_llama.cpp alone: it says how in SPARAMX_GGML_FUSED. */
+/* Which tensors of a node are what. Stock ggml has no fused kinds; a host that has them names in SPARAMX_GGML_FUSED a
+ * function of a node and these parts that fills in the parts if the node is one. */
 struct node_parts {
     int32_t             kind = 0; /* SPARAMX_OP_*, 0: no product */
     const ggml_tensor * weight = nullptr, * weight2 = nullptr, * x = nullptr, * ids = nullptr;
@@ -443,11 +444,20 @@ struct statistics {
 /* A product with a weight of ours. For every node on every thread: one comparison for those that are not. */
 inline bool owns(const ggml_tensor * node) {
     const ggml_tensor * weight = node->src[0];
-    return weight && in_our_buffer(weight) && node_parts(node).kind != 0;
+    bool                ours = weight && in_our_buffer(weight);
+#ifdef SPARAMX_GGML_FUSED
+    ours = ours || (node->src[1] && in_our_buffer(node->src[1]));
+#endif
+    return ours && node_parts(node).kind != 0;
 }
 
 inline sparamx_buffer * buffer_of(const ggml_tensor * weight) {
-    return weight && weight->data ? buffers::own(weight->buffer) : nullptr;
+    return weight && weight->data && in_our_buffer(weight) ? buffers::own(weight->buffer) : nullptr;
+}
+
+/* Ours, or as the host has it in its own memory: the second of a fused pair may have been left to the host. */
+inline bool is_whole_weight(const ggml_tensor * weight) {
+    return weight->op == GGML_OP_NONE && !weight->view_src && (in_our_buffer(weight) || !weight->buffer || is_host(weight->buffer));
 }
 
 /* Asked by loaders, with a weight whose buffer is empty and without other buffers, and by schedulers, of nodes that
@@ -460,11 +470,8 @@ inline bool supports(const ggml_tensor * node) {
     if (x->type != GGML_TYPE_F32 || (x->buffer && !is_host(x->buffer))) return false;
     if (parts.ids && parts.ids->buffer && !is_host(parts.ids->buffer)) return false;
     const bool placed = weight->data != nullptr;
-    /* Both of a fused pair, or neither: the host's own kernel must not see one of them. */
-    if (parts.weight2 && (!in_our_buffer(parts.weight2) || (parts.weight2->data != nullptr) != placed)) return false;
     if (placed && is_empty(node)) return true;
-    if (weight->op != GGML_OP_NONE || weight->view_src) return false;
-    if (parts.weight2 && (parts.weight2->op != GGML_OP_NONE || parts.weight2->view_src)) return false;
+    if (!is_whole_weight(weight) || (parts.weight2 && !is_whole_weight(parts.weight2))) return false;
     /* Names decide where a weight goes, not what becomes of one that is here already. */
     if (!placed && !library::get().rules.allow(weight->name)) return false;
     product p(node, buffer_of(weight), buffer_of(parts.weight2));

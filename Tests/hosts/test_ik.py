@@ -39,7 +39,8 @@ def test_applies_twice_and_comes_off(checkout):
 
 @pytest.mark.parametrize("name, text", [
     ("ggml/src/ggml.c", "work_size = MAX(work_size, cur);"),
-    ("src/llama.cpp", "cparams.fused_up_gate"),
+    ("src/llama.cpp", "cparams.min_experts"),
+    ("src/llama-build-context.cpp", "lctx.cparams.fused_up_gate"),
     ("common/common.cpp", '"--run-time-repack")'),
 ])
 def test_refuses_other_source(checkout, name, text):

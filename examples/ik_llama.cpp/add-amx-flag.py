@@ -5,10 +5,11 @@
     add-amx-flag.py --undo IK_LLAMA_CPP     takes the edits out again
 
 With --amx, the tools with common arguments and llama-bench keep the weight matrices of CPU layers packed by libsparamx.
-Without it nothing is different, and the library is not looked for. While it is in use, up and gate are not fused, and
-Q, K and V and the experts are not merged (-mqkv, -muge): these would read packed weights.
+Without it nothing is different, and the library is not looked for. While it is in use, Q, K and V and the experts' up and
+gate are not merged (-mqkv, -muge: these would read packed weights), up and gate are fused with SiLU and GELU alone, and
+every token uses all its experts (-ser has no effect).
 
-Edited are seven files, each addition between two marked lines; four files are added. If a place for an addition is not
+Edited are eight files, each addition between two marked lines; four files are added. If a place for an addition is not
 found in exactly one spot, nothing at all is changed. The places are those of August 2026 (8337e4cd3).
 """
 
@@ -78,8 +79,17 @@ EDITS = {
     ],
     "src/llama.cpp": [
         (r'#include "llama-impl\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
-        (r" +cparams\.fused_up_gate +?= params\.fused_up_gate;\n", "after",
-         "    if (ggml_sparamx_enabled()) cparams.fused_up_gate = false;\n"),
+        # Experts that a token skips have the number -1.
+        (r" +cparams\.min_experts +?= params\.min_experts;\n", "after",
+         "    if (ggml_sparamx_enabled()) cparams.min_experts = -1;\n"),
+    ],
+    # The library fuses SiLU and GELU, without biases.
+    "src/llama-build-context.cpp": [
+        (r'#include "llama-build-context\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
+        (r" +if \(lctx\.cparams\.fused_up_gate &&\n", "after",
+         "        (!ggml_sparamx_enabled() || type_op == LLM_FFN_SILU || type_op == LLM_FFN_GELU) &&\n"),
+        (r" +if \(can_use_fmoe && lctx\.cparams\.fused_moe_up_gate && up_exps->type == gate_exps->type\) \{\n", "before",
+         "    if (ggml_sparamx_enabled() && (type_op == LLM_FFN_SWIGLU_OAI || up_exps_b || gate_exps_b)) can_use_fmoe = false;\n"),
     ],
     "common/common.cpp": [
         (r' +if \(arg == "-rtr" \|\| arg == "--run-time-repack"\) \{\n', "before",

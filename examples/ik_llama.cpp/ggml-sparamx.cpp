@@ -1,10 +1,33 @@
 #include "ggml-sparamx.h"
 
-#define SPARAMX_GGML_WITHOUT_TRAITS
-#include "sparamx/sparamx-ggml-cpu.hpp"
+#include "sparamx/sparamx.h"
 
 #include <cstdlib>
 #include <cstring>
+
+// Up and gate in one op: src[0] is up, src[1] gate, src[2] the activations, src[3] the experts' numbers. Not with biases
+// (src[4], src[5]), with up and gate in one tensor (no src[1]), or with other activations: the graph has none of these for
+// our weights.
+template <class Parts>
+static void ggml_sparamx_fused(const ggml_tensor * node, Parts & parts) {
+    const bool experts = node->op == GGML_OP_MOE_FUSED_UP_GATE;
+    if (!experts && node->op != GGML_OP_FUSED_UP_GATE) return;
+    const int  function = node->op_params[0];
+    const bool silu = function == GGML_UNARY_OP_SILU;
+    if ((!silu && function != GGML_UNARY_OP_GELU) || !node->src[1] || node->src[4] || node->src[5]) return;
+    parts.kind = experts ? SPARAMX_OP_MOE_UP_GATE : SPARAMX_OP_UP_GATE;
+    parts.weight = node->src[0];
+    parts.weight2 = node->src[1];
+    parts.x = node->src[2];
+    parts.ids = experts ? node->src[3] : nullptr;
+    parts.activation = silu ? SPARAMX_ACTIVATION_SILU : SPARAMX_ACTIVATION_GELU;
+    std::memcpy(&parts.limit, node->op_params + 1, sizeof(float));
+    if (!(parts.limit > 1e-6f)) parts.limit = 0; // as the host has it
+}
+
+#define SPARAMX_GGML_FUSED ggml_sparamx_fused
+#define SPARAMX_GGML_WITHOUT_TRAITS
+#include "sparamx/sparamx-ggml-cpu.hpp"
 
 bool ggml_sparamx_enabled(void) {
     static const bool enabled = std::getenv("SPARAMX_ENABLE") && sparamx_ggml::start(ggml_backend_buffer_init);
@@ -13,15 +36,18 @@ bool ggml_sparamx_enabled(void) {
 
 ggml_backend_buffer_type_t ggml_sparamx_buffer_type_for(const ggml_tensor * weight, const char * name) {
     if (!ggml_sparamx_enabled()) return nullptr;
-    // Only weights of plain products: those of experts and of the fused ops for them have other names. Convolutions,
-    // norms and tables are no matrices.
+    // Only weights of products. Convolutions, norms and tables are no matrices; an expert in a tensor of its own (_exp.)
+    // or up and gate in one become views.
     const size_t length = std::strlen(name), suffix = std::strlen(".weight");
     if (length < suffix || std::strcmp(name + length - suffix, ".weight") != 0) return nullptr;
-    if (std::strstr(name, "_exps") || std::strstr(name, "_exp.") || weight->ne[1] < 2) return nullptr;
+    if (std::strstr(name, "_exp.") || std::strstr(name, "gate_up_exps") || std::strstr(name, "up_gate_exps") || weight->ne[1] < 2) {
+        return nullptr;
+    }
     const sparamx_ggml::library & lib = sparamx_ggml::library::get();
     if (!lib.rules.allow(name)) return nullptr;
     const sparamx_tensor t = sparamx_ggml::translate(weight);
-    if (lib.api->supports_weight(&t, SPARAMX_OP_MUL_MAT) != SPARAMX_OK) return nullptr;
+    const int32_t kind = std::strstr(name, "_exps.") ? SPARAMX_OP_MUL_MAT_ID : SPARAMX_OP_MUL_MAT;
+    if (lib.api->supports_weight(&t, kind) != SPARAMX_OK) return nullptr;
     return &sparamx_ggml::state().type;
 }
 

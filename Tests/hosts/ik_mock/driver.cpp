@@ -28,6 +28,108 @@ static float widen(uint16_t h) {
     return f;
 }
 
+// Experts, and up and gate in one op: the fused result from the products it is made of, which are compared with the host's.
+static void check_fused(ggml_backend_buffer_type_t type) {
+    const int             N = 48, K = 64, E = 8, U = 2, T = 3;
+    std::mt19937          random(2);
+    std::vector<uint16_t> codes[2];
+    ggml_tensor           w[2];
+    const char *          names[2] = { "blk.0.ffn_up_exps.weight", "blk.0.ffn_gate_exps.weight" };
+    w[0] = make(GGML_TYPE_BF16, 2, K, N, names[0]);
+    w[0].ne[2] = E;
+    w[0].nb[3] = E * w[0].nb[2];
+    CHECK(ggml_sparamx_buffer_type_for(&w[0], names[0]) == type);
+    const size_t          slot = type->iface.get_alloc_size(type, &w[0]);
+    ggml_backend_buffer_t buffer = type->iface.alloc_buffer(type, 2 * slot);
+    buffer->usage = GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
+    for (int i = 0; i < 2; ++i) {
+        w[i] = w[0];
+        codes[i].resize(N * K * E);
+        for (auto & c : codes[i]) c = random() % 2 ? 0 : uint16_t(0x3c00 + random() % 0x400 + (random() % 2 << 15));
+        w[i].buffer = buffer;
+        w[i].data = static_cast<char *>(buffer->iface.get_base(buffer)) + slot * i;
+        buffer->iface.init_tensor(buffer, &w[i]);
+        buffer->iface.set_tensor(buffer, &w[i], codes[i].data(), 0, codes[i].size() * 2);
+    }
+    std::vector<float>   x(K * T), y(N * U * T), parts[2];
+    std::vector<int32_t> experts(U * T);
+    for (auto & v : x) v = widen(uint16_t(0x3f80 + random() % 64));
+    for (auto & e : experts) e = int32_t(random() % E);
+    ggml_tensor xs = make(GGML_TYPE_F32, 4, K, 1, "x"), ids = make(GGML_TYPE_I32, 4, U, T, "ids");
+    xs.ne[2] = T;
+    xs.nb[3] = T * xs.nb[2];
+    xs.data = x.data();
+    ids.data = experts.data();
+    ggml_tensor node = make(GGML_TYPE_F32, 4, N, U, "y");
+    node.ne[2] = T;
+    node.nb[3] = T * node.nb[2];
+    node.data = y.data();
+    ggml_tensor * list[1] = { &node };
+    ggml_cgraph   graph = { 1, list };
+    node.op = GGML_OP_MUL_MAT_ID;
+    node.src[1] = &xs;
+    node.src[2] = &ids;
+    for (int i = 0; i < 2; ++i) {
+        node.src[0] = &w[i];
+        CHECK(mock_supports_op(&node));
+        ggml_graph_compute(&graph, ggml_graph_plan(&graph, 2));
+        for (int r = 0; r < U * T; ++r) {
+            for (int n = 0; n < N; ++n) {
+                double sum = 0, size = 0;
+                for (int k = 0; k < K; ++k) {
+                    const double term = double(widen(codes[i][(experts[r] * N + n) * K + k])) * x[r / U * K + k];
+                    sum += term;
+                    size += std::fabs(term);
+                }
+                CHECK(std::fabs(y[r * N + n] - sum) <= 1e-5 * size);
+            }
+        }
+        parts[i] = y;
+    }
+    node.src[0] = &w[0];
+    node.src[1] = &w[1];
+    node.src[2] = &xs;
+    node.src[3] = &ids;
+    node.op = GGML_OP_MOE_FUSED_UP_GATE;
+    for (float limit : { 0.f, 1.f }) {
+        node.op_params[0] = GGML_UNARY_OP_SILU;
+        std::memcpy(&node.op_params[1], &limit, 4);
+        CHECK(ggml_sparamx_owns(&node) && mock_supports_op(&node));
+        ggml_graph_compute(&graph, ggml_graph_plan(&graph, 3));
+        for (size_t i = 0; i < y.size(); ++i) {
+            double gate = parts[1][i] / (1 + std::exp(-double(parts[1][i]))), up = parts[0][i];
+            if (limit > 0) {
+                gate = std::fmin(gate, limit);
+                up = std::fmax(std::fmin(up, limit), -limit);
+            }
+            CHECK(std::fabs(y[i] - gate * up) <= 1e-5 * std::fabs(gate * up));
+        }
+    }
+    // What is not served must not be taken for served.
+    node.op_params[0] = GGML_UNARY_OP_RELU;
+    CHECK(!mock_supports_op(&node) && !ggml_sparamx_owns(&node));
+    node.op_params[0] = GGML_UNARY_OP_GELU;
+    CHECK(mock_supports_op(&node));
+    node.src[4] = &xs; // biases
+    CHECK(!mock_supports_op(&node));
+    node.src[4] = nullptr;
+    // The gate left to the host: the library reads it where it is.
+    std::vector<float> both = y;
+    node.op_params[0] = GGML_UNARY_OP_SILU;
+    ggml_tensor host_gate = w[1];
+    host_gate.buffer = nullptr;
+    host_gate.data = codes[1].data();
+    for (int side = 0; side < 2; ++side) {
+        node.src[side] = &host_gate;
+        node.src[1 - side] = &w[0];
+        CHECK(ggml_sparamx_owns(&node) && mock_supports_op(&node));
+        ggml_graph_compute(&graph, ggml_graph_plan(&graph, 2));
+        CHECK((y == both) == (side == 1));
+    }
+    buffer->iface.free_buffer(buffer);
+    delete buffer;
+}
+
 int main(int argc, char ** argv) {
     const bool  expected = argc > 1 && std::strcmp(argv[1], "on") == 0;
     const int   N = 96, K = 160, M = 5;
@@ -39,7 +141,7 @@ int main(int argc, char ** argv) {
         CHECK(ggml_sparamx_supports_op(&w) == -1 && !ggml_sparamx_owns(&w));
         return failures != 0;
     }
-    for (const char * left : { "token_embd.weight", "blk.1.attn_kv_b.weight", "blk.1.ffn_gate_inp.weight", "blk.1.ffn_up_exps.weight",
+    for (const char * left : { "token_embd.weight", "blk.1.attn_kv_b.weight", "blk.1.ffn_gate_inp.weight", "blk.1.ffn_gate_up_exps.weight",
                                "blk.1.attn_norm.weight", "blk.1.attn_q.bias" }) {
         CHECK(ggml_sparamx_buffer_type_for(&w, left) == nullptr);
     }
@@ -98,6 +200,7 @@ int main(int argc, char ** argv) {
         }
     }
     CHECK(mock_own_kernel_calls == 3);
+    check_fused(type);
     nodes[1].ne[1] = xs.ne[1] = 0; // no tokens
     graph.n_nodes = 2;
     ggml_graph_compute(&graph, ggml_graph_plan(&graph, 2));

@@ -1,3 +1,3 @@
 #include "llama-impl.h"
 
-    cparams.fused_up_gate    = params.fused_up_gate;
+    cparams.min_experts      = params.min_experts;
