@@ -123,6 +123,25 @@ final class ExpertTests: XCTestCase {
         }
     }
 
+    /// Up and gate of different types have different activations.
+    func testTwoTypes() throws {
+        for isa in [ISA.reference, .avx512, .amx] where Machine.missing(isa) == nil {
+            for (i, type) in kernelTypes.enumerated() {
+                let other = kernelTypes[(i + 1) % kernelTypes.count]
+                for tokens in [1, 7, 40] {
+                    func weight(_ type: Int32, _ place: Place) throws -> ExpertWeight {
+                        try ExpertWeight(Matrix(type, n: 33, k: 512, matrices: 4, zeros: 50, seed: UInt64(type)), place)
+                    }
+                    var random = Random(6)
+                    let one = ExpertCase(try weight(type, .sparse), try weight(other, .dense), slots: 2, xSlots: 1, tokens: tokens,
+                                         numbers: Choice.skewed.numbers(2, tokens, 4, &random), gap: 0, seed: 1)
+                    one.isa = isa
+                    XCTAssertNil(try one.run(threads: 3) ?? one.difference(), "\(isa) types \(type) and \(other), \(tokens) tokens")
+                }
+            }
+        }
+    }
+
     func testThreadsGiveTheSameBits() throws {
         for isa in [ISA.reference, .avx512, .amx] where Machine.missing(isa) == nil {
             for type in kernelTypes {
