@@ -240,17 +240,17 @@ final class ExpertTests: XCTestCase {
         }
     }
 
-    /// One token, every other of its experts is nearly empty: each thread gets about as many bytes to read.
+    /// One token, the second half of its experts is nearly empty: each thread gets about as many bytes to read.
     func testFewTokensAreSharedOutByBytes() throws {
         try Machine.require(.avx512, "sharing out")
         var matrix = Matrix(bf16, n: 512, k: 256, matrices: 8, zeros: 0, seed: 7)
-        for row in 0..<matrix.rows where row / 512 % 2 == 1 { for k in 8..<256 { matrix.setCode(row, k, 0) } }
+        for row in 0..<matrix.rows where row / 512 >= 4 { for k in 8..<256 { matrix.setCode(row, k, 0) } }
         let tensor = try matrix.pack(.sparse)
         defer { tensor.release() }
         let one = ExpertCase(try ExpertWeight(matrix, .sparse), nil, slots: 8, xSlots: 1, tokens: 1, numbers: Array(0..<8), gap: 0, seed: 3)
         one.isa = .avx512
         let bytes = (0..<8).map { Double(Schedule.bytes(.packed(tensor, matrix: $0))) }, all = bytes.reduce(0, +)
-        XCTAssertGreaterThan(bytes[0], 5 * bytes[1])
+        XCTAssertGreaterThan(bytes[0], 5 * bytes[7])
         for share in try shares(one) {
             var mine = 0.0
             for expert in 0..<8 { mine += Double(share[expert]) / 512 * bytes[expert] }
