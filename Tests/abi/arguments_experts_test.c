@@ -179,10 +179,12 @@ static void test_sizes(void) {
     size_t size = 77;
     const int64_t most = INT32_MAX;
     if (with_experts()) {
-        xt = make_tensor(SPARAMX_TYPE_F32, K, 1, most, 1, x, NULL), yt = make_tensor(SPARAMX_TYPE_F32, N, most, most, 1, y, NULL);
+        xt = make_tensor(SPARAMX_TYPE_F32, K, 1, most, 1, x, NULL);
+        yt = make_tensor(SPARAMX_TYPE_F32, N, most, most, 1, y, NULL);
         it = make_tensor(SPARAMX_TYPE_F32, most, most, 1, 1, ids, NULL), it.type = SPARAMX_TYPE_I32;
     } else {
-        xt = make_tensor(SPARAMX_TYPE_F32, K, most, 2, 1, x, NULL), yt = make_tensor(SPARAMX_TYPE_F32, N, most, 2, 1, y, NULL);
+        xt = make_tensor(SPARAMX_TYPE_F32, K, most, 2, 1, x, NULL);
+        yt = make_tensor(SPARAMX_TYPE_F32, N, most, 2, 1, y, NULL);
     }
     EXPECT(SPARAMX_ERR_RANGE, sparamx_supports_op(&op));
     EXPECT(SPARAMX_ERR_RANGE, sparamx_work_size(&op, 1, &size));
@@ -259,7 +261,8 @@ static void test_incomplete(void) {
         restore();
         EXPECT(SPARAMX_OK, sparamx_buffer_reset(buffer));
         for (int k = 0; k < 2; k++) {
-            sparamx_tensor again = make_tensor(SPARAMX_TYPE_BF16, K, N, k ? 1 : E, 1, k ? base + (1 << 16) : base, buffer);
+            uint8_t *at = k ? base + (1 << 16) : base;
+            sparamx_tensor again = make_tensor(SPARAMX_TYPE_BF16, K, N, k ? 1 : E, 1, at, buffer);
             EXPECT(SPARAMX_OK, sparamx_buffer_set_tensor(buffer, &again, weights, 0, tensor_bytes(&again)));
         }
     }

@@ -1,6 +1,7 @@
 /*
- * experts_test - MUL_MAT_ID and the fused kinds as a ggml host asks for them: all places a weight can be in, x shared by
- * the experts of a token or not, unbalanced choices, one to eight threads, every buffer at the edge of forbidden memory.
+ * experts_test - MUL_MAT_ID and the fused kinds as a ggml host asks for them: all places a weight can be in, x shared
+ * by the experts of a token or not, unbalanced choices, one to eight threads, every buffer at the edge of forbidden
+ * memory.
  * MUL_MAT_ID is compared with double precision, the fused kinds with the products they are made of.
  */
 #define _GNU_SOURCE
@@ -106,21 +107,23 @@ static void run_all(const sparamx_op *op, const char *what, const problem *p, in
     for (int threads = 1; threads <= 8; threads++) {
         memset(op->dst->data, GAP, bytes);
         sparamx_status status = run(op, threads);
-        CHECK(status == SPARAMX_OK, "%s, problem %d, place %d, %d threads: %d", what, (int)(p - problems), place, threads, status);
+        CHECK(status == SPARAMX_OK, "%s, problem %d, place %d, %d threads: %d", what, (int)(p - problems), place,
+              threads, status);
         if (threads == 1) memcpy(first, op->dst->data, bytes);
-        CHECK(memcmp(first, op->dst->data, bytes) == 0, "%s, problem %d, place %d: %d threads give another result", what,
-              (int)(p - problems), place, threads);
+        CHECK(memcmp(first, op->dst->data, bytes) == 0, "%s, problem %d, place %d: %d threads give another result",
+              what, (int)(p - problems), place, threads);
     }
     free(first);
 }
 
 static double activate(int32_t activation, double g) {
-    return activation == SPARAMX_ACTIVATION_SILU ? g / (1 + exp(-g))
-                                                 : g * (1 + tanh(0.79788456080286535588 * (g + 0.044715 * g * g * g))) / 2;
+    if (activation == SPARAMX_ACTIVATION_SILU) return g / (1 + exp(-g));
+    return g * (1 + tanh(0.79788456080286535588 * (g + 0.044715 * g * g * g))) / 2;
 }
 
 /* Each fused result from the two products, which the library has computed on their own. */
-static int64_t fused_wrong(const float *fused, const float *up, const float *gate, size_t count, int32_t activation, double limit) {
+static int64_t fused_wrong(const float *fused, const float *up, const float *gate, size_t count, int32_t activation,
+                           double limit) {
     int64_t wrong = 0;
     for (size_t i = 0; i < count; i++) {
         double f = activate(activation, (double)gate[i]), u = (double)up[i];
@@ -133,7 +136,8 @@ static int64_t fused_wrong(const float *fused, const float *up, const float *gat
 static void test_problem(const problem *p, int place) {
     side up = make_side(p, p->experts, place, 3), gate = make_side(p, p->experts, (place + 1) % PLACES, 4);
     size_t rows = (size_t)(p->slots * p->tokens);
-    edge x = make_edge((size_t)(p->k * p->x_slots * p->tokens) * 4), y = make_edge(rows * (size_t)p->n * 4), ids = make_edge(rows * 4);
+    edge x = make_edge((size_t)(p->k * p->x_slots * p->tokens) * 4), y = make_edge(rows * (size_t)p->n * 4),
+         ids = make_edge(rows * 4);
     fill_activations(p->k * p->x_slots * p->tokens, 5, x.data);
     choose(p, ids.data);
     sparamx_tensor xt = make_tensor(SPARAMX_TYPE_F32, p->k, p->x_slots, p->tokens, 1, x.data, NULL),
@@ -141,11 +145,14 @@ static void test_problem(const problem *p, int place) {
                    it = make_tensor(SPARAMX_TYPE_F32, p->slots, p->tokens, 1, 1, ids.data, NULL), asked = up.tensor;
     it.type = SPARAMX_TYPE_I32;
     asked.data = NULL, asked.buffer = NULL;
-    sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT_ID, .dst = &yt, .weight = &asked, .x = &xt, .ids = &it};
+    sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT_ID, .dst = &yt, .weight = &asked, .x = &xt,
+                     .ids = &it};
     size_t early = 0, late = 0;
-    CHECK(sparamx_supports_op(&op) == SPARAMX_OK && sparamx_work_size(&op, 3, &early) == SPARAMX_OK, "asked without data");
+    CHECK(sparamx_supports_op(&op) == SPARAMX_OK && sparamx_work_size(&op, 3, &early) == SPARAMX_OK,
+          "asked without data");
     op.weight = &up.tensor;
-    CHECK(sparamx_work_size(&op, 3, &late) == SPARAMX_OK && late <= early, "needs %zu with data, %zu without", late, early);
+    CHECK(sparamx_work_size(&op, 3, &late) == SPARAMX_OK && late <= early, "needs %zu with data, %zu without", late,
+          early);
 
     run_all(&op, "MUL_MAT_ID", p, place);
     int64_t wrong = 0;
@@ -170,7 +177,8 @@ static void test_problem(const problem *p, int place) {
         op.limit = i == 2 ? 0.25f : 0;
         run_all(&op, "MOE_UP_GATE", p, place);
         wrong = fused_wrong(y.data, u, g, count, op.activation, (double)op.limit);
-        CHECK(wrong == 0, "MOE_UP_GATE, problem %d, place %d, activation %d: %lld wrong", (int)(p - problems), place, i, (long long)wrong);
+        CHECK(wrong == 0, "MOE_UP_GATE, problem %d, place %d, activation %d: %lld wrong", (int)(p - problems), place, i,
+              (long long)wrong);
     }
     free(u), free(g);
     end_side(up), end_side(gate);
@@ -196,7 +204,8 @@ static void test_up_gate(const problem *p, int place) {
     one.weight = &gate.tensor;
     CHECK(run(&one, 2) == SPARAMX_OK, "gate alone");
     memcpy(g, y.data, count * 4);
-    sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_UP_GATE, .dst = &yt, .weight = &up.tensor, .weight2 = &gate.tensor, .x = &xt};
+    sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_UP_GATE, .dst = &yt, .weight = &up.tensor,
+                     .weight2 = &gate.tensor, .x = &xt};
     run_all(&op, "UP_GATE", p, place);
     int64_t wrong = fused_wrong(y.data, u, g, count, SPARAMX_ACTIVATION_SILU, 0);
     CHECK(wrong == 0, "UP_GATE, problem %d, place %d: %lld wrong", (int)(p - problems), place, (long long)wrong);

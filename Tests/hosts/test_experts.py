@@ -4,32 +4,43 @@ import re
 
 import pytest
 
+from test_amx import products_counted, tiles  # noqa: F401 (tiles is a fixture)
 from test_numerics import CONTEXT, MAX_KLD, SAME_TOP, divergence, first_difference
 
 CHUNKS = 4
 SHAPES = [(8, 2), (32, 4)]
 
 
-@pytest.mark.parametrize("mode", ["inject", "accel"])
-@pytest.mark.parametrize("experts, used", SHAPES)
-@pytest.mark.parametrize("kind", ["bf16", "f16", "q8_0"])
-def test_divergence(host, moe_model, text, tmp_path, kind, experts, used, mode):
-    path, logits = moe_model(kind, 0.5, experts, used), tmp_path / "base.kld"
-    host.must_run("llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "--chunks", CHUNKS, "-t", 2, "--save-all-logits", logits,
-                  plugin=False)
+def compare(host, path, text, logits, kind, **variables):
+    """The library's answers with the host's own, which go to the file logits."""
+    common = ("llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2)
+    host.must_run(*common, "--chunks", CHUNKS, "--save-all-logits", logits, plugin=False)
     mean, same_top = divergence(lambda: host.must_run(
-        "llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2, "--kl-divergence", "--kl-divergence-base", logits,
-        "-v", SPARAMX_MODE=mode))
-    print(f"{kind}, {used} of {experts} experts, {mode}: mean KLD {mean}, same top {same_top}%")
+        *common, "--kl-divergence", "--kl-divergence-base", logits, "-v", **variables))
+    print(f"{path.stem} {variables.get('SPARAMX_MODE', 'with AMX')}: mean KLD {mean}, same top {same_top}%")
     assert abs(mean) < MAX_KLD[kind]
     assert same_top >= SAME_TOP
 
 
 @pytest.mark.parametrize("mode", ["inject", "accel"])
+@pytest.mark.parametrize("experts, used", SHAPES)
+@pytest.mark.parametrize("kind", ["bf16", "f16", "q8_0"])
+def test_divergence(host, moe_model, text, tmp_path, kind, experts, used, mode):
+    compare(host, moe_model(kind, 0.5, experts, used), text, tmp_path / "base.kld", kind, SPARAMX_MODE=mode)
+
+
+@pytest.mark.parametrize("kind", ["bf16", "q8_0"])
+def test_divergence_with_amx(linked, moe_model, text, tmp_path, tiles, kind):  # noqa: F811
+    """Of a host whose every other weight is left to it, so that what tiles multiply are experts."""
+    compare(linked, moe_model(kind), text, tmp_path / "base.kld", kind, SPARAMX_TAKE="_exps", **tiles)
+    assert products_counted(tiles) != 0
+
+
+@pytest.mark.parametrize("mode", ["inject", "accel"])
 def test_experts_are_packed(linked, moe_model, mode):
     """Of a model whose every other weight is left to the host."""
-    log = linked.must_run("llama-simple", "-m", moe_model("bf16"), "-n", 4, "a few words", SPARAMX_MODE=mode, SPARAMX_STATS=1,
-                          SPARAMX_TAKE="_exps").stderr
+    log = linked.must_run("llama-simple", "-m", moe_model("bf16"), "-n", 4, "a few words", SPARAMX_MODE=mode,
+                          SPARAMX_STATS=1, SPARAMX_TAKE="_exps").stderr
     assert re.search(r"SPARAMX model buffer size", log), log
     if mode == "inject":
         # 2 layers of 3 products, for the prompt and each token but the last.
