@@ -15,7 +15,7 @@
  *   null       A NULL where a pointer is required gives SPARAMX_ERR_NULL. Destroying NULL does nothing.
  *   structs    Each struct that can grow starts with its size in bytes: set it to sizeof. A size of 0, or one smaller
  *              than the struct of ABI version 1, gives SPARAMX_ERR_STRUCT_SIZE. Zero in any other field is a default.
- *   alignment  Structs and out-parameters are aligned as C aligns them, x and y of products to 4 bytes; data that is
+ *   alignment  Structs and out-parameters are aligned as C aligns them, x, y and ids of products to 4 bytes; data that is
  *              packed or read back and the work area may have any address.
  *   units      Sizes, offsets and strides are in bytes; M, N, K and the ne[] fields count elements.
  *   threads    Functions on different objects may run at the same time. On one object any number of threads may read
