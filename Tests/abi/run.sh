@@ -9,7 +9,7 @@ mkdir -p "$2"
 lib=$(realpath "$1") out=$(realpath "$2")
 shift 2
 tests=(api_test arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test experts_test memory_test threads_test
-    isa_test tile_state_test unload_test guard_test nth_failure_test)
+    isa_test ladder_test tile_state_test unload_test guard_test nth_failure_test)
 [ $# -eq 0 ] || tests=("$@")
 
 # -- build, with a second compiler for its warnings --------------------------------------------------------------------
@@ -49,6 +49,7 @@ run_in() {
 }
 wanted() { [[ " ${tests[*]} " == *" $1 "* ]]; }
 
+export SPARAMX_UNSTRIPPED=$lib/swift/release/libsparamx.so # for ladder_test
 unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_REPORT
 read -r isa avx512 _ < <(LD_LIBRARY_PATH=$lib "$out/capability")
 echo "this machine: level $isa (0 reference, 1 AVX-512, 2 AMX)"
