@@ -9,6 +9,7 @@
  *
  *   SPARAMX_EMU_CPUID=full|no-amx|no-avx512|amx-hidden|avx512-hidden   what the patched library sees; default full
  *   SPARAMX_EMU_PERM_ERRNO=EPERM|ENOSYS|ENOSPC|EINVAL                  the request for permission fails with this
+ *   SPARAMX_EMU_PERM_ASK=kernel                                        the real kernel decides; a filter may stand before it
  *   SPARAMX_EMU_REPORT=FILE|-                                          at exit, append the counts to FILE or stderr
  *
  * A value that is not in this list ends the process with status 99: a misspelt knob must not pass as a good test.
@@ -31,6 +32,7 @@ enum { GET_XCOMP_SUPP = 0x1021, GET_XCOMP_PERM = 0x1022, REQ_XCOMP_PERM = 0x1023
 static const uint64_t tile_features = 3u << 17;
 
 static int permission_errno; /* of the refusal that SPARAMX_EMU_PERM_ERRNO asks for */
+static int ask_kernel;       /* SPARAMX_EMU_PERM_ASK=kernel */
 static uint64_t permission_requests;
 static const char *report_path;
 
@@ -94,6 +96,7 @@ long tile_emulator_arch_prctl(long number, long code, unsigned long argument) {
             errno = permission_errno;
             return -1;
         }
+        if (ask_kernel && tile_emulator_real_syscall(number, code, argument) != 0) return -1;
     }
     if (!tile_emulator_active() || (!request && code != GET_XCOMP_SUPP && code != GET_XCOMP_PERM))
         return tile_emulator_real_syscall(number, code, argument);
@@ -140,6 +143,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     (void)argv;
     static const char cpuid_knob[] = "SPARAMX_EMU_CPUID=";
     static const char errno_knob[] = "SPARAMX_EMU_PERM_ERRNO=";
+    static const char ask_knob[] = "SPARAMX_EMU_PERM_ASK=";
     static const char report_knob[] = "SPARAMX_EMU_REPORT=";
     static const struct {
         const char *name;
@@ -155,6 +159,9 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
             for (size_t i = 0; i < sizeof errnos / sizeof errnos[0]; i++)
                 if (strcmp(value, errnos[i].name) == 0) permission_errno = errnos[i].value;
             if (permission_errno == 0) bad_knob(errno_knob, value);
+        } else if (strncmp(*e, ask_knob, sizeof ask_knob - 1) == 0) {
+            if (strcmp(*e + sizeof ask_knob - 1, "kernel") != 0) bad_knob(ask_knob, *e + sizeof ask_knob - 1);
+            ask_kernel = 1;
         } else if (strncmp(*e, report_knob, sizeof report_knob - 1) == 0) {
             report_path = *e + sizeof report_knob - 1;
         }
