@@ -1,5 +1,25 @@
 import CPlatform
 
+/// What changes in a buffer as tensors arrive, under its lock. Apart from Buffer, which every thread reads without the
+/// lock: to Swift a change of one field is a change of the struct that holds it.
+private struct Slots {
+    var mutex = sx_mutex()
+    var all: UnsafeMutablePointer<UnsafeMutablePointer<Slot>>?
+    var count = 0, capacity = 0
+    var fill: UInt8 = 0                  // what a tensor announced later holds, set by clear
+
+    mutating func grow() throws(Status) {
+        if count < capacity { return }
+        let larger = capacity * 2 + 16
+        guard let memory = sx_allocate(larger * 8) else { throw .noMemory }
+        let fresh = memory.assumingMemoryBound(to: UnsafeMutablePointer<Slot>.self)
+        if let all { fresh.update(from: all, count: count) }
+        sx_free(all)
+        all = fresh
+        capacity = larger
+    }
+}
+
 /// Address space for tensors, and what became of each. Lives in memory of its own; the C handle is its address.
 package struct Buffer {
     package static let alignment = 4096  // a page: each tensor can be given back on its own
@@ -12,12 +32,9 @@ package struct Buffer {
     package let base: UnsafeMutableRawPointer
     private let index: UnsafeMutablePointer<UnsafeMutableRawPointer?>  // slot that starts on a page, or nil
     private let indexBytes: Int
-    private var slots: UnsafeMutablePointer<UnsafeMutablePointer<Slot>>?
-    private var count = 0, capacity = 0
-    private var mutex = sx_mutex()
+    private let slots: UnsafeMutablePointer<Slots>
     package var options: PackOptions
     package var forWeights: Bool
-    private var fill: UInt8 = 0          // what a tensor announced later holds, set by clear
     let codec: Codec
 
     package typealias Handle = UnsafeMutablePointer<Buffer>
@@ -25,7 +42,7 @@ package struct Buffer {
     package static func create(size: Int, forWeights: Bool, options: PackOptions, isa: ISA) throws(Status) -> Handle {
         if size < 0 || size > maxSize { throw .range }
         let space = max(try Checked.roundUp(size, to: alignment), alignment)
-        guard let memory = sx_allocate(MemoryLayout<Buffer>.stride) else { throw .noMemory }
+        guard let memory = sx_allocate(MemoryLayout<Buffer>.stride + MemoryLayout<Slots>.stride) else { throw .noMemory }
         guard let base = sx_map(space) else {
             sx_free(memory)
             throw .noMemory
@@ -36,18 +53,20 @@ package struct Buffer {
             sx_free(memory)
             throw .noMemory
         }
+        let slots = (memory + MemoryLayout<Buffer>.stride).bindMemory(to: Slots.self, capacity: 1)
+        slots.initialize(to: Slots())
+        sx_mutex_init(&slots.pointee.mutex)
         let handle = memory.bindMemory(to: Buffer.self, capacity: 1)
         handle.initialize(to: Buffer(
             sign: sign, size: size, space: space, base: base,
-            index: index.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), indexBytes: indexBytes, slots: nil,
+            index: index.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), indexBytes: indexBytes, slots: slots,
             options: options, forWeights: forWeights, codec: Codec(isa)))
-        sx_mutex_init(&handle.pointee.mutex)
         return handle
     }
 
     private init(sign: UInt64, size: Int, space: Int, base: UnsafeMutableRawPointer,
                  index: UnsafeMutablePointer<UnsafeMutableRawPointer?>, indexBytes: Int,
-                 slots: UnsafeMutablePointer<UnsafeMutablePointer<Slot>>?, options: PackOptions, forWeights: Bool, codec: Codec) {
+                 slots: UnsafeMutablePointer<Slots>, options: PackOptions, forWeights: Bool, codec: Codec) {
         self.sign = sign
         self.size = size
         self.space = space
@@ -62,10 +81,10 @@ package struct Buffer {
 
     package static func destroy(_ handle: Handle) {
         reset(handle)
-        sx_free(handle.pointee.slots)
+        sx_free(handle.pointee.slots.pointee.all)
         sx_unmap(handle.pointee.index, handle.pointee.indexBytes)
         sx_unmap(handle.pointee.base, handle.pointee.space)
-        sx_mutex_destroy(&handle.pointee.mutex)
+        sx_mutex_destroy(&handle.pointee.slots.pointee.mutex)
         handle.pointee.sign = 0
         sx_free(handle)
     }
@@ -96,15 +115,15 @@ package struct Buffer {
     }
 
     package static func announce(_ handle: Handle, _ tensor: Tensor) throws(Status) {
-        sx_mutex_lock(&handle.pointee.mutex)
-        defer { sx_mutex_unlock(&handle.pointee.mutex) }
+        sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
         _ = try handle.pointee.announceLocked(tensor)
     }
 
-    private mutating func announceLocked(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot>? {
+    private func announceLocked(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot>? {
         let offset = try place(tensor)
-        for i in 0..<count {
-            let slot = slots![i], begin = slot.pointee.offset, end = begin + slot.pointee.tensor.bytes
+        for i in 0..<slots.pointee.count {
+            let slot = slots.pointee.all![i], begin = slot.pointee.offset, end = begin + slot.pointee.tensor.bytes
             if offset + tensor.bytes <= begin || offset >= end { continue }
             if offset == begin && slot.pointee.tensor.bytes == tensor.bytes && slot.pointee.tensor.sameShape(tensor) {
                 access(slot).release()
@@ -116,7 +135,7 @@ package struct Buffer {
             throw .overlap
         }
         guard offset % Self.alignment == 0 else { throw .alignment }
-        try grow()
+        try slots.pointee.grow()
         guard let memory = sx_allocate(MemoryLayout<Slot>.stride) else { throw .noMemory }
         let slot = memory.bindMemory(to: Slot.self, capacity: 1)
         slot.initialize(to: Slot(tensor: tensor, offset: offset, forWeights: forWeights))
@@ -125,8 +144,8 @@ package struct Buffer {
             sx_free(slot)
             throw error
         }
-        slots![count] = slot
-        count += 1
+        slots.pointee.all![slots.pointee.count] = slot
+        slots.pointee.count += 1
         sx_store_release(index + offset / Self.alignment, slot)
         return slot
     }
@@ -134,18 +153,8 @@ package struct Buffer {
     /// A buffer that was cleared to a value hands it to tensors that come later. Zero is what fresh pages hold.
     private func refill(_ slot: UnsafeMutablePointer<Slot>) throws(Status) {
         let bytes = slot.pointee.tensor.bytes
+        let fill = slots.pointee.fill
         if fill != 0 { try access(slot).fill(fill, Pieces(offset: 0, size: bytes, of: bytes)) }
-    }
-
-    private mutating func grow() throws(Status) {
-        if count < capacity { return }
-        let larger = capacity * 2 + 16
-        guard let memory = sx_allocate(larger * 8) else { throw .noMemory }
-        let fresh = memory.assumingMemoryBound(to: UnsafeMutablePointer<Slot>.self)
-        if let slots { fresh.update(from: slots, count: count) }
-        sx_free(slots)
-        slots = fresh
-        capacity = larger
     }
 
     /// The tensor's slot, announced now if the host has not done so.
@@ -153,8 +162,8 @@ package struct Buffer {
         do throws(Status) { return try handle.pointee.find(tensor) } catch {
             if error != .foreign { throw error }
         }
-        sx_mutex_lock(&handle.pointee.mutex)
-        defer { sx_mutex_unlock(&handle.pointee.mutex) }
+        sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
         guard let slot = try handle.pointee.announceLocked(tensor) else { throw .foreign }
         return slot
     }
@@ -179,37 +188,39 @@ package struct Buffer {
     }
 
     package static func clear(_ handle: Handle, _ value: UInt8) throws(Status) {
-        sx_mutex_lock(&handle.pointee.mutex)
-        defer { sx_mutex_unlock(&handle.pointee.mutex) }
-        let count = handle.pointee.count
+        sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
+        let slots = handle.pointee.slots, count = slots.pointee.count
         for i in 0..<count {
-            do throws(Status) { try handle.pointee.access(handle.pointee.slots![i]).prepareClear(value) } catch {
-                for j in 0..<i { handle.pointee.access(handle.pointee.slots![j]).forgetClear() }
+            do throws(Status) { try handle.pointee.access(slots.pointee.all![i]).prepareClear(value) } catch {
+                for j in 0..<i { handle.pointee.access(slots.pointee.all![j]).forgetClear() }
                 throw error
             }
         }
-        for i in 0..<count { handle.pointee.access(handle.pointee.slots![i]).commitClear(value) }
-        handle.pointee.fill = value
+        for i in 0..<count { handle.pointee.access(slots.pointee.all![i]).commitClear(value) }
+        slots.pointee.fill = value
     }
 
     package static func reset(_ handle: Handle) {
-        sx_mutex_lock(&handle.pointee.mutex)
-        defer { sx_mutex_unlock(&handle.pointee.mutex) }
-        for i in 0..<handle.pointee.count {
-            let slot = handle.pointee.slots![i]
+        sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
+        let slots = handle.pointee.slots
+        for i in 0..<slots.pointee.count {
+            let slot = slots.pointee.all![i]
             sx_store_release(handle.pointee.index + slot.pointee.offset / alignment, nil)
             handle.pointee.access(slot).release()
             sx_free(slot)
         }
-        handle.pointee.count = 0
-        handle.pointee.fill = 0
+        slots.pointee.count = 0
+        slots.pointee.fill = 0
     }
 
     package static func resident(_ handle: Handle) -> Int {
-        sx_mutex_lock(&handle.pointee.mutex)
-        defer { sx_mutex_unlock(&handle.pointee.mutex) }
+        sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
         var total = 0
-        for i in 0..<handle.pointee.count { total += Int(sx_count_load(&handle.pointee.slots![i].pointee.residentBytes)) }
+        let slots = handle.pointee.slots
+        for i in 0..<slots.pointee.count { total += Int(sx_count_load(&slots.pointee.all![i].pointee.residentBytes)) }
         return total
     }
 
