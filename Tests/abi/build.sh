@@ -22,7 +22,7 @@ for test in api_test arguments_linear_test arguments_buffer_test arguments_op_te
     threads_test tile_state_test isa_test guard_test; do
     build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
 done
-for test in ladder_test; do # those that run over every type the library reports
+for test in ladder_test replay_test; do # those that run over every type the library reports
     build "$test" "${strict[@]}" "$here/$test.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
 done
 build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "-L$lib" -lsparamx "$out/libfail.so" -lm -lpthread -ldl
