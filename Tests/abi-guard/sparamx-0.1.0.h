@@ -1,0 +1,481 @@
+/*
+ * sparamx.h - the complete C interface of libsparamx.
+ *
+ * libsparamx keeps the weight matrices of a (pruned) language model in a packed form and multiplies activations by
+ * them on Intel CPUs: Y[M x N] = X[M x K] * W[N x K]^T, with X and Y in float32 and W in one of the GGUF tensor types
+ * that sparamx_kernel_get() lists. The host keeps its graph, its threads and its KV cache.
+ *
+ * There are two ways in. A host built around ggml uses buffers, tensors and ops, which mirror ggml's backend buffer
+ * interface call for call. Any other host uses sparamx_linear. Both are reached by linking with -lsparamx, or through
+ * dlopen() and the one symbol sparamx_get_api().
+ *
+ * Conventions, valid for every function unless its own comment says otherwise:
+ *   status     A function that can fail returns a sparamx_status. Nothing here aborts, traps or prints. On failure
+ *              out-parameters are untouched and the objects involved are as they were before the call.
+ *   null       A NULL where a pointer is required gives SPARAMX_ERR_NULL. Destroying NULL does nothing.
+ *   structs    Each struct that can grow starts with its size in bytes: set it to sizeof. A size of 0, or one smaller
+ *              than the struct of ABI version 1, gives SPARAMX_ERR_STRUCT_SIZE. Zero in any other field is a default.
+ *   alignment  Structs and out-parameters are aligned as C aligns them, x and y of products to 4 bytes; data that is
+ *              packed or read back and the work area may have any address.
+ *   units      Sizes, offsets and strides are in bytes; M, N, K and the ne[] fields count elements.
+ *   threads    Functions on different objects may run at the same time. On one object any number of threads may read
+ *              (compute, get, info) at the same time; creating, uploading, resetting and destroying one object must
+ *              not overlap with any other call on that object. Uploads to different tensors of one buffer may overlap.
+ *   ownership  _create makes an object that the caller ends with _destroy. Strings returned are constant, never NULL,
+ *              and live as long as the library is loaded.
+ */
+#ifndef SPARAMX_H
+#define SPARAMX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version stands here and nowhere else; CMake and pkg-config read it from these lines. */
+#define SPARAMX_VERSION_MAJOR 0
+#define SPARAMX_VERSION_MINOR 1
+#define SPARAMX_VERSION_PATCH 0
+#define SPARAMX_VERSION_STRING "0.1.0"
+
+/* Number of the binary interface: struct layouts and the order of sparamx_api. Raised only when an old host breaks. */
+#define SPARAMX_ABI 1
+
+/* ------------------------------------------------------------------------------------------------------ status -- */
+
+/* One of the SPARAMX_OK / SPARAMX_ERR_* values. 0 is success, every failure is positive. */
+typedef int32_t sparamx_status;
+
+enum {
+    SPARAMX_OK = 0,
+
+    /* 1x: the arguments */
+    SPARAMX_ERR_NULL = 10,        /* a required pointer is NULL */
+    SPARAMX_ERR_STRUCT_SIZE = 11, /* the size field of a struct is 0 or too small */
+    SPARAMX_ERR_RANGE = 12,       /* a number, or an offset plus a size, is outside its range */
+    SPARAMX_ERR_ALIGNMENT = 13,   /* a pointer is not aligned for its type or for the buffer */
+    SPARAMX_ERR_OVERLAP = 14,     /* two regions that must be apart overlap */
+    SPARAMX_ERR_TYPE = 15,        /* the library has no kernels for this tensor type */
+    SPARAMX_ERR_SHAPE = 16,       /* the dimensions are not allowed, or do not fit each other */
+    SPARAMX_ERR_STRIDE = 17,      /* a stride (nb, ld) is not allowed */
+    SPARAMX_ERR_OP = 18,          /* the op kind is unknown or not served for these operands */
+    SPARAMX_ERR_FOREIGN = 19,     /* the tensor is not in a buffer of this library, or was not initialised in it */
+
+    /* 2x: what this machine, kernel or environment does not allow */
+    SPARAMX_ERR_NO_AVX512 = 20,      /* the CPU lacks AVX-512 F/BW/VL/DQ/VBMI/VBMI2/VNNI/BF16 */
+    SPARAMX_ERR_NO_AMX = 21,         /* the CPU lacks AMX-TILE/INT8/BF16 */
+    SPARAMX_ERR_AMX_PERMISSION = 22, /* the kernel refused AMX: EPERM or EINVAL */
+    SPARAMX_ERR_AMX_ENOSYS = 23,     /* the kernel does not know the AMX request, or a sandbox hides it: ENOSYS */
+    SPARAMX_ERR_AMX_SIGALTSTACK = 24,/* the kernel refused AMX: ENOSPC, some thread's signal stack is too small */
+    SPARAMX_ERR_HIDDEN = 25,         /* the CPU has it, but operating system or hypervisor do not enable its state */
+    SPARAMX_ERR_CAPPED = 26,         /* SPARAMX_ISA forbids it */
+    SPARAMX_ERR_ISA_NAME = 27,       /* SPARAMX_ISA holds an unknown name */
+    SPARAMX_ERR_SELF_TEST = 28,      /* the start-up product came out wrong: this CPU or its emulation is faulty */
+
+    /* 3x: resources */
+    SPARAMX_ERR_NO_MEMORY = 30, /* memory, address space or a thread could not be had */
+    SPARAMX_ERR_WORK_SIZE = 31, /* the work area is smaller than work_size() asked for */
+
+    /* 4x: data and state */
+    SPARAMX_ERR_INCOMPLETE = 40, /* not every byte of this weight has been uploaded yet */
+    SPARAMX_ERR_STATE = 41       /* the object is in a state that does not allow this call */
+};
+
+/* One English sentence that says what is wrong and what to do. Unknown values give a sentence too. Thread-safe. */
+const char *sparamx_status_string(sparamx_status status);
+
+/* "0.1.0": the version of the library that is loaded, to compare with SPARAMX_VERSION_STRING. */
+const char *sparamx_version(void);
+
+/* -------------------------------------------------------------------------------------------------- diagnostics -- */
+
+enum { SPARAMX_LOG_ERROR = 1, SPARAMX_LOG_WARNING = 2, SPARAMX_LOG_INFO = 3 };
+
+/* Receives one line without a newline. May be called from any thread that is inside a call of this library. */
+typedef void (*sparamx_log_fn)(int32_t level, const char *message, void *user);
+
+/* Sets the receiver of messages for the whole process; NULL (the default) discards them. compute() logs nothing. */
+sparamx_status sparamx_set_log(sparamx_log_fn log, void *user);
+
+/* Instruction set levels, in rising order. Each level includes those below it. */
+enum { SPARAMX_ISA_REFERENCE = 0, SPARAMX_ISA_AVX512 = 1, SPARAMX_ISA_AMX = 2 };
+
+/*
+ * What this process may use and why not more. Found out once, at the first call that needs it: CPUID, XGETBV, the
+ * kernel's permission for AMX tile data (arch_prctl, asked for the whole process) and a small product computed with
+ * the instructions themselves. The environment variable SPARAMX_ISA=reference|avx512|amx caps the level.
+ */
+typedef struct sparamx_capability {
+    uint32_t size;              /* in: sizeof(sparamx_capability) */
+    int32_t isa;                /* the level in use: SPARAMX_ISA_* */
+    sparamx_status status;      /* SPARAMX_OK, or SPARAMX_ERR_ISA_NAME: then every create, supports and compute fails */
+    sparamx_status avx512;      /* SPARAMX_OK, or why AVX-512 kernels are not used */
+    sparamx_status amx;         /* SPARAMX_OK, or why AMX kernels are not used */
+    int32_t cpus;               /* CPUs this process may run on */
+    int32_t numa_nodes;         /* memory nodes; 1 also where libnuma is not installed */
+    int32_t amx_errno;          /* errno of the kernel's refusal, else 0 */
+    const char *avx512_reason;  /* sentence for .avx512 */
+    const char *amx_reason;     /* sentence for .amx */
+    char cpu[64];               /* brand string of the CPU, zero-terminated */
+} sparamx_capability;
+
+/* Fills *out. Thread-safe. */
+sparamx_status sparamx_get_capability(sparamx_capability *out);
+
+/* ------------------------------------------------------------------------------------------------ tensors, forms -- */
+
+/* Tensor types by their number in the GGUF file format. Others exist; these are the ones with kernels. */
+enum { SPARAMX_TYPE_F32 = 0, SPARAMX_TYPE_F16 = 1, SPARAMX_TYPE_Q8_0 = 8, SPARAMX_TYPE_I32 = 26, SPARAMX_TYPE_BF16 = 30 };
+
+/* How a weight is kept. */
+enum {
+    SPARAMX_FORM_AUTO = 0,   /* as an option only: whichever takes fewer bytes by a margin, see FORMAT.md */
+    SPARAMX_FORM_DENSE = 1,  /* tiles in multiplication order */
+    SPARAMX_FORM_SPARSE = 2, /* a bitmap and the codes that are not background */
+    SPARAMX_FORM_RAW = 3     /* as info only: the bytes as uploaded (incomplete, or a tensor that is no weight) */
+};
+
+typedef struct sparamx_buffer sparamx_buffer;
+typedef struct sparamx_linear sparamx_linear;
+
+/*
+ * A tensor as ggml describes one. For a weight: ne[0] = K, ne[1] = N, ne[2] and ne[3] count matrices; nb[] must be
+ * contiguous in the type's own layout. For activations and results: float32, ne[0] contiguous, the other strides free.
+ */
+typedef struct sparamx_tensor {
+    uint32_t size;          /* sizeof(sparamx_tensor) */
+    int32_t type;           /* number in the GGUF format, SPARAMX_TYPE_* */
+    int64_t ne[4];          /* elements per dimension, each at least 1 */
+    uint64_t nb[4];         /* stride in bytes per dimension; nb[0] is the size of one block of the type */
+    void *data;             /* where the tensor is; inside a buffer: base + the offset the host chose */
+    sparamx_buffer *buffer; /* the buffer that holds it, NULL for the host's own memory */
+    const char *name;       /* for messages, may be NULL */
+} sparamx_tensor;
+
+/* ------------------------------------------------------------------------------------------------- buffer type -- */
+
+/* The library has one buffer type. Its memory is not host memory: only this library reads packed bytes. */
+const char *sparamx_buffer_type_name(void); /* "SPARAMX" */
+size_t sparamx_buffer_type_alignment(void); /* a power of two; tensor->data must be a multiple of it */
+size_t sparamx_buffer_type_max_size(void);  /* of one buffer */
+bool sparamx_buffer_type_is_host(void);     /* false */
+
+/*
+ * Bytes of address space that the tensor needs in a buffer: never less than the tensor's own size, rounded up to the
+ * alignment. Any type whose size is given by ne[] and nb[] is accepted, weight or not.
+ * SPARAMX_ERR_SHAPE, SPARAMX_ERR_STRIDE or SPARAMX_ERR_RANGE if the sizes are absurd.
+ */
+sparamx_status sparamx_buffer_type_alloc_size(const sparamx_tensor *tensor, size_t *bytes);
+
+/* ----------------------------------------------------------------------------------------------------- buffers -- */
+
+/* What a buffer is for. Weights are packed when their last byte arrives; in the other kind tensors stay raw. */
+enum { SPARAMX_USAGE_WEIGHTS = 0, SPARAMX_USAGE_ANY = 1 };
+
+typedef struct sparamx_buffer_options {
+    uint32_t size;        /* sizeof(sparamx_buffer_options) */
+    int32_t usage;        /* SPARAMX_USAGE_* */
+    int32_t form;         /* SPARAMX_FORM_AUTO, _DENSE or _SPARSE: for every weight in the buffer */
+    int32_t pack_threads; /* threads for packing one tensor, 0 = the CPUs of this process, at most 16; range 0...64 */
+    int32_t numa;         /* SPARAMX_NUMA_* */
+} sparamx_buffer_options;
+
+/* Where packed bytes go on machines with several memory nodes: as the kernel decides (first touch), or page by page. */
+enum { SPARAMX_NUMA_DEFAULT = 0, SPARAMX_NUMA_INTERLEAVE = 1 };
+
+/*
+ * Reserves address space; memory is taken only as tensors arrive, and only what the packed form needs.
+ * options may be NULL. size may be 0. SPARAMX_ERR_RANGE above the maximum size, SPARAMX_ERR_NO_MEMORY if the address
+ * space cannot be had.
+ */
+sparamx_status sparamx_buffer_create(size_t size, const sparamx_buffer_options *options, sparamx_buffer **out);
+
+/* Gives everything back. Tensors in the buffer must not be used afterwards. NULL is fine. */
+void sparamx_buffer_destroy(sparamx_buffer *buffer);
+
+/* Start of the address space (aligned to the buffer type), NULL for a NULL buffer. Never read or write through it. */
+void *sparamx_buffer_base(const sparamx_buffer *buffer);
+
+/* The size given at creation, 0 for a NULL buffer. */
+size_t sparamx_buffer_size(const sparamx_buffer *buffer);
+
+/* Bytes of memory that the buffer's tensors occupy now: packed bytes, plus raw bytes of tensors not packed. May be asked
+ * while other threads upload. */
+size_t sparamx_buffer_resident(const sparamx_buffer *buffer);
+
+/* Changes the usage for tensors initialised from now on. */
+sparamx_status sparamx_buffer_set_usage(sparamx_buffer *buffer, int32_t usage);
+
+/*
+ * Announces a tensor at tensor->data (base + offset). Its contents are zero bytes until it is written.
+ * Announcing the same tensor again (same place, same shape) forgets what it held; any other tensor that lies inside an
+ * announced one is a view of it, is accepted and changes nothing. SPARAMX_ERR_OVERLAP if it cuts into another tensor, SPARAMX_ERR_RANGE if it leaves the buffer,
+ * SPARAMX_ERR_ALIGNMENT if its offset is not a multiple of the alignment.
+ */
+sparamx_status sparamx_buffer_init_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor);
+
+/*
+ * Writes size bytes of the tensor, from byte offset on, in the tensor's own (GGUF) layout. Parts may come in any order
+ * and size and may repeat. A weight is packed when its last missing byte arrives, by threads of the library that end
+ * before the call returns; after that a write unpacks it, changes it and packs it again. A whole upload in one call
+ * needs no memory beyond the packed form. The tensor is announced first if the host has not done so.
+ * SPARAMX_ERR_NO_MEMORY leaves what had arrived before.
+ */
+sparamx_status sparamx_buffer_set_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor, const void *data,
+                                         size_t offset, size_t size);
+
+/* Reads size bytes back from byte offset on: exactly the bytes that were written, whatever the form. */
+sparamx_status sparamx_buffer_get_tensor(const sparamx_buffer *buffer, const sparamx_tensor *tensor, void *data,
+                                         size_t offset, size_t size);
+
+/* As set_tensor with size bytes of the given value. */
+sparamx_status sparamx_buffer_memset_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor, uint8_t value,
+                                            size_t offset, size_t size);
+
+/* copies pieces of size bytes; piece i goes to offset + i * tensor_stride and comes from data + i * data_stride. Pieces
+ * must not overlap in the tensor: SPARAMX_ERR_STRIDE. All are written or none. */
+sparamx_status sparamx_buffer_set_tensor_2d(sparamx_buffer *buffer, const sparamx_tensor *tensor, const void *data,
+                                            size_t offset, size_t size, size_t copies, size_t tensor_stride,
+                                            size_t data_stride);
+
+/* The reverse of set_tensor_2d; here pieces must not overlap in data. */
+sparamx_status sparamx_buffer_get_tensor_2d(const sparamx_buffer *buffer, const sparamx_tensor *tensor, void *data,
+                                            size_t offset, size_t size, size_t copies, size_t tensor_stride,
+                                            size_t data_stride);
+
+/*
+ * Copies a whole tensor of the same type and shape into dst, which is in this buffer. src is in any buffer of this
+ * library or, with src->buffer NULL, in the host's memory. Copying a tensor onto itself changes nothing.
+ */
+sparamx_status sparamx_buffer_copy_tensor(sparamx_buffer *buffer, const sparamx_tensor *src,
+                                          const sparamx_tensor *dst);
+
+/* Sets every byte of every tensor in the buffer, announced now or later, to value. Weights are packed again. */
+sparamx_status sparamx_buffer_clear(sparamx_buffer *buffer, uint8_t value);
+
+/* Forgets all tensors and gives their memory back; the address space stays. */
+sparamx_status sparamx_buffer_reset(sparamx_buffer *buffer);
+
+/* ----------------------------------------------------------------------------------------------- tensor traits -- */
+
+enum {
+    SPARAMX_OP_MUL_MAT = 1,     /* dst = x * weight^T */
+    SPARAMX_OP_MUL_MAT_ID = 2,  /* the same with one expert matrix per token and slot, chosen by ids */
+    SPARAMX_OP_UP_GATE = 3,     /* dst = activation(x * weight2^T) * (x * weight^T) */
+    SPARAMX_OP_MOE_UP_GATE = 4  /* the same per expert */
+};
+
+/*
+ * A product as the host's graph has it.
+ * MUL_MAT: weight [K, N, B2, B3], x [K, M, X2, X3] float32 with X2 a multiple of B2 and X3 of B3, dst [N, M, X2, X3].
+ * The other kinds are reserved in this version: supports_op says SPARAMX_ERR_OP.
+ */
+typedef struct sparamx_op {
+    uint32_t size;                 /* sizeof(sparamx_op) */
+    int32_t kind;                  /* SPARAMX_OP_* */
+    const sparamx_tensor *dst;     /* float32, in the host's memory, nb[0] = 4 */
+    const sparamx_tensor *weight;  /* in a buffer of this library; one that is not packed (a buffer of usage ANY, or with
+                                      buffer NULL the host's own memory) is packed as the product goes, which is slower */
+    const sparamx_tensor *weight2; /* the gate, for the fused kinds */
+    const sparamx_tensor *x;       /* float32, in the host's memory, nb[0] = 4 */
+    const sparamx_tensor *ids;     /* int32, for the kinds with experts */
+    int32_t activation;            /* reserved for the fused kinds, 0 */
+    float limit;                   /* reserved for the fused kinds, 0 */
+} sparamx_op;
+
+/* What one of the host's threads brings to compute. All threads of one op pass the same nth, work and op. */
+typedef struct sparamx_params {
+    uint32_t size;                 /* sizeof(sparamx_params) */
+    int32_t ith;                   /* this thread, 0...nth-1 */
+    int32_t nth;                   /* threads that work on this op, 1...1024 */
+    size_t work_size;              /* bytes at work, at least work_size() */
+    void *work;                    /* scratch memory shared by the threads; any alignment; NULL if work_size() is 0 */
+    void (*barrier)(void *data);   /* returns when all nth threads have called it; may be NULL if nth is 1 */
+    void *barrier_data;
+} sparamx_params;
+
+/*
+ * SPARAMX_OK if a weight of this type and shape can be packed here and ops of this kind will be computed. The tensor's
+ * data and buffer may be NULL (a host asks before it allocates). A refusal says why; the host then keeps the tensor.
+ */
+sparamx_status sparamx_supports_weight(const sparamx_tensor *weight, int32_t kind);
+
+/* SPARAMX_OK if compute will take this op. Data pointers and buffers may be NULL. What is accepted never fails later
+ * for another reason than memory, a weight that is incomplete, or a work area that is too small. */
+sparamx_status sparamx_supports_op(const sparamx_op *op);
+
+/* Bytes of work area that compute needs for this op with n_threads threads (1...1024). */
+sparamx_status sparamx_work_size(const sparamx_op *op, int32_t n_threads, size_t *bytes);
+
+/*
+ * Computes the op. Every one of the nth threads calls it; the result is complete when all have returned, and only then
+ * may the work area serve something else. The result does not depend on nth. Arguments are judged alike on every
+ * thread and before the first barrier: all threads get the same status. x, dst and work must not overlap. The calling thread's AMX tile configuration is as before
+ * afterwards (tile data is not kept). Allocates nothing, makes no threads, writes no log.
+ */
+sparamx_status sparamx_compute(const sparamx_params *params, const sparamx_op *op);
+
+/* ----------------------------------------------------------------------------------------------- explanation -- */
+
+/* The kernel that serves tokens (rows of x) m_min...m_max of a weight. */
+typedef struct sparamx_kernel_range {
+    int64_t m_min;
+    int64_t m_max;    /* INT64_MAX for no limit */
+    const char *name; /* as in sparamx_kernel_info */
+} sparamx_kernel_range;
+
+/* What became of a weight, and why. */
+typedef struct sparamx_tensor_info {
+    uint32_t size;          /* in: sizeof(sparamx_tensor_info) */
+    int32_t type;           /* number in the GGUF format */
+    int32_t form;           /* SPARAMX_FORM_* */
+    int32_t n_kernels;      /* entries used in kernels[] */
+    int64_t n, k, matrices; /* rows (outputs), columns (inputs), matrices of this shape */
+    uint64_t source_bytes;  /* in the file's layout */
+    uint64_t packed_bytes;  /* as kept, all streams and padding */
+    uint64_t background;    /* codes equal to the background (0 in BF16, F16 and Q8_0) */
+    double sparsity;        /* background / (n * k * matrices), 0...1 */
+    double bits_per_weight; /* 8 * packed_bytes / (n * k * matrices) */
+    const char *reason;     /* why this form: one sentence */
+    sparamx_kernel_range kernels[8]; /* rising in m, without gaps, from 1 on; with a forced kernel its range alone */
+} sparamx_tensor_info;
+
+/* Fills *info for a tensor in the buffer. Raw tensors have form SPARAMX_FORM_RAW and no kernels. */
+sparamx_status sparamx_buffer_tensor_info(const sparamx_buffer *buffer, const sparamx_tensor *tensor,
+                                          sparamx_tensor_info *info);
+
+/* A row of the kernel table, which is the support matrix of the library. */
+typedef struct sparamx_kernel_info {
+    uint32_t size;    /* in: sizeof(sparamx_kernel_info) */
+    int32_t isa;      /* level it needs */
+    int32_t type;     /* weight type */
+    int32_t form;     /* SPARAMX_FORM_DENSE or _SPARSE */
+    int64_t m_min;    /* tokens it can serve */
+    int64_t m_max;    /* INT64_MAX for no limit */
+    int64_t m_plan;   /* tokens from which the plan wants it: the plan takes the last usable row with
+                         m_plan <= M and m_min <= M <= m_max */
+    int32_t exact;    /* 1: bit-equal to the reference kernel on the same input; 0: within the bound in README */
+    sparamx_status usable; /* SPARAMX_OK, or why this machine does not run it */
+    const char *name;
+} sparamx_kernel_info;
+
+/* Rows of the kernel table. */
+int32_t sparamx_kernel_count(void);
+
+/* Fills *out with row index (0...count-1), SPARAMX_ERR_RANGE beyond. */
+sparamx_status sparamx_kernel_get(int32_t index, sparamx_kernel_info *out);
+
+/* ---------------------------------------------------------------------------------------------------- linear -- */
+
+typedef struct sparamx_linear_options {
+    uint32_t size;        /* sizeof(sparamx_linear_options) */
+    int32_t form;         /* SPARAMX_FORM_AUTO, _DENSE or _SPARSE */
+    int32_t pack_threads; /* as in sparamx_buffer_options */
+    int32_t numa;         /* as in sparamx_buffer_options */
+    const char *kernel;   /* NULL, or the name of the one kernel to use (benchmarks, tests): SPARAMX_ERR_RANGE if the
+                             table has no such row for this type and form (or, later, if it cannot serve M), its
+                             .usable status if it cannot run */
+} sparamx_linear_options;
+
+/*
+ * Packs an N x K matrix. data: N rows of K elements in the type's GGUF layout, row_stride bytes apart (0: packed
+ * tightly); it is only read during the call. K must be a multiple of the type's block (1 for BF16 and F16, 32 for
+ * Q8_0); N and K at least 1. options may be NULL.
+ */
+sparamx_status sparamx_linear_create(int32_t type, int64_t n, int64_t k, const void *data, size_t row_stride,
+                                     const sparamx_linear_options *options, sparamx_linear **out);
+
+/* NULL is fine. */
+void sparamx_linear_destroy(sparamx_linear *linear);
+
+/* Writes rows row...row+count-1 of the matrix as they were given to create, tightly packed, to data. */
+sparamx_status sparamx_linear_read(const sparamx_linear *linear, int64_t row, int64_t count, void *data);
+
+/* Bytes of work area that compute needs for m tokens and n_threads threads. m: 1...2^31-1. */
+sparamx_status sparamx_linear_work_size(const sparamx_linear *linear, int64_t m, int32_t n_threads, size_t *bytes);
+
+/*
+ * y[i * ldy + j] = sum over l of x[i * ldx + l] * W[j, l], for m rows i. ldx >= K and ldy >= N are in elements.
+ * Threads, work area and tile state as in sparamx_compute.
+ */
+sparamx_status sparamx_linear_compute(const sparamx_linear *linear, const sparamx_params *params, int64_t m,
+                                      const float *x, int64_t ldx, float *y, int64_t ldy);
+
+/* Fills *info. */
+sparamx_status sparamx_linear_info(const sparamx_linear *linear, sparamx_tensor_info *info);
+
+/* ------------------------------------------------------------------------------------------ one symbol for dlopen -- */
+
+/* Every function above, for hosts that load the library at run time. Grows only at its end. */
+typedef struct sparamx_api {
+    uint32_t size; /* sizeof(sparamx_api) in the library that is loaded */
+    uint32_t abi;  /* SPARAMX_ABI of the library that is loaded */
+
+    const char *(*version)(void);
+    const char *(*status_string)(sparamx_status status);
+    sparamx_status (*set_log)(sparamx_log_fn log, void *user);
+    sparamx_status (*get_capability)(sparamx_capability *out);
+
+    const char *(*buffer_type_name)(void);
+    size_t (*buffer_type_alignment)(void);
+    size_t (*buffer_type_max_size)(void);
+    bool (*buffer_type_is_host)(void);
+    sparamx_status (*buffer_type_alloc_size)(const sparamx_tensor *tensor, size_t *bytes);
+
+    sparamx_status (*buffer_create)(size_t size, const sparamx_buffer_options *options, sparamx_buffer **out);
+    void (*buffer_destroy)(sparamx_buffer *buffer);
+    void *(*buffer_base)(const sparamx_buffer *buffer);
+    size_t (*buffer_size)(const sparamx_buffer *buffer);
+    size_t (*buffer_resident)(const sparamx_buffer *buffer);
+    sparamx_status (*buffer_set_usage)(sparamx_buffer *buffer, int32_t usage);
+    sparamx_status (*buffer_init_tensor)(sparamx_buffer *buffer, const sparamx_tensor *tensor);
+    sparamx_status (*buffer_set_tensor)(sparamx_buffer *buffer, const sparamx_tensor *tensor, const void *data,
+                                        size_t offset, size_t size);
+    sparamx_status (*buffer_get_tensor)(const sparamx_buffer *buffer, const sparamx_tensor *tensor, void *data,
+                                        size_t offset, size_t size);
+    sparamx_status (*buffer_memset_tensor)(sparamx_buffer *buffer, const sparamx_tensor *tensor, uint8_t value,
+                                           size_t offset, size_t size);
+    sparamx_status (*buffer_set_tensor_2d)(sparamx_buffer *buffer, const sparamx_tensor *tensor, const void *data,
+                                           size_t offset, size_t size, size_t copies, size_t tensor_stride,
+                                           size_t data_stride);
+    sparamx_status (*buffer_get_tensor_2d)(const sparamx_buffer *buffer, const sparamx_tensor *tensor, void *data,
+                                           size_t offset, size_t size, size_t copies, size_t tensor_stride,
+                                           size_t data_stride);
+    sparamx_status (*buffer_copy_tensor)(sparamx_buffer *buffer, const sparamx_tensor *src, const sparamx_tensor *dst);
+    sparamx_status (*buffer_clear)(sparamx_buffer *buffer, uint8_t value);
+    sparamx_status (*buffer_reset)(sparamx_buffer *buffer);
+
+    sparamx_status (*supports_weight)(const sparamx_tensor *weight, int32_t kind);
+    sparamx_status (*supports_op)(const sparamx_op *op);
+    sparamx_status (*work_size)(const sparamx_op *op, int32_t n_threads, size_t *bytes);
+    sparamx_status (*compute)(const sparamx_params *params, const sparamx_op *op);
+
+    sparamx_status (*buffer_tensor_info)(const sparamx_buffer *buffer, const sparamx_tensor *tensor,
+                                         sparamx_tensor_info *info);
+    int32_t (*kernel_count)(void);
+    sparamx_status (*kernel_get)(int32_t index, sparamx_kernel_info *out);
+
+    sparamx_status (*linear_create)(int32_t type, int64_t n, int64_t k, const void *data, size_t row_stride,
+                                    const sparamx_linear_options *options, sparamx_linear **out);
+    void (*linear_destroy)(sparamx_linear *linear);
+    sparamx_status (*linear_read)(const sparamx_linear *linear, int64_t row, int64_t count, void *data);
+    sparamx_status (*linear_work_size)(const sparamx_linear *linear, int64_t m, int32_t n_threads, size_t *bytes);
+    sparamx_status (*linear_compute)(const sparamx_linear *linear, const sparamx_params *params, int64_t m,
+                                     const float *x, int64_t ldx, float *y, int64_t ldy);
+    sparamx_status (*linear_info)(const sparamx_linear *linear, sparamx_tensor_info *info);
+} sparamx_api;
+
+/*
+ * The table for this interface number (pass SPARAMX_ABI), or NULL if the library does not speak it. The table is
+ * constant and lives as long as the library is loaded. Check .size before using a function added in a later version.
+ */
+const sparamx_api *sparamx_get_api(uint32_t abi);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SPARAMX_H */
