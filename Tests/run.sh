@@ -2,14 +2,15 @@
 # Builds everything and runs all tests, or the parts that are named. The last line is "N passed, N failed, N skipped"; the
 # exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
 #
-# Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi package examples swift tsan
+# Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
+#                             qemu sandbox beside load package examples swift tsan
 set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
-all=(build library headers emulator abi package examples swift tsan)
+all=(build library headers emulator abi abi-guard qemu sandbox beside load package examples swift tsan)
 case "${1-}" in
--h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+-h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 parts=("$@")
 [ $# -gt 0 ] || parts=("${all[@]}")
@@ -50,6 +51,18 @@ install_packages() {
         apt-get install -y -qq --no-install-recommends "${packages[@]}" || die "these cannot be installed: ${packages[*]}"
 }
 
+# Tools of single parts. Where they cannot be had, the part skips what needs them, aloud.
+install_tools() {
+    local tools=() as_root=()
+    ! wanted qemu || have qemu-x86_64 || tools+=(qemu-user)
+    ! wanted abi-guard || have abidiff || tools+=(abigail-tools)
+    [ ${#tools[@]} -gt 0 ] && have apt-get || return 0
+    say "Installing ${tools[*]}"
+    [ "$(id -u)" -eq 0 ] || { have sudo || return 0; as_root=(sudo -n); }
+    "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${tools[@]}" >/dev/null || echo "these cannot be installed: ${tools[*]}"
+}
+
 # Its folder also holds the clang that some tests use, so it is added where swift itself is on PATH by a link.
 find_swift() {
     local bin
@@ -63,6 +76,7 @@ find_swift() {
 }
 
 install_packages
+install_tools
 find_swift
 unset SPARAMX_ISA LD_PRELOAD LD_LIBRARY_PATH
 logs=build/test-logs
@@ -102,6 +116,26 @@ fi
 if wanted abi; then
     say "abi: C programs against the shared library, under every SPARAMX_ISA"
     tally "abi" "$logs/abi.log" Tests/abi/run.sh build build/tests/abi
+fi
+if wanted abi-guard; then
+    say "abi-guard: a program of the first release, and what it relies on"
+    tally "abi-guard" "$logs/abi-guard.log" Tests/abi-guard/run.sh build build/tests/abi-guard
+fi
+if wanted qemu; then
+    say "qemu: CPUs without AVX-512, without AVX2, with SSE2 alone"
+    tally "qemu" "$logs/qemu.log" Tests/qemu/run.sh build build/tests/qemu
+fi
+if wanted sandbox; then
+    say "sandbox: filters, small stacks, memory limits, forks"
+    tally "sandbox" "$logs/sandbox.log" Tests/sandbox/run.sh build build/tests/sandbox
+fi
+if wanted beside; then
+    say "beside: ordinary Swift, a second copy, other tile code in the same process"
+    tally "beside" "$logs/beside.log" Tests/beside/run.sh build build/tests/beside
+fi
+if wanted load; then
+    say "load: a host with sixteen threads; the long form is Tests/load/run.sh build build/tests/load 600"
+    tally "load" "$logs/load.log" Tests/load/run.sh build build/tests/load
 fi
 if wanted package; then
     say "package: find_package, pkg-config, cc, FetchContent"

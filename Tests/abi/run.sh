@@ -9,7 +9,7 @@ mkdir -p "$2"
 lib=$(realpath "$1") out=$(realpath "$2")
 shift 2
 tests=(api_test arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test experts_test memory_test threads_test
-    isa_test ladder_test replay_test tile_state_test unload_test guard_test nth_failure_test)
+    isa_test ladder_test replay_test tile_state_test unload_test guard_test quiet_test nth_failure_test)
 [ $# -eq 0 ] || tests=("$@")
 
 # -- build, with a second compiler for its warnings --------------------------------------------------------------------
@@ -42,7 +42,7 @@ run_in() {
         path=$out/emulated
         preload=(libtile-emulator.so)
     fi
-    case $1 in guard_test | nth_failure_test) preload+=(libfail.so) ;; esac
+    case $1 in guard_test | quiet_test | nth_failure_test) preload+=(libfail.so) ;; esac
     [ "$1" = guard_test ] && variables+=(FAIL_GUARD=1)
     # Preloaded by name: a path in LD_PRELOAD cannot have a space in it.
     tally "$name" "$out/$(tr -c 'A-Za-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path:$out" "LD_PRELOAD=${preload[*]}" "${variables[@]}" "$out/$1" "${@:2}"

@@ -123,6 +123,7 @@ def main():
         check(run("trap").returncode == -signal.SIGILL, "a trap of the patched library still kills")
         check(run("ask", CPUID="ful").returncode == 99, "an unknown CPUID mode")
         check(run("ask", PERM_ERRNO="EFAULT").returncode == 99, "an unknown errno")
+        check(run("ask", PERM_ASK="nobody").returncode == 99, "an unknown one to ask")
 
         process = run("perm")
         seen = values(process.stdout)
