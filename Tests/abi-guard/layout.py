@@ -72,7 +72,8 @@ def facts(header):
     rest = re.sub(r"typedef struct \w+\s*\{.*?\}\s*\w+\s*;", "", body, flags=re.S)
     lines += [f"handle {name}" for name in re.findall(r"typedef struct (\w+) \1;", rest)]
     lines += [squeeze(line) for line in re.findall(r"typedef (?!struct)[^;]+", rest)]
-    for result, name, parameters in re.findall(r"^([\w \t*]+?[\s*])(sparamx_\w+)\(([^;{]*)\);", rest, flags=re.M | re.S):
+    prototype = re.compile(r"^([\w \t*]+?[\s*])(sparamx_\w+)\(([^;{]*)\);", flags=re.M | re.S)
+    for result, name, parameters in prototype.findall(rest):
         lines.append(f"function {name}({squeeze(parameters)}) {squeeze(result)}")
     with tempfile.TemporaryDirectory() as directory:
         source, program = os.path.join(directory, "layout.c"), os.path.join(directory, "layout")

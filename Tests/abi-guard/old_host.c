@@ -1,7 +1,7 @@
 /*
- * old_host [link|table] - a program of the first release: compiled against the header that is kept beside this file, and
- * run with today's library. Everything the header offers is called, by name or through the table, with structs of their
- * size of then; the bytes behind each struct stay as they are.
+ * old_host [link|table] - a program of the first release: compiled against the header that is kept beside this file,
+ * and run with today's library. Everything the header offers is called, by name or through the table, with structs of
+ * their size of then; the bytes behind each struct stay as they are.
  */
 #define _GNU_SOURCE
 #include "sparamx-0.1.0.h"
@@ -146,7 +146,8 @@ static void test_buffer(void) {
               api->buffer_get_tensor(buffer, &t, back, 0, sizeof back) == SPARAMX_OK &&
               memcmp(back, weights, sizeof back) == 0 && api->buffer_resident(buffer) > 0,
           "set and get");
-    CHECK(api->buffer_tensor_info(buffer, &t, &info.it) == SPARAMX_OK && untouched(info.trail) && info.it.n == N, "info");
+    CHECK(api->buffer_tensor_info(buffer, &t, &info.it) == SPARAMX_OK && untouched(info.trail) && info.it.n == N,
+          "info");
     CHECK(api->supports_weight(&t, SPARAMX_OP_MUL_MAT) == SPARAMX_OK, "supports weight");
     sparamx_tensor xt = tensor(SPARAMX_TYPE_F32, 4, K, M, x, NULL), yt = tensor(SPARAMX_TYPE_F32, 4, N, M, y, NULL);
     op.it.kind = SPARAMX_OP_MUL_MAT, op.it.dst = &yt, op.it.weight = &t, op.it.x = &xt;

@@ -62,8 +62,8 @@ static void test(const product *p, const char *what) {
     sparamx_status status = run(p);
     long calls = fail_calls();
     fail_arm(0);
-    CHECK(status == SPARAMX_OK && calls == 0 && lines == 0, "%s, m %lld: status %d, %ld allocations or threads, %d lines",
-          what, (long long)p->m, status, calls, lines);
+    CHECK(status == SPARAMX_OK && calls == 0 && lines == 0,
+          "%s, m %lld: status %d, %ld allocations or threads, %d lines", what, (long long)p->m, status, calls, lines);
 }
 
 static void test_type(const gguf_type *type, int32_t form) {
@@ -112,7 +112,8 @@ int main(void) {
     /* libfail.so is there and sees the library. */
     sparamx_buffer *buffer = NULL;
     fail_arm(0);
-    CHECK(sparamx_buffer_create(1 << 16, NULL, &buffer) == SPARAMX_OK && fail_calls() > 0, "libfail.so is not preloaded");
+    CHECK(sparamx_buffer_create(1 << 16, NULL, &buffer) == SPARAMX_OK && fail_calls() > 0,
+          "libfail.so is not preloaded");
     sparamx_buffer_destroy(buffer);
     int count = gguf_reported(types);
     for (int i = 0; i < 2 * count; i++) test_type(types[i / 2], packed_forms[i % 2]);

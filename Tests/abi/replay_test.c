@@ -82,7 +82,8 @@ static sparamx_tensor wrapped(int64_t ne0, int64_t ne1, int64_t ne2) {
     return w;
 }
 
-/* CVE-2024-21802 (info->ne in gguf_init_from_file), CVE-2026-33298 (ggml_nbytes): a product of dimensions that wraps. */
+/* CVE-2024-21802 (info->ne in gguf_init_from_file), CVE-2026-33298 (ggml_nbytes): a product of dimensions that wraps.
+ */
 static void cve_2024_21802_product_of_dimensions(void) {
     for (int shift = 32; shift < 63; shift += 3) {
         refused_everywhere(wrapped(k, (int64_t)1 << shift, (int64_t)1 << (63 - shift)));
@@ -94,7 +95,8 @@ static void cve_2024_21802_product_of_dimensions(void) {
         EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_SHAPE, create(INT64_MAX / wide, INT64_MAX / wide, edge - 8, 0));
 }
 
-/* llama.cpp #18674: 2^42 + 1 rows, whose offset from the first is 0 again in 64 bits; nothing but the first is there. */
+/* llama.cpp #18674: 2^42 + 1 rows, whose offset from the first is 0 again in 64 bits; nothing but the first is there.
+ */
 static void llama_cpp_18674_rows_that_wrap(void) {
     int64_t rows = ((int64_t)1 << 42) + 1;
     refused_everywhere(wrapped(k, rows, 1));
@@ -125,13 +127,15 @@ static void cve_2026_27940_sum_of_checked_parts(void) {
 
 /* CVE-2024-21836 (header.n_tensors), CVE-2024-23605 (header.n_kv): a count from outside, times the size of an entry. */
 static void cve_2024_21836_count_times_entry(void) {
-    static const size_t counts[] = {SIZE_MAX, SIZE_MAX / 4 + 1, (size_t)1 << 62, ((size_t)1 << 32) + 1, 0x1d1d1d1d1d1d1d1d};
+    static const size_t counts[] = {SIZE_MAX, SIZE_MAX / 4 + 1, (size_t)1 << 62, ((size_t)1 << 32) + 1,
+                                    0x1d1d1d1d1d1d1d1d};
     for (size_t i = 0; i < COUNT(counts); i++) {
         EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_STRIDE,
                       sparamx_buffer_set_tensor_2d(buffer, &t, edge - 8, 0, 4, counts[i], 4, 4));
         EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_STRIDE,
                       sparamx_buffer_get_tensor_2d(buffer, &t, edge - 8, 0, 4, counts[i], 4, 4));
-        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_NO_MEMORY, sparamx_linear_read(linear, 0, (int64_t)(counts[i] >> 1), edge));
+        EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_NO_MEMORY,
+                      sparamx_linear_read(linear, 0, (int64_t)(counts[i] >> 1), edge));
     }
 }
 
@@ -156,7 +160,8 @@ static void llama_cpp_24759_padding_to_zero(void) {
     size_t size = 77;
     EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_STRIDE, sparamx_buffer_type_alloc_size(&f32, &size));
     EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_STRIDE, sparamx_buffer_init_tensor(buffer, &f32));
-    f32 = make_tensor(SPARAMX_TYPE_F32, INT64_MAX / 2, 1, 1, 1, base + PAGE, buffer); /* as in its proof: SIZE_MAX - 3 */
+    f32 =
+        make_tensor(SPARAMX_TYPE_F32, INT64_MAX / 2, 1, 1, 1, base + PAGE, buffer); /* as in its proof: SIZE_MAX - 3 */
     EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_SHAPE, sparamx_buffer_type_alloc_size(&f32, &size));
     sparamx_buffer *out = NULL;
     for (size_t below = 0; below < 2 * PAGE; below += PAGE / 2 - 1)
@@ -164,8 +169,8 @@ static void llama_cpp_24759_padding_to_zero(void) {
     CHECK(size == 77 && out == NULL, "a failed call wrote its result");
 }
 
-/* gguf-tools #27 (general.alignment 0 divides by zero), llama.cpp #24997 (any alignment is taken): what is to be aligned
- * is checked, and no divisor comes from outside. */
+/* gguf-tools #27 (general.alignment 0 divides by zero), llama.cpp #24997 (any alignment is taken): what is to be
+ * aligned is checked, and no divisor comes from outside. */
 static void gguf_tools_27_alignment(void) {
     size_t size = 77, alignment = sparamx_buffer_type_alignment();
     CHECK(alignment > 0 && (alignment & (alignment - 1)) == 0, "the alignment is %zu", alignment);
@@ -191,8 +196,8 @@ static void gguf_tools_27_alignment(void) {
     free(odd);
 }
 
-/* CVE-2024-42477 and llama.cpp #13067 (rpc-server: a type beyond the table), #19856 (a negative one), #20712 (types that
- * were taken out have blocks of 0 elements), #25288 (a row that is not whole blocks ends the server). */
+/* CVE-2024-42477 and llama.cpp #13067 (rpc-server: a type beyond the table), #19856 (a negative one), #20712 (types
+ * that were taken out have blocks of 0 elements), #25288 (a row that is not whole blocks ends the server). */
 static void cve_2024_42477_type_out_of_range(void) {
     for (int32_t number = -70; number < 140; number++) {
         static const int32_t far[] = {INT32_MIN, INT32_MAX, 1 << 8, 1 << 16, 1 << 30, -(1 << 30), 0x1000001e, 0x108};
@@ -249,7 +254,8 @@ static void cve_2025_49847_negative_and_cut_lengths(void) {
         EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_RANGE, create(below[i], k, edge, 0));
         EXPECT_EITHER(SPARAMX_ERR_SHAPE, SPARAMX_ERR_RANGE, create(1, below[i], edge, 0));
         EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_work_size(linear, below[i], 1, &size));
-        EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_work_size(linear, 1, (int32_t)(below[i] >> 32 | (below[i] & INT32_MIN)), &size));
+        EXPECT(SPARAMX_ERR_RANGE,
+               sparamx_linear_work_size(linear, 1, (int32_t)(below[i] >> 32 | (below[i] & INT32_MIN)), &size));
         if (below[i] < 0) EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_read(linear, below[i], 1, edge));
         if (below[i] < 0) EXPECT(SPARAMX_ERR_RANGE, sparamx_linear_read(linear, 0, below[i], edge));
         for (int d = 0; d < 4; d++) {
@@ -288,7 +294,8 @@ static void cve_2026_34159_absent_buffer(void) {
     odd.buffer = (sparamx_buffer *)(void *)no_buffer;
     EXPECT_EITHER(SPARAMX_ERR_STATE, SPARAMX_ERR_ALIGNMENT, sparamx_buffer_copy_tensor(buffer, &odd, &t));
     elsewhere.buffer = other; /* says one buffer and points into another */
-    EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_FOREIGN, sparamx_buffer_set_tensor(other, &elsewhere, weights, 0, bytes));
+    EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_FOREIGN,
+                  sparamx_buffer_set_tensor(other, &elsewhere, weights, 0, bytes));
     elsewhere.data = base + 40 * PAGE;
     EXPECT_EITHER(SPARAMX_ERR_RANGE, SPARAMX_ERR_FOREIGN, sparamx_buffer_copy_tensor(buffer, &elsewhere, &t));
     sparamx_buffer_destroy(other);
@@ -299,8 +306,17 @@ static void cve_2026_34159_absent_buffer(void) {
 static void cve_2024_42479_pointer_inside_a_struct(void) {
     uint8_t *victim = must_allocate(2 * bytes);
     memset(victim, 0x5a, 2 * bytes);
-    uint8_t *const wrong[] = {victim, base - 1, base - PAGE, base + SIZE, base + SIZE - 1, base + SIZE + PAGE, edge - 8, edge,
-                              (uint8_t *)(uintptr_t)8, (uint8_t *)(UINTPTR_MAX - 7), (uint8_t *)(UINTPTR_MAX - PAGE + 1)};
+    uint8_t *const wrong[] = {victim,
+                              base - 1,
+                              base - PAGE,
+                              base + SIZE,
+                              base + SIZE - 1,
+                              base + SIZE + PAGE,
+                              edge - 8,
+                              edge,
+                              (uint8_t *)(uintptr_t)8,
+                              (uint8_t *)(UINTPTR_MAX - 7),
+                              (uint8_t *)(UINTPTR_MAX - PAGE + 1)};
     for (size_t i = 0; i < COUNT(wrong); i++) {
         sparamx_tensor bad = t;
         bad.data = wrong[i];

@@ -29,8 +29,9 @@ int gguf_reported(const gguf_type *out[GGUF_TYPES]) {
         if (sparamx_kernel_get(i, &row) != SPARAMX_OK) continue;
         const gguf_type *type = gguf_find(row.type);
         if (type == NULL) {
-            printf("not ok: kernel %s is of type %d, which is not in Tests/abi/types.c\n0 passed, 1 failed, 0 skipped\n",
-                   row.name, row.type);
+            printf(
+                "not ok: kernel %s is of type %d, which is not in Tests/abi/types.c\n0 passed, 1 failed, 0 skipped\n",
+                row.name, row.type);
             exit(1);
         }
         bool known = false;

@@ -120,14 +120,16 @@ static void test_twice(const char *path) {
         CHECK(wrong == 0, "%ld wrong results, mode %d", wrong, mode);
         /* Neither knows the other's buffers: what lies in one is outside of the other. */
         sparamx_buffer *a = NULL, *b = NULL;
-        CHECK(mine->buffer_create(1 << 20, NULL, &a) == SPARAMX_OK && theirs->buffer_create(1 << 20, NULL, &b) == SPARAMX_OK,
+        CHECK(mine->buffer_create(1 << 20, NULL, &a) == SPARAMX_OK &&
+                  theirs->buffer_create(1 << 20, NULL, &b) == SPARAMX_OK,
               "buffers");
         sparamx_tensor t = gguf_tensor(pieces[0].type, pieces[0].k, pieces[0].n, mine->buffer_base(a), a);
         CHECK(theirs->buffer_set_tensor(b, &t, pieces[0].w, 0, pieces[0].bytes) == SPARAMX_ERR_RANGE &&
                   mine->buffer_set_tensor(a, &t, pieces[0].w, 0, pieces[0].bytes) == SPARAMX_OK,
               "a tensor of the other copy");
         /* Each has its own receiver of messages. */
-        CHECK(mine->set_log(keep, logged_mine) == SPARAMX_OK && theirs->set_log(keep, logged_theirs) == SPARAMX_OK, "log");
+        CHECK(mine->set_log(keep, logged_mine) == SPARAMX_OK && theirs->set_log(keep, logged_theirs) == SPARAMX_OK,
+              "log");
         strcpy(logged_mine, "-"), strcpy(logged_theirs, "-");
         mine->buffer_set_tensor(a, &t, pieces[0].w, 0, pieces[0].bytes);
         CHECK(strcmp(logged_theirs, "-") == 0, "the other copy logged: %s", logged_theirs);

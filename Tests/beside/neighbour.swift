@@ -1,5 +1,5 @@
-// A neighbour in ordinary Swift, with the runtime as shared libraries: classes, closures, strings, dictionaries, arrays,
-// existentials, errors. None of it exists in libsparamx, whose Embedded Swift must not be taken for any of it.
+// A neighbour in ordinary Swift, with the runtime as shared libraries: classes, closures, strings, dictionaries,
+// arrays, existentials, errors. None of it exists in libsparamx, whose Embedded Swift must not be taken for any of it.
 
 protocol Shape { func area() -> Int }
 final class Square: Shape {

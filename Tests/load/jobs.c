@@ -58,7 +58,8 @@ bool host_open(host *h, int threads, uint64_t seed) {
     *h = (host){.threads = threads, .seed = seed};
     for (int i = 0; i < type_count * 2 * (int)COUNT(shapes); i++) {
         weight *w = &h->weights[h->weight_count++];
-        if (!weight_open(w, types[i / 2 % type_count], packed_forms[i % 2], (size_t)(i / 2 / type_count), seed + (uint64_t)i))
+        if (!weight_open(w, types[i / 2 % type_count], packed_forms[i % 2], (size_t)(i / 2 / type_count),
+                         seed + (uint64_t)i))
             return false;
         if (w->p.bytes > h->slot) h->slot = w->p.bytes;
     }
@@ -134,7 +135,8 @@ static void before_op(job *j) {
     j->room = NULL;
     j->xt = make_tensor(SPARAMX_TYPE_F32, p->k, j->m, 1, 1, p->x, NULL);
     j->yt = make_tensor(SPARAMX_TYPE_F32, p->n, j->m, 1, 1, j->y, NULL);
-    j->op = (sparamx_op){.size = sizeof j->op, .kind = SPARAMX_OP_MUL_MAT, .dst = &j->yt, .weight = &j->wt, .x = &j->xt};
+    j->op =
+        (sparamx_op){.size = sizeof j->op, .kind = SPARAMX_OP_MUL_MAT, .dst = &j->yt, .weight = &j->wt, .x = &j->xt};
     sparamx_status status = sparamx_work_size(&j->op, nth, &bytes);
     if (status != SPARAMX_OK) bytes = 0;
     j->room = must_allocate(bytes + 64);
@@ -219,8 +221,10 @@ static bool share_read(job *j, int ith, int nth) {
     (void)ith, (void)nth;
     const piece *p = &j->w->p;
     uint64_t s = j->seed;
-    int64_t row = (int64_t)(random_next(&s) % (uint64_t)p->n), rows = 1 + (int64_t)(random_next(&s) % (uint64_t)(p->n - row));
-    size_t bytes = gguf_row_bytes(p->type, p->k), at = random_next(&s) % p->bytes, size = 1 + random_next(&s) % (p->bytes - at);
+    int64_t row = (int64_t)(random_next(&s) % (uint64_t)p->n),
+            rows = 1 + (int64_t)(random_next(&s) % (uint64_t)(p->n - row));
+    size_t bytes = gguf_row_bytes(p->type, p->k), at = random_next(&s) % p->bytes,
+           size = 1 + random_next(&s) % (p->bytes - at);
     uint8_t *back = must_allocate(p->bytes);
     sparamx_tensor_info info = {.size = sizeof info};
     pthread_rwlock_rdlock(&j->w->lock);

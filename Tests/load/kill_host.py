@@ -78,8 +78,8 @@ def main():
     before = system_v()
     for i in range(times):
         environment = dict(os.environ, LD_LIBRARY_PATH="/mnt", TMPDIR="/tmp", **{MARK: str(i)})
-        child = subprocess.Popen([host, "10", "16", str(i + 1)], cwd="/mnt/cwd", env=environment, start_new_session=True,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        child = subprocess.Popen([host, "10", "16", str(i + 1)], cwd="/mnt/cwd", env=environment,
+                                 start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         time.sleep(random.random() ** 2 * 2)  # more often at the start, while the library is loaded and packs
         alive = child.poll() is None
         child.send_signal(signal.SIGKILL)

@@ -82,8 +82,9 @@ void host_thread(host *h, int index, uint64_t seed) {
             bool good = j->after == NULL || j->after(j);
             for (int i = 0; i < t->size; i++) good = good && t->good[i];
             if (!good && __atomic_add_fetch(&h->wrong, 1, __ATOMIC_RELAXED) < 20)
-                printf("not ok: %s went wrong: %s %s, n %lld, k %lld, m %lld, %d threads\n", j->name, j->w->p.type->name,
-                       form_name(j->w->p.form), (long long)j->w->p.n, (long long)j->w->p.k, (long long)j->m, t->size);
+                printf("not ok: %s went wrong: %s %s, n %lld, k %lld, m %lld, %d threads\n", j->name,
+                       j->w->p.type->name, form_name(j->w->p.form), (long long)j->w->p.n, (long long)j->w->p.k,
+                       (long long)j->m, t->size);
         }
         if (__atomic_add_fetch(&t->left, 1, __ATOMIC_ACQ_REL) == t->size) {
             pthread_barrier_destroy(&t->barrier);
@@ -184,12 +185,14 @@ int main(int argc, char **argv) {
     size_t early = largest(samples, SAMPLES / 5, 2 * SAMPLES / 5), late = largest(samples, 4 * SAMPLES / 5, SAMPLES);
     long left = (long)(mallinfo2().uordblks - allocated), stays = (long)(resident(&space) - before);
     long mapped = (long)(space - space_before);
-    printf("resident: %.1f MiB early, %.1f MiB late; when all is given back %ld KiB more than before, %ld KiB of malloc, "
-           "%ld KiB of address space\n",
-           (double)early / (1 << 20), (double)late / (1 << 20), stays >> 10, left >> 10, mapped >> 10);
+    printf(
+        "resident: %.1f MiB early, %.1f MiB late; when all is given back %ld KiB more than before, %ld KiB of malloc, "
+        "%ld KiB of address space\n",
+        (double)early / (1 << 20), (double)late / (1 << 20), stays >> 10, left >> 10, mapped >> 10);
     CHECK(late <= early + early / 20 + (8u << 20), "memory grew from %.1f to %.1f MiB", (double)early / (1 << 20),
           (double)late / (1 << 20));
-    /* libc keeps up to 40 MiB of stacks. An object of the library has memory of malloc, so that is the finest measure. */
+    /* libc keeps up to 40 MiB of stacks. An object of the library has memory of malloc, so that is the finest measure.
+     */
     CHECK(stays <= 24 << 20 && left <= 48 << 10 && mapped <= 48 << 20,
           "left: %ld KiB resident, %ld KiB of malloc, %ld KiB of address space", stays >> 10, left >> 10, mapped >> 10);
     return check_end();

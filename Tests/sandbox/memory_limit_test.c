@@ -1,10 +1,10 @@
 /*
  * memory_limit_test [CGROUP] - the kernel's memory limits in the middle of packing.
  *
- * RLIMIT_AS and RLIMIT_DATA are set to every step between what the process has and what the operation takes: it succeeds
- * or says SPARAMX_ERR_NO_MEMORY, what was there stays, and without the limit it works. Then the limit comes down at any
- * moment while threads pack. CGROUP is a folder of a memory cgroup: there the kernel kills, which cannot be reported;
- * the process beside it goes on.
+ * RLIMIT_AS and RLIMIT_DATA are set to every step between what the process has and what the operation takes: it
+ * succeeds or says SPARAMX_ERR_NO_MEMORY, what was there stays, and without the limit it works. Then the limit comes
+ * down at any moment while threads pack. CGROUP is a folder of a memory cgroup: there the kernel kills, which cannot be
+ * reported; the process beside it goes on.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -58,7 +58,9 @@ static sparamx_status pack(scene *s) {
     return sparamx_linear_create(s->type->number, N, K, s->after, 0, &o, &s->linear);
 }
 static sparamx_status upload(scene *s) { return sparamx_buffer_set_tensor(s->buffer, &s->t, s->after, 0, s->bytes); }
-static sparamx_status change(scene *s) { return sparamx_buffer_set_tensor(s->buffer, &s->t, s->after, 0, s->bytes / 3); }
+static sparamx_status change(scene *s) {
+    return sparamx_buffer_set_tensor(s->buffer, &s->t, s->after, 0, s->bytes / 3);
+}
 
 static const struct {
     const char *name;
@@ -82,7 +84,8 @@ static void test_operation(scene *s, int operation, int which) {
         sparamx_buffer_options o = {.size = sizeof o, .form = s->form, .pack_threads = 4};
         sparamx_status status = sparamx_buffer_create(8 << 20, &o, &s->buffer);
         s->t = gguf_tensor(s->type, K, N, sparamx_buffer_base(s->buffer), s->buffer);
-        if (!CHECK(status == SPARAMX_OK && sparamx_buffer_set_tensor(s->buffer, &s->t, s->before, 0, s->bytes) == status,
+        if (!CHECK(status == SPARAMX_OK &&
+                       sparamx_buffer_set_tensor(s->buffer, &s->t, s->before, 0, s->bytes) == status,
                    "without a limit"))
             return;
         /* At most the packed form, the raw bytes, and some for the counts and for alignment to 2 MiB. */
@@ -204,7 +207,8 @@ static void test_cgroup(const char *folder) {
     const gguf_type *bf16 = gguf_find(SPARAMX_TYPE_BF16);
     piece p;
     sparamx_linear *linear = NULL;
-    CHECK(piece_make(&p, bf16, SPARAMX_FORM_SPARSE, 64, 512, 3, 1) && piece_pack(&p, 1, &linear) == SPARAMX_OK, "piece");
+    CHECK(piece_make(&p, bf16, SPARAMX_FORM_SPARSE, 64, 512, 3, 1) && piece_pack(&p, 1, &linear) == SPARAMX_OK,
+          "piece");
     uint8_t *data = must_allocate((size_t)ROWS * WIDTH * 2); /* zeros, not touched: only packing takes memory */
     pid_t child = fork();
     if (child == 0) {

@@ -225,7 +225,8 @@ static void test_fork(void) {
     sparamx_buffer_destroy(buffer);
 }
 
-/* -- a filter that refuses whatever the library can do without ------------------------------------------------------ */
+/* -- a filter that refuses whatever the library can do without ------------------------------------------------------
+ */
 
 static const filter_rule strict[] = {
     {SYS_clone, REFUSE(EPERM), ALWAYS, 0, 0},         {SYS_clone3, REFUSE(EPERM), ALWAYS, 0, 0},
