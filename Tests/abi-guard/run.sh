@@ -13,6 +13,7 @@ first=$here/sparamx-0.1.0.h
 record=$here/abi-1.txt
 strict=(-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Wshadow -Werror)
 unset SPARAMX_ISA LD_PRELOAD
+export LC_ALL=C # comm and sort agree
 
 expect() { # NAME WANTED STATUS COMMAND...: a check that is a command
     local name=$1 want=$2 got=0
@@ -48,6 +49,10 @@ expect "every function of the first release is exported" 0 bash -c \
 # Nothing is exported that today's header does not declare.
 expect "nothing else is exported" 0 bash -c \
     'comm -23 <(printf "%s\n" "$1") <(python3 "$2" "$3" | sed -n "s/^function \(sparamx_[a-z0-9_]*\)(.*/\1/p" | sort) | (! grep .)' - "$(exported)" "$here/layout.py" "$header"
+
+# And of libc only what is known to be asked for: a file, a socket or an abort would be new.
+expect "nothing new is asked of libc, see imports.txt" 0 bash -c \
+    'comm -23 <(nm -D --undefined-only "$1" | sed "s/.* //; s/@.*//" | sort) "$2" | (! grep .)' - "$lib/libsparamx.so" "$here/imports.txt"
 
 # -- that each of these can fail ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,76 @@
+/*
+ * asks_test - what the library asks of its surroundings: one environment variable, and one library, which may be
+ * absent. getenv and dlopen of this program stand before libc's; a call counts if it returns into libsparamx.
+ */
+#define _GNU_SOURCE
+#include "check.h"
+#include "piece.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uintptr_t library_begin, library_end;
+static char asked[1024], opened[1024];
+
+static int find_library(struct dl_phdr_info *info, size_t size, void *data) {
+    (void)size, (void)data;
+    if (strstr(info->dlpi_name, "libsparamx") == NULL) return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type != PT_LOAD) continue;
+        uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr, end = begin + info->dlpi_phdr[i].p_memsz;
+        if (library_begin == 0 || begin < library_begin) library_begin = begin;
+        if (end > library_end) library_end = end;
+    }
+    return 1;
+}
+
+static void note(char *list, size_t room, const void *caller, const char *name) {
+    if ((uintptr_t)caller < library_begin || (uintptr_t)caller >= library_end) return;
+    size_t used = strlen(list);
+    if (strstr(list, name) == NULL) snprintf(list + used, room - used, "%s ", name);
+}
+
+char *getenv(const char *name) {
+    extern char **environ;
+    note(asked, sizeof asked, __builtin_return_address(0), name);
+    size_t length = strlen(name);
+    for (char **e = environ; e != NULL && *e != NULL; e++) {
+        if (strncmp(*e, name, length) == 0 && (*e)[length] == '=') return *e + length + 1;
+    }
+    return NULL;
+}
+
+void *dlopen(const char *name, int mode) {
+    static void *(*next)(const char *, int);
+    note(opened, sizeof opened, __builtin_return_address(0), name != NULL ? name : "(itself)");
+    if (next == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "dlopen");
+        memcpy(&next, &symbol, sizeof next);
+    }
+    /* As on a machine without it, to show that it may be absent. */
+    return strcmp(name != NULL ? name : "", "libnuma.so.1") == 0 ? NULL : next(name, mode);
+}
+
+int main(void) {
+    piece pieces[2 * GGUF_TYPES];
+    dl_iterate_phdr(find_library, NULL);
+    sparamx_capability c = {.size = sizeof c};
+    CHECK(sparamx_get_capability(&c) == SPARAMX_OK && c.numa_nodes == 1, "%d memory nodes without libnuma",
+          c.numa_nodes);
+    int count = piece_all(pieces, 70, 512, 5);
+    for (int i = 0; i < count; i++) {
+        sparamx_linear_options o = {.size = sizeof o, .form = pieces[i].form, .numa = SPARAMX_NUMA_INTERLEAVE};
+        sparamx_linear *linear = NULL;
+        CHECK(sparamx_linear_create(pieces[i].type->number, pieces[i].n, pieces[i].k, pieces[i].w, 0, &o, &linear) ==
+                      SPARAMX_OK &&
+                  piece_product(&pieces[i], linear, 2),
+              "%s without libnuma", pieces[i].type->name);
+        sparamx_linear_destroy(linear);
+        piece_drop(&pieces[i]);
+    }
+    CHECK(strcmp(asked, "SPARAMX_ISA ") == 0, "environment variables that were asked for: %s", asked);
+    CHECK(strcmp(opened, "libnuma.so.1 ") == 0, "libraries that were opened: %s", opened);
+    return check_end();
+}
