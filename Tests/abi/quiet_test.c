@@ -116,6 +116,8 @@ int main(void) {
           "libfail.so is not preloaded");
     sparamx_buffer_destroy(buffer);
     int count = gguf_reported(types);
-    for (int i = 0; i < 2 * count; i++) test_type(types[i / 2], packed_forms[i % 2]);
+    for (int i = 0; i < 2 * count; i++) {
+        if (gguf_serves(types[i / 2], packed_forms[i % 2])) test_type(types[i / 2], packed_forms[i % 2]);
+    }
     return check_end();
 }

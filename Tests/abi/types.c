@@ -41,6 +41,14 @@ int gguf_reported(const gguf_type *out[GGUF_TYPES]) {
     return count;
 }
 
+bool gguf_serves(const gguf_type *type, int32_t form) {
+    for (int32_t i = 0; i < sparamx_kernel_count(); i++) {
+        sparamx_kernel_info row = {.size = sizeof row};
+        if (sparamx_kernel_get(i, &row) == SPARAMX_OK && row.type == type->number && row.form == form) return true;
+    }
+    return false;
+}
+
 size_t gguf_row_bytes(const gguf_type *type, int64_t k) { return (size_t)(k / type->block) * (size_t)type->bytes; }
 
 static bool decoded_by_support(int32_t number) {

@@ -30,6 +30,9 @@ const gguf_type *gguf_find(int32_t number);
  */
 int gguf_reported(const gguf_type *out[GGUF_TYPES]);
 
+/* Whether the kernel table has the type in this form. */
+bool gguf_serves(const gguf_type *type, int32_t form);
+
 size_t gguf_row_bytes(const gguf_type *type, int64_t k);
 
 /* n rows of k weights with finite values, a share of the codes (or of the blocks' bytes) zero. k: whole blocks. */

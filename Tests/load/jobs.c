@@ -57,6 +57,7 @@ bool host_open(host *h, int threads, uint64_t seed) {
     int type_count = gguf_reported(types);
     *h = (host){.threads = threads, .seed = seed};
     for (int i = 0; i < type_count * 2 * (int)COUNT(shapes); i++) {
+        if (!gguf_serves(types[i / 2 % type_count], packed_forms[i % 2])) continue;
         weight *w = &h->weights[h->weight_count++];
         if (!weight_open(w, types[i / 2 % type_count], packed_forms[i % 2], (size_t)(i / 2 / type_count),
                          seed + (uint64_t)i))
@@ -170,7 +171,7 @@ static bool share_pack(job *j, int ith, int nth) {
     uint64_t s = j->seed;
     const gguf_type *type = j->w->p.type;
     int64_t k = type->block * (1 + (int64_t)(random_next(&s) % (type->block == 1 ? 300 : type->block == 32 ? 12 : 2)));
-    piece p = {.type = type, .form = (int32_t)(random_next(&s) % 3), .n = 1 + (int64_t)(random_next(&s) % 70), .k = k};
+    piece p = {.type = type, .form = random_next(&s) % 3 ? j->w->p.form : SPARAMX_FORM_AUTO, .n = 1 + (int64_t)(random_next(&s) % 70), .k = k};
     p.m = 1 + (int64_t)(random_next(&s) % 6);
     p.bytes = gguf_row_bytes(type, k) * (size_t)p.n;
     p.w = must_allocate(p.bytes);

@@ -113,6 +113,7 @@ static void test_every_limit(void) {
     int count = gguf_reported(types);
     for (int i = 0; i < 2 * count; i++) {
         scene s = {.type = types[i / 2], .form = packed_forms[i % 2]};
+        if (!gguf_serves(s.type, s.form)) continue;
         s.bytes = gguf_row_bytes(s.type, K) * N;
         s.before = must_allocate(s.bytes), s.after = must_allocate(s.bytes), s.back = must_allocate(s.bytes);
         gguf_fill(s.type, N, K, 0.5, 1, s.before);
