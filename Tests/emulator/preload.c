@@ -9,7 +9,7 @@
  *
  *   SPARAMX_EMU_CPUID=full|no-amx|no-avx512|amx-hidden|avx512-hidden   what the patched library sees; default full
  *   SPARAMX_EMU_PERM_ERRNO=EPERM|ENOSYS|ENOSPC|EINVAL                  the request for permission fails with this
- *   SPARAMX_EMU_PERM_ASK=kernel                                        the real kernel decides; a filter may stand before it
+ *   SPARAMX_EMU_PERM_ASK=kernel                                        the real kernel, or a filter before it, decides
  *   SPARAMX_EMU_REPORT=FILE|-                                          at exit, append the counts to FILE or stderr
  *
  * A value that is not in this list ends the process with status 99: a misspelt knob must not pass as a good test.

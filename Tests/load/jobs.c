@@ -171,7 +171,8 @@ static bool share_pack(job *j, int ith, int nth) {
     uint64_t s = j->seed;
     const gguf_type *type = j->w->p.type;
     int64_t k = type->block * (1 + (int64_t)(random_next(&s) % (type->block == 1 ? 300 : type->block == 32 ? 12 : 2)));
-    piece p = {.type = type, .form = random_next(&s) % 3 ? j->w->p.form : SPARAMX_FORM_AUTO, .n = 1 + (int64_t)(random_next(&s) % 70), .k = k};
+    piece p = {.type = type, .n = 1 + (int64_t)(random_next(&s) % 70), .k = k};
+    p.form = random_next(&s) % 3 ? j->w->p.form : SPARAMX_FORM_AUTO;
     p.m = 1 + (int64_t)(random_next(&s) % 6);
     p.bytes = gguf_row_bytes(type, k) * (size_t)p.n;
     p.w = must_allocate(p.bytes);
