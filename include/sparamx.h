@@ -128,7 +128,25 @@ sparamx_status sparamx_get_capability(sparamx_capability *out);
 /* ------------------------------------------------------------------------------------------------ tensors, forms -- */
 
 /* Tensor types by their number in the GGUF file format. Others exist; these are the ones with kernels. */
-enum { SPARAMX_TYPE_F32 = 0, SPARAMX_TYPE_F16 = 1, SPARAMX_TYPE_Q8_0 = 8, SPARAMX_TYPE_I32 = 26, SPARAMX_TYPE_BF16 = 30 };
+enum {
+    SPARAMX_TYPE_F32 = 0,
+    SPARAMX_TYPE_F16 = 1,
+    SPARAMX_TYPE_Q4_0 = 2,
+    SPARAMX_TYPE_Q4_1 = 3,
+    SPARAMX_TYPE_Q5_0 = 6,
+    SPARAMX_TYPE_Q5_1 = 7,
+    SPARAMX_TYPE_Q8_0 = 8,
+    SPARAMX_TYPE_Q2_K = 10,
+    SPARAMX_TYPE_Q3_K = 11,
+    SPARAMX_TYPE_Q4_K = 12,
+    SPARAMX_TYPE_Q5_K = 13,
+    SPARAMX_TYPE_Q6_K = 14,
+    SPARAMX_TYPE_IQ4_NL = 20,
+    SPARAMX_TYPE_IQ4_XS = 23,
+    SPARAMX_TYPE_I32 = 26,
+    SPARAMX_TYPE_BF16 = 30,
+    SPARAMX_TYPE_MXFP4 = 39
+};
 
 /* How a weight is kept. */
 enum {
@@ -353,7 +371,9 @@ typedef struct sparamx_tensor_info {
     int64_t n, k, matrices; /* rows (outputs), columns (inputs), matrices of this shape */
     uint64_t source_bytes;  /* in the file's layout */
     uint64_t packed_bytes;  /* as kept, all streams and padding */
-    uint64_t background;    /* codes equal to the background (0 in BF16, F16 and Q8_0) */
+    uint64_t background;    /* codes equal to the background, which the sparse form leaves out: 0 in BF16, F16,
+                               Q8_0 and MXFP4, 8 in Q4_0, IQ4_NL and IQ4_XS, 16 in Q5_0, 32 in Q6_K, 4 in Q3_K; in
+                               Q4_1, Q5_1, Q2_K, Q4_K and Q5_K the most frequent code of each group of 32 (Q2_K: 16) */
     double sparsity;        /* background / (n * k * matrices), 0...1 */
     double bits_per_weight; /* 8 * packed_bytes / (n * k * matrices) */
     const char *reason;     /* why this form: one sentence */
@@ -399,8 +419,8 @@ typedef struct sparamx_linear_options {
 
 /*
  * Packs an N x K matrix. data: N rows of K elements in the type's GGUF layout, row_stride bytes apart (0: packed
- * tightly); it is only read during the call. K must be a multiple of the type's block (1 for BF16 and F16, 32 for
- * Q8_0); N and K at least 1. options may be NULL.
+ * tightly); it is only read during the call. K must be a multiple of the type's block: 1 for BF16 and F16, 256 for Q2_K
+ * to Q6_K and IQ4_XS, 32 for the others; N and K at least 1. options may be NULL.
  */
 sparamx_status sparamx_linear_create(int32_t type, int64_t n, int64_t k, const void *data, size_t row_stride,
                                      const sparamx_linear_options *options, sparamx_linear **out);

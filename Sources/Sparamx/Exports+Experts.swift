@@ -29,7 +29,7 @@ struct ExpertOp {
 
         /// One matrix.
         func layout(sparse: Bool) throws(Status) -> PackedLayout {
-            try PackedLayout(type: type, sparse: sparse, n: tensor.ne.1, k: tensor.ne.0, matrices: 1, codes: 0)
+            try PackedLayout(type: type, sparse: sparse, n: tensor.ne.1, k: tensor.ne.0, matrices: 1, sparseBytes: 0)
         }
 
         var file: Rows? { tensor.data.map { Rows(base: $0, rowStride: tensor.nb.1, matrixStride: tensor.nb.2) } }

@@ -30,7 +30,7 @@ final class ExpertWeight {
 
     func operand(rows: Int, isa: ISA) throws -> ExpertOperand {
         if let packed { return try ExpertOperand(packed: packed, rows: rows, isa: isa) }
-        let layout = try PackedLayout(type: matrix.type, sparse: false, n: matrix.n, k: matrix.k, matrices: 1, codes: 0)
+        let layout = try PackedLayout(type: matrix.type, sparse: false, n: matrix.n, k: matrix.k, matrices: 1, sparseBytes: 0)
         let file = Rows(base: region.base, rowStride: matrix.rowBytes, matrixStride: matrix.rowBytes * matrix.n)
         return try ExpertOperand(raw: layout, file: file, rows: rows, isa: isa)
     }
