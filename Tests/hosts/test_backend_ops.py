@@ -5,6 +5,9 @@ import re
 import pytest
 
 
+TYPES = {"bf16", "f16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs", "mxfp4"}
+
+
 @pytest.mark.parametrize("op, least", [("MUL_MAT", 100), ("MUL_MAT_ID", 100)])
 def test_matrix_products(host, op, least):
     result = host.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", op, SPARAMX_MODE="accel")
@@ -14,7 +17,7 @@ def test_matrix_products(host, op, least):
     assert passed == total >= least
     claimed = {re.search(r"type_a=(\w+)", line)[1] for line in log.splitlines()
                if line.strip().startswith(f"{op}(") and line.rstrip().endswith("OK")}
-    assert claimed == {"bf16", "f16", "q8_0"}
+    assert claimed == TYPES
     assert "FAIL" not in log
 
 
