@@ -1,0 +1,138 @@
+"""GGUF files, read with every bound checked and written again byte for byte, but for what is changed on purpose."""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+COPY_BYTES = 1 << 24
+
+
+class Fault(Exception):
+    """What the user is told, in one sentence."""
+
+
+class CheckedReader(gguf.GGUFReader):
+    """GGUFReader slices past the end of a short file without a word, and a length of 2^60 would keep it busy for ever."""
+
+    def _get(self, offset, dtype, count=1, override_order=None):
+        if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
+            raise ValueError("it ends too early")
+        return super()._get(offset, dtype, count, override_order)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    type: gguf.GGMLQuantizationType
+    shape: tuple[int, ...]  # as numpy has it: the length of a row comes last
+    begin: int              # in the file
+    n_bytes: int
+
+    @property
+    def columns(self):
+        return self.shape[-1]
+
+    @property
+    def rows(self):
+        return self.weights // self.columns
+
+    @property
+    def weights(self):
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+class Container:
+    """One GGUF file: its tensors in the order of their bytes, and the regions between which everything else lies."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        try:
+            with np.errstate(all="raise"):
+                reader = CheckedReader(self.path)
+            self._take(reader)
+        except OSError as error:
+            raise Fault(f"{path} cannot be read: {error.strerror or error}") from None
+        except Exception as error:  # the package raises whatever its parsing stumbles over
+            reason = str(error).strip("'\"") or type(error).__name__
+            raise Fault(f"{path} is no GGUF file that can be used: {reason}") from None
+
+    def _take(self, reader):
+        if reader.byte_order != "I":
+            raise ValueError("it is big-endian")
+        if not reader.tensors:
+            raise ValueError("it has no tensors")
+        self.size = len(reader.data)
+        self.fields = reader.fields
+        self.alignment = int(reader.alignment)
+        self.data_begin = int(reader.data_offset)
+        first, last = (reader.tensors[i].field for i in (0, -1))
+        # Between: after version and counts come the keys and values, then one entry per tensor.
+        self.infos_begin = first.offset
+        self.infos_end = last.offset + sum(part.nbytes for part in last.parts)
+        self.version, self.n_tensors, self.n_keys = struct.unpack("<IQQ", reader.data[4:24].tobytes())
+        self.tensors = sorted((self._tensor(tensor) for tensor in reader.tensors), key=lambda tensor: tensor.begin)
+        for before, after in zip(self.tensors, self.tensors[1:]):
+            if after.begin < before.begin + before.n_bytes:
+                raise ValueError(f"the tensors {before.name} and {after.name} overlap")
+
+    def _tensor(self, tensor):
+        # The package adds the offset in 64 bits, which wrap.
+        begin = self.data_begin + int(tensor.field.parts[5][0])
+        found = Tensor(tensor.name, tensor.tensor_type, tuple(int(n) for n in reversed(tensor.shape)), begin, int(tensor.n_bytes))
+        if begin + found.n_bytes > self.size:
+            raise ValueError(f"the data of {tensor.name} end beyond the file")
+        if begin % self.alignment:
+            raise ValueError(f"the data of {tensor.name} are not aligned")
+        return found
+
+    def value(self, key, default=None):
+        field = self.fields.get(key)
+        return default if field is None else field.contents()
+
+    def read(self, tensor):
+        """A tensor's bytes, one row of the matrix per row: writable, and in memory of their own."""
+        raw = np.fromfile(self.path, dtype=np.uint8, count=tensor.n_bytes, offset=tensor.begin)
+        if len(raw) != tensor.n_bytes:
+            raise Fault(f"{self.path} has become shorter while it was read")
+        return raw.reshape(tensor.rows, -1)
+
+    def write_copy(self, path, strings, change):
+        """Writes this file to path: the same keys, values and tensors in the same places, the strings {key: text} added
+        to the keys, and of each tensor the bytes that change(tensor) returns (None: as they are)."""
+        added = b"".join(pack_string(key) + struct.pack("<I", gguf.GGUFValueType.STRING) + pack_string(text)
+                         for key, text in strings.items())
+        with open(self.path, "rb") as source, open(path, "xb") as out:
+            out.write(struct.pack("<IIQQ", gguf.GGUF_MAGIC, self.version, self.n_tensors, self.n_keys + len(strings)))
+            source.seek(24)
+            copy(source, out, self.infos_begin - 24)
+            out.write(added)
+            copy(source, out, self.infos_end - self.infos_begin)
+            out.write(bytes(-out.tell() % self.alignment))
+            source.seek(self.data_begin)
+            for tensor in self.tensors:
+                copy(source, out, tensor.begin - source.tell())
+                changed = change(tensor)
+                if changed is None:
+                    copy(source, out, tensor.n_bytes)
+                else:
+                    changed.tofile(out)
+                    source.seek(tensor.n_bytes, os.SEEK_CUR)
+            copy(source, out, self.size - source.tell())
+
+
+def pack_string(text):
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def copy(source, out, n_bytes):
+    while n_bytes > 0:
+        part = source.read(min(n_bytes, COPY_BYTES))
+        if not part:
+            raise Fault(f"{source.name} has become shorter while it was read")
+        out.write(part)
+        n_bytes -= len(part)
