@@ -104,6 +104,7 @@ def find_cut(pool, matrices, share):
     for matrix in matrices():
         for part in pool.map(lambda rows: histogram(matrix.bits(rows)[0] >> 16), matrix.chunks):
             upper += part
+        del matrix  # or it would stay in memory beside the next one
     left = round(share * int(upper.sum()))
     if left == 0:
         return Cut(0, 0)
@@ -117,6 +118,7 @@ def find_cut(pool, matrices, share):
     for matrix in matrices():
         for part in pool.map(lambda rows: lower_half(matrix, rows), matrix.chunks):
             lower += part
+        del matrix
     last = int(np.searchsorted(lower.cumsum(), left))
     return Cut(half << 16 | last, left - int(lower[:last].sum()))
 

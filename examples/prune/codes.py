@@ -65,8 +65,8 @@ def zero_with_minimum(blocks, flags, kind):
     # Wide enough for both ends, then up to the next scale of that many bits.
     step = np.maximum(np.divide(-low, code, out=np.zeros_like(low), where=code > 0),
                       np.divide(high, levels - code, out=np.zeros_like(low), where=code < levels))
-    mantissa, exponent = np.frexp(step)
-    scale = np.maximum(np.ldexp(np.ceil(np.ldexp(mantissa, bits)), exponent - bits), 2.0**-24 * (step > 0)).astype(np.float16)
+    quantum = np.maximum(np.ldexp(1.0, np.frexp(step)[1] - bits), 2.0**-24)  # float16 has no smaller steps than that
+    scale = (np.ceil(step / quantum) * quantum).astype(np.float16)
     minimum = (-scale.astype(np.float64) * code).astype(np.float16)
     wide = np.where(scale == 0, 1, scale).astype(np.float64)
     codes = np.clip(np.rint(weights / wide[:, None] + code[:, None]), 0, levels).astype(np.uint8)

@@ -121,6 +121,7 @@ class Container:
                 else:
                     changed.tofile(out)
                     source.seek(tensor.n_bytes, os.SEEK_CUR)
+                del changed  # or it would stay in memory beside the next one
             copy(source, out, self.size - source.tell())
 
 
