@@ -1,0 +1,178 @@
+"""What is known about a model: zeros in the file, bytes packed, speeds, and with a host its distance to the dense model."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import choice
+import codes
+from container import Container, Fault
+
+HERE = Path(__file__).resolve().parent
+NAME = re.compile(r"^blk\.(\d+)\.(.+)\.weight$")
+PATTERNS = ("2:4", "4:8")
+ATTEMPTS = 6  # of llama-perplexity, which loses the end of its log in one of twenty runs
+
+
+@dataclass
+class Matrix:
+    name: str
+    type: str
+    weights: int
+    zeros: int
+    file_bytes: int
+    packed_bytes: int | None = None  # None: the library does not take it
+
+    @property
+    def layer(self):
+        match = NAME.match(self.name)
+        return int(match[1]) if match else None
+
+    @property
+    def kind(self):
+        match = NAME.match(self.name)
+        return match[2] if match else self.name.removesuffix(".weight")
+
+
+@dataclass
+class Report:
+    path: Path
+    matrices: list
+    other_bytes: int = 0  # norms and the like
+    cpu: str = ""
+    predicted: dict = field(default_factory=dict)  # {dense, packed: tokens per second}
+    measured: dict = field(default_factory=dict)
+
+    @property
+    def zeros(self):
+        return sum(m.zeros for m in self.matrices) / max(1, sum(m.weights for m in self.matrices))
+
+    def bytes_per_token(self, packed):
+        """Every matrix is read once; of the embedding one row, unless it is the output matrix too."""
+        tied = all(m.name != "output.weight" for m in self.matrices)
+        return self.other_bytes + sum(m.packed_bytes if packed and m.packed_bytes else m.file_bytes
+                                      for m in self.matrices if tied or m.kind != "token_embd")
+
+
+def count_zeros(path):
+    """Report with what the file alone says. One tensor in memory at a time."""
+    container = Container(path)
+    report = Report(Path(path), [])
+    for tensor in container.tensors:
+        if len(tensor.shape) < 2:
+            report.other_bytes += tensor.n_bytes
+            continue
+        matrix = choice.Matrix(container.read(tensor), tensor, None)
+        try:
+            zeros = sum(int((codes.decode(matrix.raw[rows], matrix.kind) == 0).sum()) for rows in matrix.chunks)
+        except NotImplementedError:
+            raise Fault(f"{path}: the gguf package cannot decode {tensor.type.name} ({tensor.name})") from None
+        report.matrices.append(Matrix(tensor.name, tensor.type.name, tensor.weights, zeros, tensor.n_bytes))
+    return report
+
+
+def call(command, **variables):
+    """What a program prints. Variables that would change what it does are not passed on."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("SPARAMX_", "GGML_", "LD_PRELOAD"))}
+    command = [str(part) for part in command]
+    try:
+        result = subprocess.run(command, env={**env, **{name: str(value) for name, value in variables.items()}},
+                                capture_output=True, text=True, errors="backslashreplace")
+    except OSError as error:
+        raise Fault(f"{command[0]} cannot be run: {error.strerror}") from None
+    if result.returncode != 0:
+        last = (result.stderr or result.stdout).strip().splitlines()[-1:]
+        raise Fault(f"{' '.join(command)} ended with status {result.returncode}: {' '.join(last)}")
+    return result.stdout + result.stderr
+
+
+def pack(report, build):
+    """The library's own sizes and speed, from sparamx-run; and what the read bandwidth allows, from sparamx-bench."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "run.json"
+        call([build / "examples/sparamx-run", "--amx", "--m", 1, "--json", result, report.path])
+        run = json.loads(result.read_text())
+    packed = {row["tensor"]: row["packed_bytes"] for row in run["rows"]}
+    for matrix in report.matrices:
+        matrix.packed_bytes = packed.get(matrix.name)
+    report.cpu = run["machine"].get("cpu", "")
+    product = run["totals"]["products"][0]
+    report.measured = {"products, dense": product["dense_tokens_per_s"], "products, packed": product["packed_tokens_per_s"]}
+
+
+def read_bandwidth(build):
+    """Bytes per second that all threads together only read."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "bench.json"
+        call([build / "examples/sparamx-bench", "--type", "bf16", "--form", "dense", "--sparsity", 0, "--m", 1, "--shape",
+              "4096x4096", "--repeat", 3, "--json", result])
+        return json.loads(result.read_text())["machine"]["read_gbps"] * 1e9
+
+
+def predict(report, bandwidth):
+    for name, packed in (("dense", False), ("packed", True)):
+        report.predicted[name] = bandwidth / report.bytes_per_token(packed)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A llama.cpp with the plugin built for it."""
+    bin: Path
+    plugin: Path
+    library: Path
+    threads: int
+
+    def speed(self, model, with_plugin):
+        """Tokens per second of generation."""
+        with_it = {"GGML_BACKEND_PATH": self.plugin, "SPARAMX_LIB": self.library} if with_plugin else {}
+        out = call([self.bin / "llama-bench", "-m", model, "-p", 0, "-n", 64, "-t", self.threads, "-r", 3, "-o", "json"], **with_it)
+        return json.loads(out[out.index("["):out.rindex("]") + 1])[0]["avg_ts"]
+
+    def perplexity(self, *arguments):
+        for _ in range(ATTEMPTS):
+            out = call([self.bin / "llama-perplexity", "-t", self.threads, *arguments])
+            ppl = re.search(r"Final estimate: PPL = ([0-9.]+)|Mean PPL\(Q\) *: *([0-9.]+)", out)
+            if ppl:
+                return float(ppl[1] or ppl[2]), out
+        raise Fault(f"llama-perplexity says nothing about {arguments[1]}")
+
+
+def sweep(host, dense, text, shares, methods, imatrix, context, chunks, progress):
+    """[{method, share, ppl, kld, same_top}]: the dense model pruned in each way, against itself."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        base, pruned = Path(folder) / "base.kld", Path(folder) / "pruned.gguf"
+        size = ["-f", text, "-c", context, *(["--chunks", chunks] if chunks else [])]
+        ppl, _ = host.perplexity("-m", dense, *size, "--save-all-logits", base)
+        rows.append({"method": "dense", "share": 0.0, "ppl": ppl, "kld": 0.0, "same_top": 1.0})
+        patterns = [method for method in methods if method.endswith(PATTERNS)]
+        steps = [(method, share) for method in methods for share in ([0.5] if method in patterns else shares)]
+        for method, share in progress(steps):
+            score, _, form = method.partition(" ")
+            how = ["--pattern", form] if method in patterns else ["--share", share, "--scope", form or "row"]
+            with_norms = ["--imatrix", imatrix] if score == "wanda" else []
+            call([sys.executable, HERE / "prune.py", dense, pruned, "--force", *how, *with_norms])
+            ppl, out = host.perplexity("-m", pruned, *size, "--kl-divergence", "--kl-divergence-base", base)
+            kld, same = re.search(r"Mean +KLD: +(-?[0-9.]+)", out), re.search(r"Same top p: +([0-9.]+)", out)
+            if not kld or not same:
+                raise Fault(f"llama-perplexity gives no KL divergence for {method} at {share:.0%}")
+            rows.append({"method": method, "share": share, "ppl": ppl, "kld": float(kld[1]), "same_top": float(same[1]) / 100})
+    return rows
+
+
+def layers_and_kinds(report):
+    """(layers, kinds, zeros[kind][layer]) of the matrices inside layers; NaN where there is none."""
+    inside = [m for m in report.matrices if m.layer is not None]
+    layers = sorted({m.layer for m in inside})
+    kinds = list(dict.fromkeys(m.kind for m in inside))
+    zeros = np.full((len(kinds), len(layers)), np.nan)
+    for m in inside:
+        zeros[kinds.index(m.kind), layers.index(m.layer)] = m.zeros / m.weights
+    return layers, kinds, zeros
