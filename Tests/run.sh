@@ -3,12 +3,12 @@
 # exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
 #
 # Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
-#                             qemu sandbox beside load package examples swift tsan
+#                             qemu sandbox beside load package examples prune swift tsan
 set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
-all=(build library headers emulator abi abi-guard qemu sandbox beside load package examples swift tsan)
+all=(build library headers emulator abi abi-guard qemu sandbox beside load package examples prune swift tsan)
 case "${1-}" in
 -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
@@ -146,6 +146,10 @@ if wanted examples; then
     emulated=()
     [ -x build/tests/abi/capability ] && emulated=(build/tests/abi)
     tally "examples" "$logs/examples.log" Tests/examples/run.sh build build/tests/examples "${emulated[@]}"
+fi
+if wanted prune; then
+    say "prune: examples/prune, from a dense model to a pruned one"
+    tally "prune" "$logs/prune.log" Tests/prune/run.sh -q
 fi
 if wanted swift; then
     for level in amx avx512 reference; do

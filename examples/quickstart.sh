@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# From a fresh clone to a table: installs what is missing, builds, makes a pruned model if none is named, and runs
-# sparamx-run on it without and with the library. A second run finds everything done and is quick.
+# From a fresh clone to a table: installs what is missing, builds, and runs sparamx-run on a model without and with the
+# library; by default on the small trained one of this repository, 70% of whose weights are pruned (examples/prune).
+# A second run finds everything done and is quick.
 #
-# Usage: examples/quickstart.sh [MODEL.gguf]
+# Usage: examples/quickstart.sh [--text] [--random | MODEL.gguf]
+#   --text    go on: build a stock llama.cpp once (cached; 10 to 30 minutes) and let it write with and without the library
+#   --random  a model of random weights, half of them zero, with layers as wide as those of a 1 B model: for the speed
 set -euo pipefail
 
 # Exact versions: the same model comes out everywhere. numpy 2.3 needs Python 3.11, which Debian 12 has.
@@ -13,16 +16,24 @@ say() { printf '\n== %s\n' "$*"; }
 die() { printf 'quickstart: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-case "${1-}" in
--h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
--*) die "unknown option $1: examples/quickstart.sh [MODEL.gguf]" ;;
-esac
-[ $# -le 1 ] || die "name at most one model file"
-model=${1-}
-if [ -n "$model" ]; then
-    [ -r "$model" ] || die "$model cannot be read"
-    model=$(realpath -- "$model")
-fi
+usage="examples/quickstart.sh [--text] [--random | MODEL.gguf]"
+text='' random='' model=''
+while [ $# -gt 0 ]; do
+    case "$1" in
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --text) text=1 ;;
+    --random) random=1 ;;
+    -*) die "unknown option $1: $usage" ;;
+    *)
+        [ -z "$model" ] || die "name at most one model file"
+        [ -r "$1" ] || die "$1 cannot be read"
+        model=$(realpath -- "$1")
+        ;;
+    esac
+    shift
+done
+[ -z "$random" ] || [ -z "$model" ] || die "--random makes a model: name none"
+[ -z "$random" ] || [ -z "$text" ] || die "a model of random weights has nothing to say: --text without --random"
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || die "libsparamx runs on x86-64 Linux only, this is $(uname -sm)"
@@ -37,7 +48,7 @@ missing_packages() {
     have make || echo make
     have pkg-config || echo pkg-config
     [ -e /usr/include/numa.h ] || echo libnuma-dev
-    if [ -z "$model" ]; then
+    if [ -n "$random$text" ]; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     fi
 }
@@ -88,6 +99,44 @@ make_model() {
     build/venv/bin/python examples/make_model.py "$model"
 }
 
+# -- text --------------------------------------------------------------------------------------------------------------
+
+# What llama-simple of the stock llama.cpp writes, into build/text/NAME.txt, and its speed, the best of three.
+write_text() { # name, variables of the environment...
+    local i
+    for i in 1 2 3; do
+        env -u LD_PRELOAD "${@:2}" "$host/bin/llama-simple" -m "$model" -n 160 "$prompt" >"build/text/$1.txt" 2>"build/text/$1.log" ||
+            die "llama-simple cannot run $model; all of its output is in build/text/$1.log"
+        sed -n 's/.*speed: *\([0-9.]*\) t\/s.*/\1/p' "build/text/$1.log"
+    done | sort -n | tail -n 1 >"build/text/$1.speed"
+}
+
+show_text() {
+    local host source prompt same
+    prompt=${QUICKSTART_PROMPT:-'def read(self, size=-1):
+'}
+    prepare_python
+    say "Building a stock llama.cpp, once: 10 to 30 minutes the first time; output in build/text.log"
+    mkdir -p build/text
+    host=$(build/venv/bin/python Tests/hosts/build_host.py --kind linked 2>build/text.log) ||
+        die "llama.cpp could not be built; all of the output is in build/text.log"
+    source=$(build/venv/bin/python Tests/hosts/build_host.py --source-only 2>>build/text.log)
+    { cmake -S cmake -B build "-DLLAMA_CPP_SOURCE=$source" && cmake --build build --parallel; } >>build/text.log 2>&1 ||
+        die "the plugin could not be built; all of the output is in build/text.log"
+    write_text without
+    write_text with "LD_PRELOAD=$PWD/build/libggml-sparamx.so" "SPARAMX_LIB=$PWD/build/libsparamx.so"
+    same="The texts are not the same: rounding differs, and somewhere two words were equally likely."
+    ! cmp -s build/text/without.txt build/text/with.txt || same="Both wrote the same, letter for letter."
+    say "llama-simple on $model"
+    {
+        printf '%-74s %s\n\n' "llama.cpp: $(cat build/text/without.speed) tokens/s" \
+            "llama.cpp with libsparamx: $(cat build/text/with.speed) tokens/s"
+        pr -m -t -w 148 <(fold -w 72 build/text/without.txt) <(fold -w 72 build/text/with.txt)
+    } | expand
+    printf '\n%s\n' "$same"
+    grep '^sparamx:' build/text/with.log || true
+}
+
 # -- all of it ---------------------------------------------------------------------------------------------------------
 
 install_packages
@@ -100,7 +149,11 @@ if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build
     die "the build failed; all of its output is in build/quickstart.log"
 fi
 
-[ -n "$model" ] || make_model
+if [ -n "$random" ]; then
+    make_model
+elif [ -z "$model" ]; then
+    model=examples/prune/models/trained-70.gguf
+fi
 
 say "Without the library, plain C on the first layer: sparamx-run --filter blk.0. $model"
 status=0
@@ -110,3 +163,4 @@ build/examples/sparamx-run --filter blk.0. "$model" || status=$?
 
 say "With the library: sparamx-run --amx $model"
 build/examples/sparamx-run --amx "$model"
+[ -z "$text" ] || show_text

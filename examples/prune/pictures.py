@@ -5,7 +5,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
-from matplotlib.ticker import PercentFormatter  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter  # noqa: E402
 
 from measures import layers_and_kinds  # noqa: E402
 
@@ -48,13 +48,17 @@ def zeros(reports, out):
     return save(figure, out, "zeros")
 
 
+def plain(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def bars(axes, labels, series, unit):
     """series: {name: values}; a value that is None has no bar."""
     width = 0.8 / len(series)
     for i, (name, values) in enumerate(series.items()):
         places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
         drawn = axes.bar(places, [value or 0 for value in values], width * 0.94, label=name, color=COLOURS[i % len(COLOURS)])
-        axes.bar_label(drawn, [f"{value:.3g}" if value else "" for value in values], fontsize=7, padding=2)
+        axes.bar_label(drawn, [plain(value) if value else "" for value in values], fontsize=6.5, padding=2)
     axes.set_xticks(range(len(labels)), labels, rotation=20 if max(map(len, labels)) > 14 else 0)
     axes.set_ylabel(unit)
     axes.margins(y=0.15)
@@ -76,7 +80,7 @@ def speeds(reports, out):
         names |= {f"predicted, {name}": None for name in report.predicted} | dict.fromkeys(report.measured)
     if not names:
         return None
-    figure, axes = plt.subplots(figsize=(max(6, 1.4 + 0.42 * len(names) * len(reports)), 3.8), layout="constrained")
+    figure, axes = plt.subplots(figsize=(max(6, 1.4 + 0.5 * len(names) * len(reports)), 3.8), layout="constrained")
     values = [{**{f"predicted, {name}": value for name, value in r.predicted.items()}, **r.measured} for r in reports]
     bars(axes, [short(r) for r in reports], {name: [value.get(name) for value in values] for name in names}, "tokens per second")
     return save(figure, out, "speed")
@@ -98,12 +102,15 @@ def curves(rows, out):
         # Zero has no place on this axis: the dense model stands at its left end without a point.
         right.plot(*zip(*[(a, b) for a, b in zip(x, kld) if b > 0]), **style)
     left.axhline(dense["ppl"], color="#888888", linewidth=0.8, linestyle=":")
-    left.annotate("dense", (0, dense["ppl"]), xytext=(2, 3), textcoords="offset points", fontsize=8, color="#666666")
+    left.text(0.99, dense["ppl"], "dense", transform=left.get_yaxis_transform(), ha="right", va="bottom", fontsize=8, color="#666666")
     left.set_ylabel("perplexity")
     right.set_ylabel("KL divergence from dense, nats per token")
     for axes in (left, right):
         axes.set_xlabel("zeros in the pruned matrices")
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0)
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.25, which="both")

@@ -21,15 +21,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 
 import corpus
-import pruning
+import wanda
 from export import export
 from llama import Llama, Shape
 
 SEED = 20261121
 BATCH, LENGTH = 32, 256  # sequences and tokens per step
-CHECKPOINT_EVERY = 100
+CHECKPOINT_EVERY = 50
 CALIBRATION_STEPS = 16  # batches of training text for Wanda's norms
 NORMS_SEED = 1_000_000  # batches beyond any step of training
 
@@ -45,9 +46,9 @@ class Phase:
 
 
 PHASES = (
-    Phase("dense", 0.0, 1800, 5e-3, 50, 0.5),
-    Phase("50", 0.5, 300, 2e-3, 20, 0.1),
-    Phase("70", 0.7, 300, 2e-3, 20, 0.1),
+    Phase("dense", 0.0, 1000, 5e-3, 50, 0.8),
+    Phase("50", 0.5, 160, 2e-3, 20, 0.1),
+    Phase("70", 0.7, 160, 2e-3, 20, 0.1),
 )
 
 
@@ -93,8 +94,8 @@ def run_phase(index, model, tokens, held_out, out):
             optimizer.load_state_dict(state)
     elif phase.share > 0:
         batches = [make_batch(tokens, index, NORMS_SEED + i)[:, :-1] for i in range(CALIBRATION_STEPS)]
-        masks = pruning.find_masks(model, phase.share, pruning.input_norms(model, batches))
-        pruning.apply_masks(model, masks)
+        masks = wanda.find_masks(model, phase.share, wanda.input_norms(model, batches))
+        wanda.apply_masks(model, masks)
         print(f"{phase.name}: pruned, held-out loss {held_out_loss(model, held_out):.4f} before retraining", flush=True)
     compiled = torch.compile(model.loss)
     begin = time.monotonic()
@@ -110,7 +111,7 @@ def run_phase(index, model, tokens, held_out, out):
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            pruning.apply_masks(model, masks)
+            wanda.apply_masks(model, masks)
             recent = (recent + [loss.item()])[-50:]
             if (step + 1) % 10 == 0:
                 mean = sum(recent[-10:]) / len(recent[-10:])
@@ -137,8 +138,9 @@ def main():
 
     shape = Shape()
     training, held_out = corpus.load()
-    tokenizer = corpus.train_tokenizer(training, shape.vocab)
-    tokenizer.save(str(args.out / "tokenizer.json"))
+    known = args.out / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(known)) if known.exists() else corpus.train_tokenizer(training, shape.vocab)
+    tokenizer.save(str(known))
     (args.out / "held-out.txt").write_text("\n".join(held_out.values()), encoding="utf-8")
     tokens, held_tokens = (torch.from_numpy(corpus.encode(tokenizer, texts)) for texts in (training, held_out))
     model = Llama(shape)

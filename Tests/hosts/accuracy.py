@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""The trained models of examples/prune/models in a real engine: its own kernels against the library's.
+
+    accuracy.py            measures and prints the table
+    accuracy.py --readme   also writes it into README.md, between the marks "accuracy"
+
+Each model is quantized by the host itself. Per row: perplexity on the held-out text with the host's kernels and with
+ours; KL divergence between the two; and the host's own noise: its divergence from itself when it computes 8 tokens at a
+time instead of all, so that other kernels of its own run.
+
+Run it in the environment of run.sh: build/venv-hosts/bin/python Tests/hosts/accuracy.py
+"""
+
+import argparse
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+
+import conftest
+
+sys.path.insert(0, str(conftest.ROOT / "cmake"))
+import readme  # noqa: E402  the kernel table's reader, and the marks in README.md
+
+MODELS = conftest.ROOT / "examples" / "prune" / "models"
+SHARES = {"dense": "dense", "50": "50%", "70": "70%"}
+TYPES = ("BF16", "Q8_0", "Q4_0", "Q4_K_M")
+CONTEXT, CHUNKS = 256, 40
+LEFT = ("token_embd", "_norm")  # by the plugin: norms, and the embedding, which is the output matrix too
+ATTEMPTS = 6  # llama-perplexity loses the end of its log in one of twenty runs, see test_numerics.py
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Of one run's answers from the base's, over the same tokens."""
+    ppl: float
+    ln_ratio: float  # of the perplexities
+    error: float     # the standard error of that
+    kld: float
+    same_top: float
+    log: str
+
+
+@dataclass(frozen=True)
+class Row:
+    share: str
+    type: str
+    base_ppl: float
+    ours: Distance
+    noise: Distance
+
+
+def held_out():
+    return MODELS / "held-out.txt"
+
+
+def quantized(host, share, kind, folder):
+    """The model in this type; all matrices of BF16 files are BF16 already."""
+    dense = MODELS / f"trained-{share}.gguf"
+    if kind == "BF16":
+        return dense
+    path = Path(folder) / f"trained-{share}-{kind}.gguf"
+    if not path.exists():
+        host.must_run("llama-quantize", dense, path, kind, 2, plugin=False)
+    return path
+
+
+def served_types(library):
+    """Numbers of the tensor types that the library has kernels for."""
+    return {row.type for row in readme.kernel_table(library)}
+
+
+def ours_mib(path, library):
+    """What the host must report for our buffer if every matrix of a type that we serve is in it."""
+    types = served_types(library)
+    sizes = [-(-int(t.n_bytes) // 4096) * 4096 for t in gguf.GGUFReader(path).tensors
+             if int(t.tensor_type) in types and not any(part in t.name for part in LEFT)]
+    return sum(sizes) / 2**20
+
+
+def perplexity(host, path, *more, **options):
+    for _ in range(ATTEMPTS):
+        result = host.must_run("llama-perplexity", "-m", path, "-f", held_out(), "-c", CONTEXT, "--chunks", CHUNKS, "-t", 2,
+                               *more, **options)
+        log = result.stdout + result.stderr
+        if re.search(r"Final estimate: PPL|Same top p: +[0-9.]", log):
+            return log
+    raise AssertionError("llama-perplexity never printed its result: " + log[-2000:])
+
+
+def distance(log):
+    def number(pattern):
+        return float(re.search(pattern, log)[1])
+    return Distance(number(r"Mean PPL\(Q\) +: +([0-9.]+)"), number(r"Mean ln\(PPL\(Q\)/PPL\(base\)\) +: +(-?[0-9.]+)"),
+                    number(r"Mean ln\(PPL\(Q\)/PPL\(base\)\) +: +-?[0-9.]+ ± +-?([0-9.]+|nan)"), number(r"Mean +KLD: +(-?[0-9.]+)"),
+                    number(r"Same top p: +([0-9.]+)") / 100, log)
+
+
+def compare(host, path, base):
+    """(perplexity of the host, distance of ours, distance of the host from itself); base: a file for its logits."""
+    log = perplexity(host, path, "--save-all-logits", base, plugin=False)
+    against = ("--kl-divergence", "--kl-divergence-base", base)
+    ours = distance(perplexity(host, path, *against, "-v"))
+    noise = distance(perplexity(host, path, *against, "-ub", 8, plugin=False))
+    return float(re.search(r"Final estimate: PPL = ([0-9.]+)", log)[1]), ours, noise
+
+
+def measure(host, share, kind, folder):
+    path = quantized(host, share, kind, folder)
+    return Row(share, kind, *compare(host, path, Path(folder) / "base.kld"))
+
+
+def table(rows):
+    lines = ["| zeros | type | perplexity, host's kernels | ours | KL divergence | host from itself | same top token |",
+             "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        lines.append(f"| {SHARES[row.share]} | {row.type} | {row.base_ppl:.3f} | {row.ours.ppl:.3f} | {max(row.ours.kld, 0):.1e} | "
+                     f"{max(row.noise.kld, 0):.1e} | {row.ours.same_top:.1%} |")
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    args = parser.parse_args()
+    host = conftest.Host("linked")
+    folder = conftest.WORK / "trained"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for share in SHARES:
+        for kind in TYPES:
+            rows.append(measure(host, share, kind, folder))
+            print(f"{share} {kind}", file=sys.stderr)
+    lines = table(rows)
+    print("\n".join(lines))
+    if args.readme:
+        readme.README.write_text(readme.replace(readme.README.read_text(), "accuracy", lines))
+
+
+if __name__ == "__main__":
+    main()
