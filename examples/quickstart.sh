@@ -101,33 +101,33 @@ make_model() {
 
 # -- text --------------------------------------------------------------------------------------------------------------
 
-# What llama-simple of the stock llama.cpp writes, into build/text/NAME.txt, and its speed, the best of three.
+# What llama-completion of the stock llama.cpp writes, into build/text/NAME.txt, and its speed, the best of three.
 write_text() { # name, variables of the environment...
     local i
     for i in 1 2 3; do
-        env -u LD_PRELOAD "${@:2}" "$host/bin/llama-simple" -m "$model" -n 160 "$prompt" >"build/text/$1.txt" 2>"build/text/$1.log" ||
-            die "llama-simple cannot run $model; all of its output is in build/text/$1.log"
-        sed -n 's/.*speed: *\([0-9.]*\) t\/s.*/\1/p' "build/text/$1.log"
+        env -u LD_PRELOAD "${@:2}" "$host/bin/llama-completion" -m "$model" -no-cnv -n 160 --seed 3 --temp 0.7 \
+            --repeat-penalty 1.1 -p "$prompt" >"build/text/$1.txt" 2>"build/text/$1.log" </dev/null ||
+            die "llama-completion cannot run $model; all of its output is in build/text/$1.log"
+        sed -n '/prompt eval/!s/.*eval time.* \([0-9.]*\) tokens per second.*/\1/p' "build/text/$1.log"
     done | sort -n | tail -n 1 >"build/text/$1.speed"
 }
 
 show_text() {
     local host source prompt same
-    prompt=${QUICKSTART_PROMPT:-'def read(self, size=-1):
-'}
+    prompt=${QUICKSTART_PROMPT:-class Queue:}
     prepare_python
     say "Building a stock llama.cpp, once: 10 to 30 minutes the first time; output in build/text.log"
     mkdir -p build/text
-    host=$(build/venv/bin/python Tests/hosts/build_host.py --kind linked 2>build/text.log) ||
+    host=$(build/venv/bin/python Tests/hosts/build_host.py --kind linked --also llama-completion 2>build/text.log) ||
         die "llama.cpp could not be built; all of the output is in build/text.log"
     source=$(build/venv/bin/python Tests/hosts/build_host.py --source-only 2>>build/text.log)
     { cmake -S cmake -B build "-DLLAMA_CPP_SOURCE=$source" && cmake --build build --parallel; } >>build/text.log 2>&1 ||
         die "the plugin could not be built; all of the output is in build/text.log"
     write_text without
     write_text with "LD_PRELOAD=$PWD/build/libggml-sparamx.so" "SPARAMX_LIB=$PWD/build/libsparamx.so"
-    same="The texts are not the same: rounding differs, and somewhere two words were equally likely."
+    same="The texts differ from some place on: sums are rounded in another order, and two words were about equally likely there."
     ! cmp -s build/text/without.txt build/text/with.txt || same="Both wrote the same, letter for letter."
-    say "llama-simple on $model"
+    say "llama-completion on $model"
     {
         printf '%-74s %s\n\n' "llama.cpp: $(cat build/text/without.speed) tokens/s" \
             "llama.cpp with libsparamx: $(cat build/text/with.speed) tokens/s"

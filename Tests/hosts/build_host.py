@@ -4,6 +4,8 @@
     build_host.py --kind linked     the CPU backend is linked into the tools (what most people build themselves)
     build_host.py --kind dynamic    backends are loaded at run time (GGML_BACKEND_DL, the release archives)
 
+--also TOOL builds one more of llama.cpp's tools beside those that the tests need (llama-completion, llama-imatrix).
+
 Prints the folder of the build: its bin/ holds the tools. Everything stands in the cache, outside the clone, by version
 and kind; what is there already is not built again. SPARAMX_HOST_CACHE names another cache than ~/.cache/sparamx-hosts.
 
@@ -172,9 +174,21 @@ def build_host(kind):
     return build
 
 
+def add_tools(kind, tools):
+    """Into a build that is there already: a few files each."""
+    build = build_host(kind)
+    missing = [tool for tool in tools if not (build / "bin" / tool).is_file()]
+    if missing:
+        with open(cache_folder() / f"lock-{VERSION}-{kind}", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            run(["nice", "-n", "19", "cmake", "--build", build, "--target", *missing])
+    return build
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--kind", choices=KINDS, default="linked")
+    parser.add_argument("--also", action="append", default=[], metavar="TOOL")
     parser.add_argument("--source-only", action="store_true", help="only fetch the source and print its folder")
     args = parser.parse_args()
     try:
@@ -182,7 +196,7 @@ def main():
             cache_folder().mkdir(parents=True, exist_ok=True)
             print(fetch_source())
         else:
-            print(build_host(args.kind))
+            print(add_tools(args.kind, args.also))
     except subprocess.CalledProcessError as error:
         sys.exit(f"build_host.py: this command failed with status {error.returncode}: {' '.join(error.cmd)}")
 

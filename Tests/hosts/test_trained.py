@@ -1,13 +1,16 @@
 """Trained weights: the same perplexity and the same text as the host's own kernels, dense and pruned, in four types."""
 
 import json
+import subprocess
+import sys
 
 import gguf
 import numpy as np
 import pytest
 
 import accuracy
-from conftest import our_lines
+import build_host
+from conftest import clean_environment, our_lines
 from test_placement import reported_mib
 
 # The library's divergence from the host may be twice what the host has from itself when it uses other kernels of its own;
@@ -76,3 +79,39 @@ def test_training_is_recorded():
             assert fields[f"sparamx.train.{key}"].contents() == str(phase.get(key, record.get(key)))
     sizes = sum(path.stat().st_size for path in accuracy.MODELS.iterdir())
     assert sizes < 40e6
+
+
+def test_sweep(linked, tmp_path):
+    """examples/prune/report.py with a real engine: the more zeros, the further from the dense model."""
+    command = [sys.executable, accuracy.conftest.ROOT / "examples/prune/report.py", "--sweep", accuracy.MODELS / "trained-dense.gguf",
+               "--text", accuracy.held_out(), "--host", linked.bin, "--shares", "0.5,0.8", "--methods", "magnitude,magnitude 2:4",
+               "--chunks", "4", "--threads", "2", "--out", tmp_path]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=clean_environment())
+    assert result.returncode == 0, result.stderr
+    dense, half, most, pattern = json.loads((tmp_path / "report.json").read_text())["sweep"]
+    assert dense["ppl"] < half["ppl"] < most["ppl"]
+    assert 0 == dense["kld"] < half["kld"] < pattern["kld"] and half["kld"] < most["kld"]
+    assert 1 == dense["same_top"] > half["same_top"] > most["same_top"]
+    assert (pattern["share"], most["share"]) == (0.5, 0.8)
+    assert all((tmp_path / f"quality.{ending}").stat().st_size > 10000 for ending in ("png", "svg"))
+
+
+def test_wanda_with_the_hosts_imatrix(linked, tmp_path):
+    """llama-imatrix writes two formats; prune.py makes the same of both, and something else without them."""
+    build_host.add_tools(linked.kind, ["llama-imatrix"])
+    dense = accuracy.MODELS / "trained-dense.gguf"
+    found = {}
+    for form in ("gguf", "dat", None):
+        more = []
+        if form:
+            file = tmp_path / f"imatrix.{form}"
+            linked.must_run("llama-imatrix", "-m", dense, "-f", accuracy.held_out(), "-o", file, "--output-format", form, "-c", 256,
+                            "--chunks", 20, "-t", 2, plugin=False)
+            more = ["--imatrix", file]
+        out = tmp_path / f"{form}.gguf"
+        command = [sys.executable, accuracy.conftest.ROOT / "examples/prune/prune.py", dense, out, *more]
+        subprocess.run([str(part) for part in command], check=True, capture_output=True)
+        found[form] = {t.name: t.data.tobytes() for t in gguf.GGUFReader(out).tensors}
+    assert found["gguf"] == found["dat"]
+    different = {name for name, data in found["gguf"].items() if data != found[None][name]}
+    assert len(different) == 42 and all(name.startswith("blk.") for name in different)
