@@ -82,8 +82,8 @@ def ours_mib(path, library):
 
 def perplexity(host, path, *more, **options):
     for _ in range(ATTEMPTS):
-        result = host.must_run("llama-perplexity", "-m", path, "-f", held_out(), "-c", CONTEXT, "--chunks", CHUNKS, "-t", 2,
-                               *more, **options)
+        result = host.must_run("llama-perplexity", "-m", path, "-f", held_out(), "-c", CONTEXT, "--chunks", CHUNKS,
+                               "-t", 2, *more, **options)
         log = result.stdout + result.stderr
         if re.search(r"Final estimate: PPL|Same top p: +[0-9.]", log):
             return log
@@ -91,11 +91,11 @@ def perplexity(host, path, *more, **options):
 
 
 def distance(log):
-    def number(pattern):
-        return float(re.search(pattern, log)[1])
-    return Distance(number(r"Mean PPL\(Q\) +: +([0-9.]+)"), number(r"Mean ln\(PPL\(Q\)/PPL\(base\)\) +: +(-?[0-9.]+)"),
-                    number(r"Mean ln\(PPL\(Q\)/PPL\(base\)\) +: +-?[0-9.]+ ± +-?([0-9.]+|nan)"), number(r"Mean +KLD: +(-?[0-9.]+)"),
-                    number(r"Same top p: +([0-9.]+)") / 100, log)
+    def number(pattern, group=1):
+        return float(re.search(pattern, log)[group])
+    ratio = r"Mean ln\(PPL\(Q\)/PPL\(base\)\) +: +(-?[0-9.]+) ± +-?([0-9.]+|nan)"
+    return Distance(number(r"Mean PPL\(Q\) +: +([0-9.]+)"), number(ratio, 1), number(ratio, 2),
+                    number(r"Mean +KLD: +(-?[0-9.]+)"), number(r"Same top p: +([0-9.]+)") / 100, log)
 
 
 def compare(host, path, base):
@@ -116,8 +116,8 @@ def table(rows):
     lines = ["| zeros | type | perplexity, host's kernels | ours | KL divergence | host from itself | same top token |",
              "|---|---|---|---|---|---|---|"]
     for row in rows:
-        lines.append(f"| {SHARES[row.share]} | {row.type} | {row.base_ppl:.3f} | {row.ours.ppl:.3f} | {max(row.ours.kld, 0):.1e} | "
-                     f"{max(row.noise.kld, 0):.1e} | {row.ours.same_top:.1%} |")
+        lines.append(f"| {SHARES[row.share]} | {row.type} | {row.base_ppl:.3f} | {row.ours.ppl:.3f} | "
+                     f"{max(row.ours.kld, 0):.1e} | {max(row.noise.kld, 0):.1e} | {row.ours.same_top:.1%} |")
     return lines
 
 

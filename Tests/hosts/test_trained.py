@@ -10,11 +10,11 @@ import pytest
 
 import accuracy
 import build_host
-from conftest import clean_environment, our_lines
+from conftest import ROOT, clean_environment, our_lines
 from test_placement import reported_mib
 
-# The library's divergence from the host may be twice what the host has from itself when it uses other kernels of its own;
-# a perplexity may differ by three standard errors of such a difference.
+# The library's divergence from the host may be twice what the host has from itself when it uses other kernels of its
+# own; a perplexity may differ by three standard errors of such a difference.
 NOISE, ERRORS = 2.0, 3.0
 SMALLEST = 1e-5  # below, llama-perplexity's six decimals and its float16 logits decide
 PROMPTS = ("def read(self, size=-1):\n", "class Queue:\n    ")
@@ -83,9 +83,9 @@ def test_training_is_recorded():
 
 def test_sweep(linked, tmp_path):
     """examples/prune/report.py with a real engine: the more zeros, the further from the dense model."""
-    command = [sys.executable, accuracy.conftest.ROOT / "examples/prune/report.py", "--sweep", accuracy.MODELS / "trained-dense.gguf",
-               "--text", accuracy.held_out(), "--host", linked.bin, "--shares", "0.5,0.8", "--methods", "magnitude,magnitude 2:4",
-               "--chunks", "4", "--threads", "2", "--out", tmp_path]
+    command = [sys.executable, ROOT / "examples/prune/report.py", "--sweep", accuracy.MODELS / "trained-dense.gguf",
+               "--text", accuracy.held_out(), "--host", linked.bin, "--shares", "0.5,0.8",
+               "--methods", "magnitude,magnitude 2:4", "--chunks", "4", "--threads", "2", "--out", tmp_path]
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=clean_environment())
     assert result.returncode == 0, result.stderr
     dense, half, most, pattern = json.loads((tmp_path / "report.json").read_text())["sweep"]
@@ -105,11 +105,11 @@ def test_wanda_with_the_hosts_imatrix(linked, tmp_path):
         more = []
         if form:
             file = tmp_path / f"imatrix.{form}"
-            linked.must_run("llama-imatrix", "-m", dense, "-f", accuracy.held_out(), "-o", file, "--output-format", form, "-c", 256,
-                            "--chunks", 20, "-t", 2, plugin=False)
+            linked.must_run("llama-imatrix", "-m", dense, "-f", accuracy.held_out(), "-o", file, "--output-format", form,
+                            "-c", 256, "--chunks", 20, "-t", 2, plugin=False)
             more = ["--imatrix", file]
         out = tmp_path / f"{form}.gguf"
-        command = [sys.executable, accuracy.conftest.ROOT / "examples/prune/prune.py", dense, out, *more]
+        command = [sys.executable, ROOT / "examples/prune/prune.py", dense, out, *more]
         subprocess.run([str(part) for part in command], check=True, capture_output=True)
         found[form] = {t.name: t.data.tobytes() for t in gguf.GGUFReader(out).tensors}
     assert found["gguf"] == found["dat"]

@@ -69,7 +69,8 @@ def write_model(path, tensors, kind=Type.BF16, alignment=None, more=lambda write
 def random_tensors(seed=1, rows=48, columns=256):
     rng = np.random.default_rng(seed)
     scales = {"token_embd": 1, "blk.0.attn_q": 0.5, "blk.0.ffn_up": 2, "blk.1.ffn_down": 1, "output": 1}
-    tensors = {f"{name}.weight": rng.standard_normal((rows, columns), dtype=np.float32) * scale for name, scale in scales.items()}
+    tensors = {f"{name}.weight": rng.standard_normal((rows, columns), dtype=np.float32) * scale
+               for name, scale in scales.items()}
     tensors["blk.0.attn_norm.weight"] = rng.standard_normal(columns, dtype=np.float32)
     return tensors
 

@@ -14,7 +14,8 @@ COLUMNS = 256
 def masks(path, before):
     """{tensor: which weights became zero}"""
     after = tensors_of(path)
-    return {name: (weights_of(after[name]) == 0) & (weights_of(tensor) != 0) for name, tensor in tensors_of(before).items()}
+    return {name: (weights_of(after[name]) == 0) & (weights_of(tensor) != 0)
+            for name, tensor in tensors_of(before).items()}
 
 
 def check_smallest(mask, scores, n):
@@ -203,7 +204,7 @@ def test_include_and_exclude(tmp_path, model):
 
 def test_shares_by_tensor(tmp_path, model):
     shares = tmp_path / "shares"
-    shares.write_text("# the first layer bears less\nblk\\.0\\.ffn 0.25\n\nblk.0 0   # the first line that fits counts\n")
+    shares.write_text("# the first layer bears less\nblk\\.0\\.ffn 0.25\n\nblk.0 0   # the first fit counts\n")
     before = model(Type.F32)
     prune(before, tmp_path / "out.gguf", "--shares", shares, "--share", 0.75)
     zeros = zeros_by_tensor(tmp_path / "out.gguf")
@@ -215,7 +216,8 @@ def test_shares_by_tensor(tmp_path, model):
 
 def test_result_does_not_depend_on_threads(tmp_path):
     rng = np.random.default_rng(8)
-    tensors = {f"blk.0.{name}.weight": rng.standard_normal((3000, 2048), dtype=np.float32) for name in ("attn_q", "ffn_up")}
+    tensors = {f"blk.0.{name}.weight": rng.standard_normal((3000, 2048), dtype=np.float32)
+               for name in ("attn_q", "ffn_up")}
     before = write_model(tmp_path / "in.gguf", tensors, Type.BF16)  # three chunks each
     for scope in ("row", "tensor", "model"):
         results = set()

@@ -63,7 +63,8 @@ def test_record_and_a_second_time(tmp_path, model):
     first, second = (json.loads(fields[f"sparamx.prune.{i}"].contents()) for i in (1, 2))
     assert first["score"] == "magnitude" and first["shares"] == {name: 0.5 for name in PRUNED} and first["tensors"] == 3
     assert second["shares"] == {name: 0.75 for name in PRUNED[1:]} and second["exclude"] == "attn"
-    assert [float((weights_of(tensors_of(tmp_path / "b.gguf")[name]) == 0).mean()) for name in PRUNED] == [0.5, 0.75, 0.75]
+    tensors = tensors_of(tmp_path / "b.gguf")
+    assert [float((weights_of(tensors[name]) == 0).mean()) for name in PRUNED] == [0.5, 0.75, 0.75]
 
 
 def test_dry_run(tmp_path, model):
@@ -95,7 +96,8 @@ def test_truncated_anywhere(tmp_path, model):
     whole = model(Type.Q4_0).read_bytes()
     data_begin = gguf.GGUFReader(tmp_path / "in.gguf").data_offset
     rng = np.random.default_rng(2)
-    lengths = {0, 1, 4, 8, 16, 23, 24, data_begin, len(whole) - 1, *rng.integers(24, data_begin, 12), *rng.integers(data_begin, len(whole), 4)}
+    lengths = {0, 1, 4, 8, 16, 23, 24, data_begin, len(whole) - 1,
+               *rng.integers(24, data_begin, 12), *rng.integers(data_begin, len(whole), 4)}
     for length in sorted(lengths):
         (tmp_path / "in.gguf").write_bytes(whole[:length])
         assert "in.gguf" in refused(tmp_path / "x", tmp_path / "in.gguf", tmp_path / "out.gguf"), length
@@ -112,9 +114,11 @@ def test_corrupted(tmp_path, model):
         "magic": (0, b"GGML"), "version": (4, struct.pack("<I", 9)), "tensors": (8, huge), "keys": (16, huge),
         "key length": (24, huge), "type": (24 + 8 + len("general.architecture"), struct.pack("<I", 99)),
         "name length": (info.offset, huge), "dimensions": (at_dims - 4, struct.pack("<I", 2**31)),
-        "columns": (at_dims, struct.pack("<Q", 255)), "rows": (at_dims + 8, huge), "wrap": (at_dims, struct.pack("<QQ", 2**63, 2)),
+        "columns": (at_dims, struct.pack("<Q", 255)), "rows": (at_dims + 8, huge),
+        "wrap": (at_dims, struct.pack("<QQ", 2**63, 2)),
         "tensor type": (at_dims + dims, struct.pack("<I", 4)), "offset": (at_dims + dims + kind, huge),
-        "misaligned": (at_dims + dims + kind, struct.pack("<Q", 7)), "overlap": (at_dims + dims + kind, struct.pack("<Q", 0)),
+        "misaligned": (at_dims + dims + kind, struct.pack("<Q", 7)),
+        "overlap": (at_dims + dims + kind, struct.pack("<Q", 0)),
         "same name": (info.offset + 8, b"\xff\xfe"),
     }
     for what, (at, data) in faults.items():

@@ -16,7 +16,8 @@ BUILD = PRUNE.parents[1] / "build"
 
 
 def report(*arguments, status=0):
-    result = subprocess.run([sys.executable, PRUNE / "report.py", *map(str, arguments)], capture_output=True, text=True, timeout=600)
+    command = [sys.executable, PRUNE / "report.py", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == status, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
     return result
@@ -48,10 +49,12 @@ def test_zeros(tmp_path, pair):
         matrices = {name: tensor for name, tensor in tensors_of(path).items() if len(tensor.shape) == 2}
         assert {m["name"]: (m["zeros"], m["file_bytes"], m["type"]) for m in found["matrices"]} == {
             name: (int((weights_of(t) == 0).sum()), int(t.n_bytes), "Q8_0") for name, t in matrices.items()}
-        share = sum((weights_of(t) == 0).sum() for t in matrices.values()) / sum(t.n_elements for t in matrices.values())
+        zeros = sum((weights_of(t) == 0).sum() for t in matrices.values())
+        share = zeros / sum(t.n_elements for t in matrices.values())
         assert f"{path.name}" in table and f"{share:.1%}" in table
         # The embedding is not read whole: one row of it is too little to count.
-        assert found["bytes_per_token"] == sum(t.n_bytes for name, t in tensors_of(path).items() if "token_embd" not in name)
+        read = sum(t.n_bytes for name, t in tensors_of(path).items() if "token_embd" not in name)
+        assert found["bytes_per_token"] == read
     check_picture(out, "zeros", "attn_q", "ffn_up", "75%")
     check_picture(out, "bytes", "dense", "in", "pruned")
 
@@ -69,7 +72,8 @@ def test_bytes_and_speeds(tmp_path, pair):
         small = m["name"] in packed and packed[m["name"]] < 0.7 * m["packed_bytes"]
         assert small == (m["name"] in PRUNED), m["name"]
     assert pruned["predicted"]["packed"] > pruned["predicted"]["dense"]
-    assert all(value > 0 for model in (dense, pruned) for value in (*model["predicted"].values(), *model["measured"].values()))
+    for model in (dense, pruned):
+        assert all(value > 0 for value in (*model["predicted"].values(), *model["measured"].values()))
     check_picture(out, "bytes", "packed")
     check_picture(out, "speed", "predicted, packed", "products, dense")
 

@@ -35,7 +35,8 @@ CODES = {
     Type.Q4_0: (lambda b: halves(b[:, 2:]), 8),
     Type.Q5_0: (lambda b: halves(b[:, 6:]) | fifth_bits(b[:, 2:6]), 16),
     Type.MXFP4: (lambda b: halves(b[:, 1:]), 0),
-    Type.TQ2_0: (lambda b: np.concatenate([(b[:, i:i + 32] >> shift) & 3 for i in (0, 32) for shift in (0, 2, 4, 6)], axis=1), 1),
+    Type.TQ2_0: (lambda b: np.concatenate([(b[:, i:i + 32] >> shift) & 3 for i in (0, 32) for shift in (0, 2, 4, 6)],
+                                          axis=1), 1),
 }
 
 
@@ -124,7 +125,7 @@ def test_blocks_with_minimum(tmp_path, kind):
         assert (np.abs(blocks - new.reshape(-1, 32)) < 0.6 * step)[kept].all()
 
 
-@pytest.mark.parametrize("kind, n_bytes", [(Type.Q4_K, 144), (Type.Q6_K, 210), (Type.IQ4_NL, 18)], ids=lambda value: str(value))
+@pytest.mark.parametrize("kind, n_bytes", [(Type.Q4_K, 144), (Type.Q6_K, 210), (Type.IQ4_NL, 18)], ids=str)
 def test_other_types_are_refused_with_advice(tmp_path, kind, n_bytes):
     block = gguf.GGML_QUANT_SIZES[kind][0]
     assert gguf.GGML_QUANT_SIZES[kind][1] == n_bytes
@@ -139,4 +140,5 @@ def test_other_types_are_refused_with_advice(tmp_path, kind, n_bytes):
     sentence = refused(tmp_path / "out.gguf", path, tmp_path / "out.gguf")
     assert kind.name in sentence and "llama-quantize" in sentence
     prune(path, tmp_path / "out.gguf", "--exclude", "attn_q")  # such a tensor may stay beside
-    assert np.array_equal(tensors_of(path)["blk.0.attn_q.weight"].data, tensors_of(tmp_path / "out.gguf")["blk.0.attn_q.weight"].data)
+    before, after = (tensors_of(file)["blk.0.attn_q.weight"].data for file in (path, tmp_path / "out.gguf"))
+    assert np.array_equal(before, after)
