@@ -27,7 +27,7 @@ import readme  # noqa: E402  the kernel table's reader, and the marks in README.
 MODELS = conftest.ROOT / "examples" / "prune" / "models"
 SHARES = {"dense": "dense", "50": "50%", "70": "70%"}
 TYPES = ("BF16", "Q8_0", "Q4_0", "Q4_K_M")
-CONTEXT, CHUNKS = 256, 40
+CONTEXT, CHUNKS = 256, 20
 LEFT = ("token_embd", "_norm")  # by the plugin: norms, and the embedding, which is the output matrix too
 ATTEMPTS = 6  # llama-perplexity loses the end of its log in one of twenty runs, see test_numerics.py
 
@@ -83,7 +83,7 @@ def ours_mib(path, library):
 def perplexity(host, path, *more, **options):
     for _ in range(ATTEMPTS):
         result = host.must_run("llama-perplexity", "-m", path, "-f", held_out(), "-c", CONTEXT, "--chunks", CHUNKS,
-                               "-t", 2, *more, **options)
+                               "-t", 1, *more, **options)
         log = result.stdout + result.stderr
         if re.search(r"Final estimate: PPL|Same top p: +[0-9.]", log):
             return log
