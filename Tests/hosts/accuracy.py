@@ -112,12 +112,18 @@ def measure(host, share, kind, folder):
     return Row(share, kind, *compare(host, path, Path(folder) / "base.kld"))
 
 
+def taken(log):
+    """By our buffer, as the host reports it."""
+    sizes = re.findall(r"SPARAMX model buffer size = +([0-9.]+) MiB", log)
+    return f"{float(sizes[-1]):.1f} MiB" if sizes and float(sizes[-1]) > 0 else "none"
+
+
 def table(rows):
-    lines = ["| zeros | type | perplexity, host's kernels | ours | KL divergence | host from itself | same top token |",
-             "|---|---|---|---|---|---|---|"]
+    lines = ["| zeros | type | weights with us | perplexity, host's kernels | ours | KL divergence | host from itself | "
+             "same top token |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:
-        lines.append(f"| {SHARES[row.share]} | {row.type} | {row.base_ppl:.3f} | {row.ours.ppl:.3f} | "
-                     f"{max(row.ours.kld, 0):.1e} | {max(row.noise.kld, 0):.1e} | {row.ours.same_top:.1%} |")
+        lines.append(f"| {SHARES[row.share]} | {row.type} | {taken(row.ours.log)} | {row.base_ppl:.3f} | {row.ours.ppl:.3f} | "
+                     f"{abs(row.ours.kld):.1e} | {abs(row.noise.kld):.1e} | {row.ours.same_top:.1%} |")
     return lines
 
 

@@ -86,6 +86,25 @@ def test_zero_has_no_sign(tmp_path, kind):
         assert (raw == 0).sum() == raw.size // 2
 
 
+@pytest.mark.parametrize("kind", [Type.F32, Type.F16, Type.BF16, Type.MXFP4], ids=lambda kind: kind.name)
+def test_negative_zeros_become_zeros(tmp_path, kind):
+    """PyTorch models pruned by multiplying with a mask are full of them. With --share 0 nothing else changes."""
+    w = random_tensors()["blk.0.ffn_up.weight"]
+    w[:, ::2] *= 0
+    assert (np.signbit(w) & (w == 0)).sum() > w.size / 8
+    before = write_model(tmp_path / "in.gguf", {"blk.0.ffn_up.weight": w}, kind)
+    if kind == Type.MXFP4:  # its quantizer writes no -0: code 8
+        reader = gguf.GGUFReader(before, "r+")
+        blocks = reader.tensors[0].data.reshape(-1, 17)
+        blocks[:, 1:][blocks[:, 1:] & 15 == 0] |= 8
+        reader.data.flush()
+        del reader, blocks
+    prune(before, tmp_path / "out.gguf", "--share", 0)
+    old, new = (weights_of(tensors_of(path)["blk.0.ffn_up.weight"]) for path in (before, tmp_path / "out.gguf"))
+    assert np.array_equal(old, new) and (np.signbit(old) & (old == 0)).any()
+    assert not (np.signbit(new) & (new == 0)).any()
+
+
 @pytest.mark.parametrize("kind", CODES, ids=lambda kind: kind.name)
 def test_zero_is_the_code_of_zero(tmp_path, kind):
     read, zero = CODES[kind]

@@ -58,7 +58,8 @@ class Matrix:
         return np.ascontiguousarray(scores).view(np.uint32), zero
 
     def apply(self, rows, mask, zero):
-        codes.prune(self.raw[rows], mask, self.kind)
+        """Weights that were zero before get the type's zero too: -0, left by a mask that was multiplied, is another code."""
+        codes.prune(self.raw[rows], mask, zero, self.kind)
         return Count(mask.size, int(zero.sum()), int((mask | zero).sum()))
 
 

@@ -8,8 +8,11 @@ import numpy as np
 Type = gguf.GGMLQuantizationType
 
 
-def prune(raw, mask, kind):
-    """Sets the weights where mask (rows, columns) is true to zero, in raw (rows, bytes of a row), in place."""
+def prune(raw, mask, zero, kind):
+    """Sets the weights where mask (rows, columns) is true to zero, in raw (rows, bytes of a row), in place; and those that
+    are zero (the second mask) to the one code for it, except in types with a minimum, which have no other."""
+    if kind not in (Type.Q4_1, Type.Q5_1):
+        mask = mask | zero
     if kind in WORDS:
         raw.view(WORDS[kind])[mask] = 0
         return

@@ -65,7 +65,8 @@ def parse_arguments():
     parser.add_argument("input", type=Path, metavar="IN.gguf")
     parser.add_argument("output", type=Path, metavar="OUT.gguf")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--share", type=share_of, help="share of zeros (default: 0.5)")
+    how.add_argument("--share", type=share_of,
+                     help="share of zeros (default: 0.5); 0 only turns zeros of either sign into the type's zero")
     how.add_argument("--pattern", choices=PATTERNS, help="in every group of 4 (8) neighbours in a row, 2 (4) are kept")
     parser.add_argument("--scope", choices=("row", "tensor", "model"), default="row",
                         help="the share holds for each output row (default), each tensor, or all chosen tensors together")
@@ -130,15 +131,15 @@ def choose(model, args):
         if not args.include.search(tensor.name) or (args.exclude and args.exclude.search(tensor.name)):
             continue
         share = None if args.pattern or args.scope == "model" else args.share
-        share = next((own for expression, own in shares if expression.search(tensor.name)), share)
-        if share == 0 or len(tensor.shape) < 2:  # a bias or a norm is no matrix
+        own = next((own for expression, own in shares if expression.search(tensor.name)), None)
+        if own == 0 or len(tensor.shape) < 2:  # a bias or a norm is no matrix
             continue
         if tensor.type not in PRUNABLE:
             raise Fault(f"{tensor.name} is {tensor.type.name}, which cannot be pruned without encoding it anew: prune the F16 "
                         "or BF16 model and run llama-quantize on the result, which keeps zeros; or --exclude this tensor")
         if args.pattern and tensor.columns % PATTERNS[args.pattern][1]:
             raise Fault(f"the rows of {tensor.name} have {tensor.columns} weights, which groups of {args.pattern} do not divide")
-        chosen.append(Chosen(tensor, share))
+        chosen.append(Chosen(tensor, share if own is None else own))
     if not chosen:
         raise Fault(f"no tensor of {args.input} is chosen: see --include and --exclude")
     return chosen

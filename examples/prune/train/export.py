@@ -50,7 +50,8 @@ def export(path, model, tokenizer, name, record):
     for key, value in record.items():
         writer.add_string(f"sparamx.train.{key}", str(value))
     for tensor, weight in model.state_dict().items():
-        values = weight.detach().float().numpy()
+        # A mask times a negative weight is -0, which is another code than 0: to the library, a value like others.
+        values = weight.detach().float().numpy() + np.float32(0)
         if values.ndim == 1:
             writer.add_tensor(tensor, values)
         else:
