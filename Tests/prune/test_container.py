@@ -126,6 +126,17 @@ def test_corrupted(tmp_path, model):
         assert "in.gguf" in refused(before, before, tmp_path / "out.gguf"), what
 
 
+def test_misaligned_at_the_end(tmp_path, model):
+    """The last tensor eight bytes later, in room that the file has."""
+    before = model(Type.Q8_0)
+    offset = gguf.GGUFReader(before).tensors[-1].field
+    at = offset.offset + sum(part.nbytes for part in offset.parts) - 8
+    data = bytearray(before.read_bytes() + bytes(64))
+    struct.pack_into("<Q", data, at, struct.unpack_from("<Q", data, at)[0] + 8)
+    before.write_bytes(data)
+    assert "aligned" in refused(before, before, tmp_path / "out.gguf")
+
+
 def test_array_that_never_ends(tmp_path):
     """gguf.GGUFReader itself would count to 2^60."""
     data = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<IIQ", 9, 0, 2**60)

@@ -49,8 +49,7 @@ class Matrix:
             rows_each = self.tensor.rows // len(self.norms)
             with np.errstate(invalid="ignore", over="ignore"):
                 scores *= self.norms[np.arange(rows.start, rows.stop) // rows_each]
-        scores[zero] = 0  # zero times an infinite norm included
-        scores[np.isnan(scores)] = np.inf  # what is broken already is not made to look sound
+        scores[zero] = 0  # zero times an infinite norm included. NaN sorts last: what is broken is not made to look sound
         return scores, zero
 
     def bits(self, rows):
