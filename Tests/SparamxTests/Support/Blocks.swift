@@ -41,7 +41,8 @@ struct Block {
 
     func setCode(_ k: Int, _ value: Int, _ bytes: inout [UInt8], _ start: Int) {
         let (low, high) = table[k]
-        Block.write([low, high], value, &bytes, start)
+        Block.write(low, value, &bytes, start)
+        if high.count > 0 { Block.write(high, value >> low.count, &bytes, start) }
     }
 
     typealias Field = BlockDescription.Field
@@ -58,10 +59,14 @@ struct Block {
     static func write(_ fields: [Field], _ value: Int, _ bytes: inout [UInt8], _ start: Int) {
         var value = value
         for field in fields {
-            let mask = UInt8((1 << field.count) - 1) << UInt8(field.bit), i = start + field.byte
-            bytes[i] = bytes[i] & ~mask | UInt8(truncatingIfNeeded: (value % (1 << field.count)) << field.bit)
+            write(field, value, &bytes, start)
             value >>= field.count
         }
+    }
+
+    private static func write(_ field: Field, _ value: Int, _ bytes: inout [UInt8], _ start: Int) {
+        let mask = UInt8((1 << field.count) - 1) << UInt8(field.bit), i = start + field.byte
+        bytes[i] = bytes[i] & ~mask | UInt8(truncatingIfNeeded: (value & ((1 << field.count) - 1)) << field.bit)
     }
 
     /// weight = scale * level - minimum of a part.
