@@ -42,7 +42,7 @@ func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_k
 }
 
 @inline(__always)
-private func expandBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, odd: Bool, _ index: Int, _ rows: inout QuantRows, _ side: UnsafeRawPointer,
+func expandBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, odd: Bool, _ index: Int, _ rows: inout QuantRows, _ side: UnsafeRawPointer,
                          _ out: UnsafeMutableRawPointer) {
     let q = Q.quant, sparse = F.sparse
     let parts = 32 / Int(q.sub)

@@ -4,7 +4,7 @@ import CKernelABI
 extension KernelTable {
     private static let types = 13
     private static let perKind = 2 * types
-    static let quantRows = 5 * perKind + 4
+    static let quantRows = 7 * perKind
 
     static func quantRow(_ index: Int) -> KernelRow {
         let kind = index / perKind, decodes = kind >= 2 && kind < 5
@@ -22,24 +22,19 @@ extension KernelTable {
             let size = (index - 2 * perKind) % 3, m = size + 1, (name, function) = decode(index - 2 * perKind)
             return KernelRow(name: name, isa: .avx512, type: type, sparse: sparse, serves: m...(size == 2 ? 4 : m), from: m,
                              activation: .q8, exact: true, scratch: .registers, function: function)
-        default: return tileRow(index - 5 * perKind)
+        case 5:
+            let (name, function) = tileGemm(place)
+            return gemmAMX(name, type, sparse, function)
+        default: return ring(place, type, sparse)
         }
     }
 
-    /// q8 from 5 tokens, where scaling per block no longer fits the vector units (prototypes on Emerald Rapids).
-    private static func tileRow(_ index: Int) -> KernelRow {
-        let q8 = Int32(SX_Q8_0)
-        switch index {
-        case 0: return gemmAMX("amx-q8_0-dense-gemm", q8, false, sx_amx_q8_dense_gemm)
-        case 1: return gemmAMX("amx-q8_0-sparse-gemm", q8, true, sx_amx_q8_sparse_gemm)
-        case 2: return ring("amx-q8_0-dense-ring", q8, false, sx_amx_q8_dense_ring)
-        default: return ring("amx-q8_0-sparse-ring", q8, true, sx_amx_q8_sparse_ring)
-        }
-    }
-
-    private static func ring(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ f: sx_kernel_fn) -> KernelRow {
-        KernelRow(name: name, isa: .amx, type: type, sparse: sparse, serves: 1...32, from: 5, activation: .q8, exact: true,
-                  scratch: .ring, function: f)
+    /// From 5 tokens, where scaling part by part no longer fits the vector units (prototypes on Emerald Rapids). Types
+    /// with scales per 16 multiply in bf16: tiles of bytes would be a quarter full.
+    private static func ring(_ place: Int, _ type: Int32, _ sparse: Bool) -> KernelRow {
+        let (name, function) = tileRing(place), exact = quant(type).sub == 32
+        return KernelRow(name: name, isa: .amx, type: type, sparse: sparse, serves: 1...32, from: 5,
+                         activation: exact ? .q8 : .bf16, exact: exact, scratch: .ring, function: function)
     }
 
     private static func quantType(_ index: Int) -> Int32 {

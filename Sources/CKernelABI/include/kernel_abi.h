@@ -158,15 +158,36 @@ SX_KERNEL(sx_amx_bf16_dense_ring)
 SX_KERNEL(sx_amx_bf16_sparse_ring)
 SX_KERNEL(sx_amx_f16_dense_ring)
 SX_KERNEL(sx_amx_f16_sparse_ring)
-SX_KERNEL(sx_amx_q8_dense_ring)
-SX_KERNEL(sx_amx_q8_sparse_ring)
 SX_KERNEL(sx_amx_bf16_dense_gemm)
 SX_KERNEL(sx_amx_bf16_sparse_gemm)
 SX_KERNEL(sx_amx_f16_dense_gemm)
 SX_KERNEL(sx_amx_f16_sparse_gemm)
-SX_KERNEL(sx_amx_q8_dense_gemm)
-SX_KERNEL(sx_amx_q8_sparse_gemm)
+SX_KERNEL_QUANTS(amx, dense_ring)
+SX_KERNEL_QUANTS(amx, sparse_ring)
+SX_KERNEL_QUANTS(amx, dense_gemm)
+SX_KERNEL_QUANTS(amx, sparse_gemm)
 #undef SX_KERNEL
 #undef SX_KERNEL_1_TO_4
+
+// The AMX kernels of all quantized types share their bodies. What differs is how a K-block is brought from the packed
+// form to levels, scales and minimums: one function per type and form, called for K-block after K-block of a panel.
+typedef struct sx_expansion {
+    const sx_kernel_args *args;
+    int64_t panel, kblock;    // which K-block is next; the first one is the first of a chunk
+    uint8_t *slot;            // 1 KB for its levels
+    const uint8_t *levels;    // out: where the levels are (dense Q8_0: where they were)
+    float *scales, *minimums; // out: 16 of each per part; zeros where the type has no minimum
+    void *reader;             // SX_READER_BYTES that stay as they are between calls, 64-byte aligned
+} sx_expansion;
+
+enum { SX_READER_BYTES = 512 };
+
+typedef void (*sx_expand_fn)(sx_expansion *next);
+
+#define SX_KERNEL(name) void name(sx_expansion *next);
+SX_KERNEL_QUANTS(amx, dense_expand)
+SX_KERNEL_QUANTS(amx, sparse_expand)
+#undef SX_KERNEL
+#undef SX_KERNEL_QUANTS
 
 #pragma clang assume_nonnull end

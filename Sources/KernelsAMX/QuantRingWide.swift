@@ -1,0 +1,70 @@
+import CKernelABI
+import CTileShims
+
+// Up to 32 tokens, quantized types with scales per 16: dequantized to bf16 and multiplied as Ring.swift does it. Tiles of
+// bytes would be 16 k deep, a quarter full, and their sums are scaled four times per K-block.
+
+/// Behind the results: what QuantPanels needs. In the ring: two slots of two panels x two tiles.
+private let panelsAt = 20480
+
+@inline(never)
+func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, offset: Float) {
+    let args = pointer.pointee
+    let two = args.m > 16
+    let rows = two ? 16 : Int(args.m)
+    withTiles(rows: rows, deep: true, args) {
+        let slots = UnsafeMutableRawPointer(args.scratch) + ringOffset
+        let results = UnsafeMutableRawPointer(args.scratch) + resultOffset
+        let tiles = Int(args.kblocks) * 2
+        eachDistantPair(args) { first, second in
+            sx_tile_zero_0()
+            sx_tile_zero_1()
+            sx_tile_zero_2()
+            sx_tile_zero_3()
+            var panels = QuantPanels(pointer, expand, sub: 16, offset: offset, first, second, chunk: 0,
+                                     UnsafeMutableRawPointer(args.scratch) + panelsAt)
+            // One place in the code fills slots: before the first tile, then one tile ahead.
+            var x0 = UnsafeRawPointer(args.a), x1 = x0
+            var tile = -1
+            while tile < tiles {
+                if tile >= 0 {
+                    if tile & 15 == 0 {
+                        x0 = UnsafeRawPointer(args.a) + activationRow(args, tile, 0) * 64
+                        if two { x1 = UnsafeRawPointer(args.a) + activationRow(args, tile, 16) * 64 }
+                    }
+                    let w0 = UnsafeRawPointer(slots) + (tile & 1) * 2048
+                    sx_tile_load_4(x0, 64)
+                    if two { sx_tile_load_5(x1, 64) }
+                    sx_tile_load_6(w0, 64)
+                    sx_tile_bf16_0_4_6()
+                    if two { sx_tile_bf16_1_5_6() }
+                    sx_tile_load_7(w0 + 1024, 64)
+                    sx_tile_bf16_2_4_7()
+                    if two { sx_tile_bf16_3_5_7() }
+                    x0 += rows * 64
+                    x1 += 1024
+                }
+                tile += 1
+                if tile < tiles {
+                    var out = slots + (tile & 1) * 2048
+                    var row = 0
+                    while row < 8 {
+                        panels.next(out, out + 1024)
+                        out += 128
+                        row += 1
+                    }
+                }
+            }
+            sx_tile_store_0(results, 64)
+            sx_tile_store_2(results + 2048, 64)
+            storeTile(args, results, 0, rows, first)
+            storeTile(args, results + 2048, 0, rows, second)
+            if two {
+                sx_tile_store_1(results + 1024, 64)
+                sx_tile_store_3(results + 3072, 64)
+                storeTile(args, results + 1024, 16, Int(args.m) - 16, first)
+                storeTile(args, results + 3072, 16, Int(args.m) - 16, second)
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+import CKernelABI
+import CTileShims
+
+// The part of the quantized kernels that is compiled for each type: one K-block (64 k) of one panel from the packed form
+// to levels, scales and minimums.
+
+@inline(__always)
+func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: UnsafeMutablePointer<sx_expansion>) {
+    let q = Q.quant, sparse = F.sparse
+    let next = pointer.pointee, args = next.args.pointee
+    let panel = Int(next.panel), kblock = Int(next.kblock), pair = kblock & 3
+    let side = UnsafeRawPointer(args.scales.unsafelyUnwrapped) + (panel * Int(args.kblocks) + kblock & ~3) * Int(q.side_bytes)
+    sx_prefetch(side + (pair * Int(q.side_bytes) + 1024))
+    if q.low_bits == 8 && !sparse {
+        let tile = denseTile(args, panel, kblock)
+        var line = 0
+        while line < 1024 {
+            sx_prefetch(tile + (prefetchAhead + line))
+            line += 64
+        }
+        pointer.pointee.levels = tile.assumingMemoryBound(to: UInt8.self)
+    } else {
+        let reader = next.reader.assumingMemoryBound(to: QuantRows.self)
+        if pair == 0 {
+            reader.initialize(to: QuantRows(QuantStreams(q, sparse: sparse, args, panel, kblock >> 2),
+                                            next.reader + (Int(SX_READER_BYTES) - 32)))
+        }
+        var rows = reader.pointee
+        expandBlock(Q.self, F.self, odd: false, pair * 2, &rows, side, next.slot)
+        expandBlock(Q.self, F.self, odd: true, pair * 2 + 1, &rows, side, next.slot + 512)
+        reader.pointee = rows
+        pointer.pointee.levels = UnsafePointer(next.slot)
+    }
+    let parts = 64 / Int(q.sub)
+    var part = 0
+    while part < parts {
+        let (scale, minimum) = quantScale(q, side, pair * parts + part)
+        sx_store_ps(next.scales + part * 16, scale)
+        sx_store_ps(next.minimums + part * 16, minimum)
+        part += 1
+    }
+    pointer.pointee.kblock = next.kblock + 1
+}
