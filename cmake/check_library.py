@@ -22,8 +22,13 @@ MAX_BYTES = 1 << 20
 
 # Who may use what. Swift's mangled names start with the module's.
 VECTOR = re.compile(r"sx_(avx512|amx)_|\$e\d+Kernels(AVX512|AMX)")
-TILE = re.compile(r"sx_amx_")
-PRODUCT = re.compile(r"sx_(avx512|amx)_(bf16|f16|q8|q\d_[01k]|iq4_nl|iq4_xs|mxfp4)_(dense|sparse)_")
+# The AMX kernels of the quantized types share three bodies, which are told where a type's expansion function is: 26 copies
+# of each body would be 400 KB of code. So such a kernel may jump to a body, if the one address it names is that of its
+# own expansion function, and a body may call through a pointer: there is only the one it got.
+SHARED = re.compile(r"\$e10KernelsAMX\d+quant(Ring|RingWide|Gemm)__")
+EXPANDED = re.compile(r"sx_amx_(\w+)_(ring|gemm)$")
+TILE = re.compile(r"sx_amx_|" + SHARED.pattern)
+PRODUCT = re.compile(r"sx_(avx512|amx)_(bf16|f16|q\d_[01k]|iq4_nl|iq4_xs|mxfp4)_(dense|sparse)_|" + SHARED.pattern)
 CPU_QUESTIONS = {"cpuid": "sx_cpuid", "xgetbv": "sx_xgetbv"}
 CALLABLE = {"memset@plt", "memcpy@plt"}
 PREFIXES = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3}
@@ -181,13 +186,13 @@ def instructions(path):
 def check_instructions(report, path):
     rules = ("nothing above baseline x86-64 outside the kernels", "tile instructions in sx_amx_* alone",
              "cpuid and xgetbv in the functions of that name alone", "no traps in AVX-512 and AMX kernels",
-             "product kernels call memset and memcpy at most", "every byte of code can be decoded")
+             "product kernels call memset, memcpy and their own expansion at most", "every byte of code can be decoded")
     broken = {rule: {} for rule in rules}
 
     def note(rule, symbol, what):
         broken[rule].setdefault(f"{symbol} ({what})", None)
 
-    count = 0
+    count, named = 0, {}
     for symbol, code, name, operands in instructions(path):
         count += 1
         why = above_baseline(code)
@@ -202,8 +207,14 @@ def check_instructions(report, path):
         if PRODUCT.match(symbol):
             target = re.search(r"<([^>+]+)(\+0x[0-9a-f]+)?>", operands)
             inside = target and target.group(1) == symbol
-            if name.startswith("call") and not (target and target.group(1) in CALLABLE and not target.group(2)) \
-                    or name.startswith("jmp") and not inside:
+            whole = target.group(1) if target and not target.group(2) else None
+            kernel = EXPANDED.match(symbol)
+            if name == "lea" and whole:
+                named.setdefault(symbol, set()).add(whole)
+            expands = kernel and named.get(symbol) == {f"sx_amx_{kernel.group(1)}_expand"} and SHARED.match(whole or "")
+            through = SHARED.match(symbol) and not target
+            if name.startswith("call") and not (whole in CALLABLE or expands or through) \
+                    or name.startswith("jmp") and not (inside or expands):
                 note(rules[4], symbol, f"{name} {operands}")
         if name == "(bad)":
             note(rules[5], symbol, code.hex())

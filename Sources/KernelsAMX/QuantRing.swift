@@ -7,8 +7,8 @@ import CTileShims
 // is expanded.
 
 /// Where things are behind ringOffset: two slots of two panels' levels, four of scales and minimums (two K-blocks before
-/// the one that is expanded are still to be scaled), readers.
-private let sidesAt = 4096, readersAt = 8192
+/// the one that is expanded are still to be scaled), expansions.
+private let sidesAt = 4096, expansionsAt = 8192
 
 /// Scales the integer sums of one K-block (two panels x two halves) for one tile of tokens. d0, d1: scales of the halves,
 /// 256 bytes behind them minimums.
@@ -77,13 +77,12 @@ func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
         let sums = UnsafeMutableRawPointer(args.scratch) + resultOffset  // two of 4 KB, behind them per tile of tokens two totals of 1 KB
         let kblocks = Int(args.kblocks)
         eachDistantPair(args) { first, second in
-            var p0 = expansion(pointer, first, 0, slot: slots, sides: sides, reader: slots + readersAt)
-            var p1 = expansion(pointer, second, 0, slot: slots + 1024, sides: sides + 512,
-                               reader: slots + (readersAt + Int(SX_READER_BYTES)))
+            let p0 = expansion(pointer, first, 0, slot: slots, sides: sides, slots + expansionsAt)
+            let p1 = expansion(pointer, second, 0, slot: slots + 1024, sides: sides + 512, slots + (expansionsAt + expansionBytes))
             (sums + 8192).initializeMemory(as: UInt64.self, repeating: 0, count: 512)
-            expand(&p0)
-            expand(&p1)
-            var w0 = UnsafeRawPointer(p0.levels), w1 = UnsafeRawPointer(p1.levels)
+            expand(p0)
+            expand(p1)
+            var w0 = UnsafeRawPointer(p0.pointee.levels), w1 = UnsafeRawPointer(p1.pointee.levels)
             var item = 0, pending = Item()
             while item < kblocks * tiles {
                 let kblock = tiles == 2 ? item >> 1 : item, tile = tiles == 2 ? item & 1 : 0
@@ -106,18 +105,18 @@ func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
                 // With two tiles of tokens a panel is expanded beside each.
                 if tile == 0 && kblock + 1 < kblocks {
                     let side = (kblock + 1) & 3
-                    p0.slot = (slots + (~kblock & 1) * 2048).assumingMemoryBound(to: UInt8.self)
-                    p1.slot = p0.slot + 1024
-                    p0.scales = (sides + side * 1024).assumingMemoryBound(to: Float.self)
-                    p0.minimums = p0.scales + 64
-                    p1.scales = p0.scales + 128
-                    p1.minimums = p0.scales + 192
-                    expand(&p0)
+                    p0.pointee.slot = (slots + (~kblock & 1) * 2048).assumingMemoryBound(to: UInt8.self)
+                    p1.pointee.slot = p0.pointee.slot + 1024
+                    p0.pointee.scales = (sides + side * 1024).assumingMemoryBound(to: Float.self)
+                    p0.pointee.minimums = p0.pointee.scales + 64
+                    p1.pointee.scales = p0.pointee.scales + 128
+                    p1.pointee.minimums = p0.pointee.scales + 192
+                    expand(p0)
                 }
                 if tile == tiles - 1 && kblock + 1 < kblocks {
-                    expand(&p1)
-                    w0 = UnsafeRawPointer(p0.levels)
-                    w1 = UnsafeRawPointer(p1.levels)
+                    expand(p1)
+                    w0 = UnsafeRawPointer(p0.pointee.levels)
+                    w1 = UnsafeRawPointer(p1.pointee.levels)
                 }
                 if pending.number >= 0 { pending.scale(args, minimum: minimum, tiles, rows, sums, sides) }
                 let out = sums + (item & 1) * 4096

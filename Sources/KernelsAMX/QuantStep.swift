@@ -20,15 +20,11 @@ func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: 
         }
         pointer.pointee.levels = tile.assumingMemoryBound(to: UInt8.self)
     } else {
-        let reader = next.reader.assumingMemoryBound(to: QuantRows.self)
-        if pair == 0 {
-            reader.initialize(to: QuantRows(QuantStreams(q, sparse: sparse, args, panel, kblock >> 2),
-                                            next.reader + (Int(SX_READER_BYTES) - 32)))
-        }
-        var rows = reader.pointee
+        var rows = pair == 0 ? QuantRows(QuantStreams(q, sparse: sparse, args, panel, kblock >> 2), next.reader)
+            : QuantRows(resuming: next.reader)
         expandBlock(Q.self, F.self, odd: false, pair * 2, &rows, side, next.slot)
         expandBlock(Q.self, F.self, odd: true, pair * 2 + 1, &rows, side, next.slot + 512)
-        reader.pointee = rows
+        rows.stop(next.reader)
         pointer.pointee.levels = UnsafePointer(next.slot)
     }
     let parts = 64 / Int(q.sub)

@@ -5,14 +5,14 @@ import CTileShims
 /// function, the rest is the same for all types.
 struct QuantPanels {
     private let expand: sx_expand_fn
-    private var first, second: sx_expansion
+    private let first, second: UnsafeMutablePointer<sx_expansion>
     private let spread0, spread1: UnsafeMutableRawPointer
     private let rowsPerPart: Int
     private let base: Float // 2^23 + offset
     private var row = 0     // of the K-block, 16 in all
 
     /// Bytes that this needs, 64-byte aligned.
-    static var memory: Int { 6144 }
+    static var memory: Int { 5120 + 2 * expansionBytes }
 
     /// first, second: panels; chunk: where to begin, in 256 k. sub, offset: of the type.
     @inline(__always)
@@ -21,28 +21,28 @@ struct QuantPanels {
         self.expand = expand
         rowsPerPart = sub / 4
         base = 0x1p23 + offset
-        self.first = expansion(args, first, chunk, slot: memory, sides: memory + 2048, reader: memory + 3072)
-        self.second = expansion(args, second, chunk, slot: memory + 1024, sides: memory + 2560, reader: memory + 3584)
-        spread0 = memory + 4096
-        spread1 = memory + 5120
+        self.first = expansion(args, first, chunk, slot: memory, sides: memory + 2048, memory + 5120)
+        self.second = expansion(args, second, chunk, slot: memory + 1024, sides: memory + 2560, memory + (5120 + expansionBytes))
+        spread0 = memory + 3072
+        spread1 = memory + 4096
     }
 
     /// The next 4 k of both panels: two rows of a tile each.
     @inline(__always)
     mutating func next(_ out0: UnsafeMutableRawPointer, _ out1: UnsafeMutableRawPointer) {
         if row == 0 {
-            expand(&first)
-            expand(&second)
+            expand(first)
+            expand(second)
             var part = 0
             while part * rowsPerPart < 16 {
-                Self.spread(first, part, spread0)
-                Self.spread(second, part, spread1)
+                Self.spread(first.pointee, part, spread0)
+                Self.spread(second.pointee, part, spread1)
                 part += 1
             }
         }
         let part = (rowsPerPart == 8 ? row >> 3 : row >> 2) * 256
-        dequantize(sx_load(first.levels + row * 64), spread0 + part, out0)
-        dequantize(sx_load(second.levels + row * 64), spread1 + part, out1)
+        dequantize(sx_load(first.pointee.levels + row * 64), spread0 + part, out0)
+        dequantize(sx_load(second.pointee.levels + row * 64), spread1 + part, out1)
         row = (row + 1) & 15
     }
 
@@ -71,12 +71,17 @@ struct QuantPanels {
     }
 }
 
-/// A panel's expansion from a chunk (256 k) on. sides: 512 bytes for scales and minimums.
+/// What an expansion takes of the scratch area. On the stack it would need a stack protector, because it is passed on.
+let expansionBytes = Int(SX_READER_BYTES) + 128
+
+/// A panel's expansion from a chunk (256 k) on. slot: 1 KB for levels; sides: 512 bytes for scales and minimums.
 @inline(__always)
 func expansion(_ args: UnsafePointer<sx_kernel_args>, _ panel: Int, _ chunk: Int, slot: UnsafeMutableRawPointer,
-               sides: UnsafeMutableRawPointer, reader: UnsafeMutableRawPointer) -> sx_expansion {
+               sides: UnsafeMutableRawPointer, _ memory: UnsafeMutableRawPointer) -> UnsafeMutablePointer<sx_expansion> {
     let levels = slot.assumingMemoryBound(to: UInt8.self)
-    return sx_expansion(args: args, panel: Int64(panel), kblock: Int64(chunk * 4), slot: levels, levels: levels,
-                        scales: sides.assumingMemoryBound(to: Float.self),
-                        minimums: (sides + 256).assumingMemoryBound(to: Float.self), reader: reader)
+    let place = (memory + Int(SX_READER_BYTES)).assumingMemoryBound(to: sx_expansion.self)
+    place.initialize(to: sx_expansion(args: args, panel: Int64(panel), kblock: Int64(chunk * 4), slot: levels, levels: levels,
+                                      scales: sides.assumingMemoryBound(to: Float.self),
+                                      minimums: (sides + 256).assumingMemoryBound(to: Float.self), reader: memory))
+    return place
 }

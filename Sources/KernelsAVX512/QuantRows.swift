@@ -44,17 +44,40 @@ struct QuantRows {
     /// memory: 32 bytes that belong to this reader.
     @inline(__always)
     init(_ streams: QuantStreams, _ memory: UnsafeMutableRawPointer) {
-        mask = streams.mask
-        low = streams.low
-        high = streams.high
-        even = low
-        odd = low
+        self.init(UnsafeRawPointer(streams.mask), streams.low, streams.high, streams.low, streams.low, memory)
+    }
+
+    @inline(__always)
+    private init(_ mask: UnsafeRawPointer, _ low: UnsafeRawPointer, _ high: UnsafeRawPointer, _ even: UnsafeRawPointer,
+                 _ odd: UnsafeRawPointer, _ memory: UnsafeMutableRawPointer) {
+        self.mask = mask.assumingMemoryBound(to: UInt64.self)
+        self.low = low
+        self.high = high
+        self.even = even
+        self.odd = odd
         lowNow = low
         highNow = high
         ends = memory.assumingMemoryBound(to: Int.self)
         lowTurn = sx_zero()
         highTurn = sx_zero()
         background = sx_zero()
+    }
+
+    /// For a reader that stops after an odd block and goes on later. memory: 72 bytes that began as those of the init.
+    @inline(__always)
+    init(resuming memory: UnsafeMutableRawPointer) {
+        let words = memory.assumingMemoryBound(to: UnsafeRawPointer.self) + 4
+        self.init(words[0], words[1], words[2], words[3], words[4], memory)
+    }
+
+    @inline(__always)
+    func stop(_ memory: UnsafeMutableRawPointer) {
+        let words = memory.assumingMemoryBound(to: UnsafeRawPointer.self) + 4
+        words[0] = UnsafeRawPointer(mask)
+        words[1] = low
+        words[2] = high
+        words[3] = even
+        words[4] = odd
     }
 
     /// True where row() returns codes of odd blocks times 16: the high halves of bytes, not shifted down.

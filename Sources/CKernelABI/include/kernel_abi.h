@@ -177,10 +177,10 @@ typedef struct sx_expansion {
     uint8_t *slot;            // 1 KB for its levels
     const uint8_t *levels;    // out: where the levels are (dense Q8_0: where they were)
     float *scales, *minimums; // out: 16 of each per part; zeros where the type has no minimum
-    void *reader;             // SX_READER_BYTES that stay as they are between calls, 64-byte aligned
+    void *reader;             // SX_READER_BYTES that stay as they are between calls
 } sx_expansion;
 
-enum { SX_READER_BYTES = 512 };
+enum { SX_READER_BYTES = 128 };
 
 typedef void (*sx_expand_fn)(sx_expansion *next);
 

@@ -7,15 +7,16 @@ import CKernelABI
 /// and v = 2^-24 that of single precision:
 ///
 /// 1. Activations rounded to bf16 once: x(1 + a), |a| <= u. Matrix of F16 and quantized types rounded to bf16 once where
-///    the activations are bf16: w(1 + b), |b| <= u. (Dequantized without a minimum is level * scale: at most 8 + 8 + 11
-///    significant bits, rounded to single precision at most twice before: covered by the slack of 2^-22.) Types with a
-///    minimum subtract: the roundings of both terms count, see QuantizedOracle. Elsewhere a and b are 0.
+///    the activations are bf16: w(1 + b), |b| <= u. Quantized weights are rounded to single precision before:
+///    w(1 + b)(1 + d), |d| <= v. Once only, whether a minimum is subtracted or not: scale * (level - offset) - minimum is
+///    one fused operation on numbers that single precision holds exactly (scales and minimums have at most 11 + 8
+///    significant bits, levels 8), so it is the exact difference that is rounded. Elsewhere a, b and d are 0.
 /// 2. A product of two bf16 numbers has 16 bits and is exact; otherwise the multiplication is fused with an addition
 ///    and rounds with it.
 /// 3. A term passes through at most `steps` additions that round, whatever their order: each multiplies it by 1 + c,
 ///    |c| <= v. All of them together: |c'| <= g = steps * v / (1 - steps * v).
 ///
-/// So |error| <= sum |w||x| * ((1 + u)^roundings * (1 + g) - 1), plus what is lost where numbers are subnormal:
+/// So |error| <= sum |w||x| * ((1 + u)^roundings * (1 + v or 1) * (1 + g) - 1), plus what is lost where numbers are subnormal:
 /// vdpbf16ps and tdpbf16ps treat subnormal factors as zero and flush subnormal sums, conversions to bf16 flush; each
 /// loses less than t = 2^-126, times the other factor where it is a factor: t * (sum |w| + (1 + u) * sum |x| + steps).
 /// In single precision subnormals are kept, a rounding there loses at most 2^-150.
@@ -89,7 +90,7 @@ struct Oracle {
         let g = steps * v / (1 - steps * v)
         var relative = (1 + u) * (1 + g) - 1
         if roundings == 0 { relative = g }
-        if roundings == 2 { relative = (1 + u) * (1 + u) * (1 + g) - 1 }
+        if roundings == 2 { relative = (1 + u) * (1 + u) * (1 + g) * (row.type == f16 ? 1 : 1 + v) - 1 }
         let tiny = narrow ? 0x1p-126 * (weightSums[column] + (1 + u) * tokenSums[token] + steps) : 0x1p-150 * steps
         return magnitude[token * n + column] * (relative + 0x1p-40) + tiny
     }
