@@ -14,10 +14,15 @@ GOOD = r"""
 STUBS
 __attribute__((noinline, used)) static void sx_cpuid(void) { ASM("cpuid"); }
 __attribute__((noinline, used)) static void sx_xgetbv(void) { ASM("xgetbv"); }
+static void shared_body(void (*expand)(void));
 __attribute__((used)) static void sx_avx512_bf16_dense_m1(void) { ASM("vpexpandw %zmm0, %zmm1"); IN_VECTOR }
 __attribute__((used)) static void sx_avx512_count(void) { ASM("popcnt %eax, %eax"); }
-__attribute__((used)) static void sx_amx_q8_sparse_ring(char *p) {
+__attribute__((used)) static void sx_amx_bf16_sparse_ring(char *p) {
     ASM("tilezero %tmm0"); __builtin_memset(p, 0, 100000); ASM("vpxor %xmm0, %xmm0, %xmm0"); }
+__attribute__((noinline, noipa, used)) static void shared_body(void (*expand)(void)) {
+    ASM("tilezero %tmm0"); expand(); ASM("nop"); IN_BODY }
+__attribute__((noinline, noipa, used)) static void sx_amx_q4_0_sparse_expand(void) { ASM("vpxor %xmm0, %xmm0, %xmm0"); IN_EXPANSION }
+__attribute__((used)) static void sx_amx_q4_0_sparse_ring(void) { shared_body(sx_amx_q4_0_sparse_expand); }
 __attribute__((used)) static void local(void) {
     ASM("lfence; sfence; mfence; pause; bsf %eax, %eax; rep bsf %eax, %eax; movapd %xmm0, %xmm1"); IN_BASELINE }
 """
@@ -63,6 +68,11 @@ BREAKS = [
     ("product kernels call", [], {"IN_VECTOR": "static void (*volatile f)(void); f();"}),
     ("product kernels call", [], {"IN_VECTOR": 'ASM("jmp *%rax");'}),
     ("product kernels call", [], {"IN_VECTOR": 'ASM("jmp sx_cpuid");'}),
+    ("product kernels call", [], {"IN_VECTOR": "shared_body(sx_cpuid);"}),
+    ("product kernels call", [], {"shared_body(sx_amx_q4_0_sparse_expand)": "shared_body(sx_avx512_count)"}),
+    ("product kernels call", [], {"IN_BODY": "sx_cpuid();"}),
+    ("product kernels call", [], {"IN_BODY": 'ASM("jmp *%rax");'}),
+    ("product kernels call", [], {"IN_EXPANSION": "static void (*volatile f)(void); f();"}),
 ]
 
 
@@ -76,7 +86,7 @@ def source(replacements):
         if old not in text:
             raise ValueError(f"{old} is not in the source")
         text = text.replace(old, new)
-    return text.replace("IN_VECTOR", "").replace("IN_BASELINE", "")
+    return text.replace("IN_VECTOR", "").replace("IN_BASELINE", "").replace("IN_BODY", "").replace("IN_EXPANSION", "")
 
 
 def build(compiler, directory, arguments, replacements):
@@ -92,6 +102,8 @@ def build(compiler, directory, arguments, replacements):
     result = subprocess.run([compiler, *defaults, "small.c", "-o", path, *arguments], cwd=directory, capture_output=True, text=True)
     if result.returncode != 0:
         raise OSError(result.stderr)
+    # Assemblers take names that begin with $ for numbers.
+    check_library.run("objcopy", "--redefine-sym", "shared_body=$e10KernelsAMX9quantRing__body", path)
     return path
 
 

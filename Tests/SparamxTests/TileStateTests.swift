@@ -19,12 +19,13 @@ final class TileStateTests: XCTestCase {
     func testConfigurationSurvives() throws {
         try Machine.require(.amx, "tile configuration")
         for (index, row) in kernelRows(.amx) {
-            let weights = Matrix(row.type, n: 40, k: 96, zeros: 50, seed: 1)
+            let k = whole(row.type, 96)
+            let weights = Matrix(row.type, n: 40, k: k, zeros: 50, seed: 1)
             let tensor = try weights.pack(row.sparse ? .sparse : .dense)
             defer { tensor.release() }
             for m in [1, 16, 17, 32, 33] where row.serves.contains(m) {
                 for tiles in [0, 1, 8] {
-                    let x = Tokens(m: m, k: 96, ld: 96), y = Results(m: m, n: 40, ld: 40)
+                    let x = Tokens(m: m, k: k, ld: k), y = Results(m: m, n: 40, ld: 40)
                     x.fill(.normal, zeros: false, seed: 2)
                     let plan = try Plan(tensor.layout, m: m, threads: 1, isa: .amx, forced: index)
                     let config = configure(tiles)
@@ -46,11 +47,11 @@ final class TileStateTests: XCTestCase {
         guard Machine.emulatesTiles else { return print("tile instructions of this CPU itself are not counted") }
         tile_emulator_reset_counts()
         for (index, row) in runnableRows() where row.isa != .amx {
-            let weights = Matrix(row.type, n: 20, k: 32, zeros: 50, seed: 1)
+            let weights = Matrix(row.type, n: 20, k: whole(row.type, 32), zeros: 50, seed: 1)
             let tensor = try weights.pack(row.sparse ? .sparse : .dense)
             defer { tensor.release() }
             let m = row.serves.lowerBound
-            let x = Tokens(m: m, k: 32, ld: 32), y = Results(m: m, n: 20, ld: 20)
+            let x = Tokens(m: m, k: weights.k, ld: weights.k), y = Results(m: m, n: 20, ld: 20)
             x.fill(.normal, zeros: false, seed: 2)
             XCTAssertNil(multiply(try Plan(tensor.layout, m: m, threads: 1, isa: row.isa, forced: index), tensor, x, y))
         }
