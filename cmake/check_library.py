@@ -22,8 +22,8 @@ MAX_BYTES = 1 << 20
 
 # Who may use what. Swift's mangled names start with the module's.
 VECTOR = re.compile(r"sx_(avx512|amx)_|\$e\d+Kernels(AVX512|AMX)")
-# The AMX kernels of the quantized types share three bodies, which are told where a type's expansion function is: 26 copies
-# of each body would be 400 KB of code. So such a kernel may jump to a body, if the one address it names is that of its
+# The AMX kernels of the quantized types share three bodies, which are told where a type's expansion function is: a copy
+# for each kernel would be 330 KB of code. So such a kernel may jump to a body, if the one address it names is that of its
 # own expansion function, and a body may call through a pointer: there is only the one it got.
 SHARED = re.compile(r"\$e10KernelsAMX\d+quant(Ring|RingWide|Gemm)__")
 EXPANDED = re.compile(r"sx_amx_(\w+)_(ring|gemm)$")

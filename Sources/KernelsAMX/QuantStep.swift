@@ -37,3 +37,18 @@ func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: 
     }
     pointer.pointee.kblock = next.kblock + 1
 }
+
+/// The bodies that serve a type.
+@inline(__always)
+func tileRing<Q: QuantType>(_: Q.Type, _ expand: sx_expand_fn, _ args: UnsafePointer<sx_kernel_args>) {
+    if Q.quant.sub == 32 {
+        quantRing(args, expand, minimum: Q.quant.offset == 0)
+    } else {
+        quantRingWide(args, expand, offset: Float(Q.quant.offset))
+    }
+}
+
+@inline(__always)
+func tileGemm<Q: QuantType>(_: Q.Type, _ expand: sx_expand_fn, _ args: UnsafePointer<sx_kernel_args>) {
+    quantGemm(args, expand, sub: Int(Q.quant.sub), offset: Float(Q.quant.offset))
+}
