@@ -35,7 +35,7 @@ extension Random {
             switch type {
             case bf16: code = UInt16(truncatingIfNeeded: number(spread).bitPattern >> 16)
             case f16: code = Float16(spread == .wide ? normal() * 0x1p-8 * Float(1 + below(65536)) : number(spread)).bitPattern
-            default: code = UInt16(below(1 << Block(type: type).codeBits))
+            default: code = UInt16(below(1 << BlockDescription(type: type).codeBits))  // a Block has tables: 80% of the time of a grid
             }
             if Int(code) != background { return code }
         }
