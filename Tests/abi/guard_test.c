@@ -6,7 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "check.h"
-#include "support.h"
+#include "types.h"
 
 #include <dlfcn.h>
 #include <signal.h>
@@ -20,7 +20,8 @@ enum { PAGE = 4096, ARENA = 1 << 22 };
 
 static const int64_t tokens[] = {1, 2, 3, 4, 5, 8, 16, 17, 32, 33, 100};
 static const int64_t rows[] = {1, 15, 16, 17, 33};
-static const int64_t widths[] = {1, 31, 32, 33, 255, 257, 513}, q8_widths[] = {32, 64, 96, 288, 1056};
+static const int64_t widths[] = {1, 31, 32, 33, 255, 257, 513}, widths_of_32[] = {32, 64, 96, 288, 1056},
+                     widths_of_256[] = {256, 512, 1024};
 
 static char current[256];
 
@@ -88,15 +89,14 @@ static void read_back(const sparamx_linear *linear, int64_t n, size_t row, const
     }
 }
 
-static void test_matrix(int32_t type, int32_t form, int64_t n, int64_t k, bool front) {
-    size_t row = row_bytes(type, k), bytes = row * (size_t)n;
+static void test_matrix(const gguf_type *type, int32_t form, int64_t n, int64_t k, bool front) {
+    size_t row = gguf_row_bytes(type, k), bytes = row * (size_t)n;
     uint8_t *w = place(source, bytes, front);
-    snprintf(current, sizeof current, "%s %s n %lld k %lld", type_name(type), form_name(form), (long long)n,
-             (long long)k);
-    fill_weights(type, n, k, 0.5, (uint64_t)(n * k), w);
+    snprintf(current, sizeof current, "%s %s n %lld k %lld", type->name, form_name(form), (long long)n, (long long)k);
+    gguf_fill(type, n, k, 0.5, (uint64_t)(n * k), w);
     sparamx_linear_options o = {.size = sizeof o, .form = form, .pack_threads = 1 + (n > 16)};
     sparamx_linear *linear = NULL;
-    if (!CHECK(sparamx_linear_create(type, n, k, w, 0, &o, &linear) == SPARAMX_OK, "%s", current)) return;
+    if (!CHECK(sparamx_linear_create(type->number, n, k, w, 0, &o, &linear) == SPARAMX_OK, "%s", current)) return;
     read_back(linear, n, row, w, front);
     for (size_t i = 0; i < COUNT(tokens); i++) {
         int64_t m = tokens[i];
@@ -105,7 +105,7 @@ static void test_matrix(int32_t type, int32_t form, int64_t n, int64_t k, bool f
         product(linear, m, n, k, 1, front, "");
         product(linear, m, n, k, 3, front, "");
         if (!front)
-            CHECK(count_wrong(type, n, k, w, m, x_values, k, expected, n) == 0, "%s m %lld: wrong results", current,
+            CHECK(gguf_product_right(type, form, n, k, w, m, x_values, expected), "%s m %lld: wrong results", current,
                   (long long)m);
     }
     sparamx_linear_destroy(linear);
@@ -116,9 +116,12 @@ static void test_kernels(bool front) {
     for (int32_t i = 0; i < sparamx_kernel_count(); i++) {
         sparamx_kernel_info info = {.size = sizeof info};
         if (sparamx_kernel_get(i, &info) != SPARAMX_OK || info.usable != SPARAMX_OK) continue;
-        int64_t n = 33, k = info.type == SPARAMX_TYPE_Q8_0 ? 288 : 257, last = info.m_max < 33 ? info.m_max : 33;
-        uint8_t *w = place(source, row_bytes(info.type, k) * (size_t)n, front);
-        fill_weights(info.type, n, k, 0.5, 7, w);
+        const gguf_type *type = gguf_find(info.type);
+        if (!CHECK(type != NULL, "%s: a type the tests do not know", info.name)) continue;
+        int64_t n = 33, k = type->block == 1 ? 257 : type->block == 32 ? 288 : 512;
+        int64_t last = info.m_max < 33 ? info.m_max : 33;
+        uint8_t *w = place(source, gguf_row_bytes(type, k) * (size_t)n, front);
+        gguf_fill(type, n, k, 0.5, 7, w);
         snprintf(current, sizeof current, "forced");
         sparamx_linear_options o = {.size = sizeof o, .form = info.form, .kernel = info.name};
         sparamx_linear *linear = NULL;
@@ -129,8 +132,8 @@ static void test_kernels(bool front) {
             if (front) multiply(linear, m, 1, x_values, k, expected, n);
             product(linear, m, n, k, 1, front, info.name);
             product(linear, m, n, k, 3, front, info.name);
-            CHECK(count_wrong(info.type, n, k, w, m, x_values, k, expected, n) == 0, "%s m %lld: wrong results",
-                  info.name, (long long)m);
+            CHECK(gguf_product_right(type, info.form, n, k, w, m, x_values, expected), "%s m %lld: wrong results", info.name,
+                  (long long)m);
         }
         sparamx_linear_destroy(linear);
     }
@@ -138,40 +141,43 @@ static void test_kernels(bool front) {
 
 /* The same for ops on weights in the host's memory, which are packed into the work area as the product goes. */
 static void test_raw(bool front) {
-    for (size_t i = 0; i < COUNT(weight_types); i++) {
-        int32_t type = weight_types[i];
+    const gguf_type *types[GGUF_TYPES];
+    for (int i = 0, count = gguf_reported(types); i < count; i++) {
+        const gguf_type *type = types[i];
         for (size_t r = 0; r < COUNT(rows); r++) {
-            int64_t n = rows[r], k = type == SPARAMX_TYPE_Q8_0 ? 96 : 65, m = 3;
-            size_t bytes = row_bytes(type, k) * (size_t)n, work_bytes = 0;
+            int64_t n = rows[r], k = type->block == 1 ? 65 : type->block == 32 ? 96 : 512, m = 3;
+            size_t bytes = gguf_row_bytes(type, k) * (size_t)n, work_bytes = 0;
             uint8_t *w = place(source, bytes, front);
-            fill_weights(type, n, k, 0.5, 9, w);
+            gguf_fill(type, n, k, 0.5, 9, w);
             float *x = place(activations, (size_t)(m * k) * 4, front), *y = place(results, (size_t)(m * n) * 4, front);
             memcpy(x, x_values, (size_t)(m * k) * 4);
-            sparamx_tensor wt = make_tensor(type, k, n, 1, 1, w, NULL),
+            sparamx_tensor wt = gguf_tensor(type, k, n, w, NULL),
                            xt = make_tensor(SPARAMX_TYPE_F32, k, m, 1, 1, x, NULL);
             sparamx_tensor yt = make_tensor(SPARAMX_TYPE_F32, n, m, 1, 1, y, NULL);
             sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT, .dst = &yt, .weight = &wt, .x = &xt};
-            snprintf(current, sizeof current, "raw %s n %lld", type_name(type), (long long)n);
+            snprintf(current, sizeof current, "raw %s n %lld", type->name, (long long)n);
             CHECK(sparamx_work_size(&op, 2, &work_bytes) == SPARAMX_OK, "%s", current);
             sparamx_status status =
                 multiply_in(NULL, &op, 0, 2, NULL, 0, NULL, 0, place(work, work_bytes, front), work_bytes);
-            CHECK(status == SPARAMX_OK && count_wrong(type, n, k, w, m, x, k, y, n) == 0, "%s: status %d or wrong",
-                  current, status);
+            CHECK(status == SPARAMX_OK && gguf_product_right(type, SPARAMX_FORM_DENSE, n, k, w, m, x, y),
+                  "%s: status %d or wrong", current, status);
         }
     }
 }
 
 /* A buffer's uploads and read-backs of cut ranges. */
 static void test_buffer(bool front) {
-    for (size_t i = 0; i < COUNT(weight_types); i++) {
+    const gguf_type *types[GGUF_TYPES];
+    for (int i = 0, count = gguf_reported(types); i < count; i++) {
         sparamx_buffer_options o = {.size = sizeof o, .form = packed_forms[i % 2]};
         sparamx_buffer *buffer = NULL;
         if (!CHECK(sparamx_buffer_create(1 << 20, &o, &buffer) == SPARAMX_OK, "a buffer")) return;
-        sparamx_tensor t = make_tensor(weight_types[i], 96, 37, 1, 1, sparamx_buffer_base(buffer), buffer);
-        size_t bytes = tensor_bytes(&t);
+        int64_t k = types[i]->block == 256 ? 256 : 96;
+        sparamx_tensor t = gguf_tensor(types[i], k, 37, sparamx_buffer_base(buffer), buffer);
+        size_t bytes = gguf_row_bytes(types[i], k) * 37;
         uint8_t *w = must_allocate(bytes);
-        fill_weights(t.type, 37, 96, 0.5, 5, w);
-        snprintf(current, sizeof current, "buffer %s", type_name(t.type));
+        gguf_fill(types[i], 37, k, 0.5, 5, w);
+        snprintf(current, sizeof current, "buffer %s", types[i]->name);
         for (size_t done = 0; done < bytes; done += 1001) {
             size_t size = bytes - done < 1001 ? bytes - done : 1001;
             uint8_t *part = place(source, size, front);
@@ -215,11 +221,15 @@ int main(void) {
     fill_activations(COUNT(x_values), 1, x_values);
     test_guards();
     for (int front = 0; front < 2; front++) {
-        for (size_t i = 0; i < COUNT(weight_types) * COUNT(packed_forms) * COUNT(rows); i++) {
-            int32_t type = weight_types[i % 3], form = packed_forms[i / 3 % 2];
-            bool q8 = type == SPARAMX_TYPE_Q8_0;
-            for (size_t j = 0; j < (q8 ? COUNT(q8_widths) : COUNT(widths)); j++) {
-                test_matrix(type, form, rows[i / 6], q8 ? q8_widths[j] : widths[j], front);
+        const gguf_type *types[GGUF_TYPES];
+        for (int i = 0, count = gguf_reported(types); i < count; i++) {
+            int32_t block = types[i]->block;
+            const int64_t *k = block == 1 ? widths : block == 32 ? widths_of_32 : widths_of_256;
+            size_t shapes = block == 1 ? COUNT(widths) : block == 32 ? COUNT(widths_of_32) : COUNT(widths_of_256);
+            for (size_t j = 0; j < COUNT(packed_forms) * COUNT(rows); j++) {
+                for (size_t l = 0; l < shapes; l++) {
+                    test_matrix(types[i], packed_forms[j % 2], rows[j / 2], k[l], front);
+                }
             }
         }
         test_kernels(front);
