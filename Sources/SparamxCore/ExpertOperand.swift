@@ -60,7 +60,8 @@ package struct ExpertOperand {
             let m = max(row.serves.lowerBound, min(rows, Routing.mostRows, row.serves.upperBound))
             let plan = try Plan(layout, m: m, threads: 1, isa: isa, forced: index, raw: tensor == nil && !layout.sparse)
             need.include(Need(rowBytes: (plan.scratchOffset + plan.rows - 1) / plan.rows,
-                              padding: row.isa == .amx ? 15 : 0, scratch: plan.scratchBytes))
+                              padding: row.isa == .amx ? 15 : Plan.fixedRows(row).map { $0 - row.serves.lowerBound } ?? 0,
+                              scratch: plan.scratchBytes))
         }
         guard count > 0 else { throw .type }
     }

@@ -26,9 +26,8 @@ package struct Plan {
         self.m = m
         self.threads = threads
         // Tiles of the AMX kernels are full; small counts are configured as they are.
-        // A kernel that serves 3 or 4 tokens always computes 4.
-        let most = kernel.serves.upperBound
-        rows = most <= 4 ? most : kernel.isa == .amx && (m > 16 || kernel.serves.upperBound > 32) ? try Checked.roundUp(m, to: 16) : m
+        let padded = kernel.isa == .amx && (m > 16 || kernel.serves.upperBound > 32) ? try Checked.roundUp(m, to: 16) : m
+        rows = Plan.fixedRows(kernel) ?? padded
         let blocks = kernel.activation == .plain ? 0 : layout.kblocks * layout.type.kPerBlock / kernel.activation.kPerBlock
         kblocks = blocks
         let activationRows = try Checked.product(rows, blocks)
@@ -47,6 +46,9 @@ package struct Plan {
         scratchBytes = try Checked.roundUp(try Checked.sum(codecOffset, raw && type.isQuantized ? Int(SX_CODEC_SCRATCH) : 0), to: 64)
         workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
     }
+
+    /// A kernel that serves 3 or 4 tokens always computes 4; nil where the tokens decide.
+    static func fixedRows(_ kernel: KernelRow) -> Int? { kernel.serves.upperBound <= 4 ? kernel.serves.upperBound : nil }
 
     /// Chunks of packed activations.
     var chunks: Int { (kblocks + Int(SX_ACT_CHUNK) - 1) / Int(SX_ACT_CHUNK) }

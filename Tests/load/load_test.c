@@ -86,7 +86,8 @@ void host_thread(host *h, int index, uint64_t seed) {
                        j->w->p.type->name, form_name(j->w->p.form), (long long)j->w->p.n, (long long)j->w->p.k,
                        (long long)j->m, t->size);
         }
-        if (__atomic_add_fetch(&t->left, 1, __ATOMIC_ACQ_REL) == t->size) {
+        int size = t->size; /* the last to leave frees the team, so nobody looks at it after having left */
+        if (__atomic_add_fetch(&t->left, 1, __ATOMIC_ACQ_REL) == size) {
             pthread_barrier_destroy(&t->barrier);
             free(t);
         }
