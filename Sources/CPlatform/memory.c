@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "platform.h"
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 static const uintptr_t huge = 2u << 20;
@@ -22,14 +23,21 @@ void *sx_map(size_t bytes) {
     size_t page = 4096, length = (bytes + page - 1) & ~(page - 1);
     size_t before = (huge - ((uintptr_t)p & (huge - 1))) & (huge - 1);
     size_t after = ((bytes + huge + page - 1) & ~(page - 1)) - before - length;
-    if (before) munmap(p, before);
-    if (after) munmap(p + before + length, after);
-    return p + before;
+    if ((!before || munmap(p, before) == 0) && (!after || munmap(p + before + length, after) == 0)) return p + before;
+    // Cutting takes one mapping more than the process may have; without cuts it does not.
+    sx_unmap(p, bytes + huge);
+    return map_anywhere(bytes);
 }
 
-void sx_unmap(void *pointer, size_t bytes) { munmap(pointer, bytes); }
+void sx_unmap(void *pointer, size_t bytes) {
+    // The kernel joins neighbours to one mapping, so this too can be a cut. Then the addresses are lost, the memory is not.
+    if (munmap(pointer, bytes) != 0) madvise(pointer, bytes, MADV_DONTNEED);
+}
 
-void sx_give_back(void *pointer, size_t bytes) { madvise(pointer, bytes, MADV_DONTNEED); }
+void sx_give_back(void *pointer, size_t bytes) {
+    // Refused for locked memory (mlockall). What was given back has to read as zero all the same.
+    if (madvise(pointer, bytes, MADV_DONTNEED) != 0) memset(pointer, 0, bytes);
+}
 
 void sx_huge_pages(void *pointer, size_t bytes) {
     // Only frames that lie inside: a frame that reaches past the end would be filled up with memory nobody asked for.

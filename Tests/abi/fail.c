@@ -1,8 +1,9 @@
 /*
  * fail.c - libfail.so, for LD_PRELOAD: stands between libsparamx and libc.
  *
- * Counts the library's calls of malloc, calloc, posix_memalign, mmap and pthread_create, makes the n-th of them fail,
- * and keeps account of what the library has not given back. A call is the library's if it returns into it; the rest of
+ * Counts the library's calls of everything in libc that can fail: malloc, calloc, posix_memalign, mmap, munmap, madvise,
+ * pthread_create, sched_getaffinity, sysconf, syscall, dlopen and dlsym. Makes the n-th of them fail, and keeps account of
+ * what the library has not given back. A call is the library's if it returns into it; the rest of
  * the process is left alone. With FAIL_GUARD=1 in the environment each block of memory that the library gets ends at a
  * page that nobody may touch. Tests reach it through fail.h.
  */
@@ -13,6 +14,8 @@
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -37,7 +40,7 @@ static uintptr_t library_begin, library_end;
 static bool guarded;
 static block blocks[BLOCKS];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static long calls, fail_at, failures, guards;
+static long calls, fail_at, failures, guards, stuck;
 static const char *failed_function = "";
 
 /* -- whose call it is ---------------------------------------------------------------------------------------------- */
@@ -101,12 +104,13 @@ static bool forget(uintptr_t begin, block *out) {
 
 EXPORT void fail_arm(long n) {
     pthread_mutex_lock(&mutex);
-    calls = 0, fail_at = n, failures = 0, failed_function = "";
+    calls = 0, fail_at = n, failures = 0, stuck = 0, failed_function = "";
     pthread_mutex_unlock(&mutex);
 }
 
 EXPORT long fail_calls(void) { return calls; }
 EXPORT long fail_failures(void) { return failures; }
+EXPORT long fail_stuck(void) { return stuck; }
 EXPORT long fail_guards(void) { return guards; }
 EXPORT const char *fail_function(void) { return failed_function; }
 
@@ -118,10 +122,77 @@ EXPORT long fail_outstanding(void) {
     return count;
 }
 
+/* -- system calls, which must not go through the functions below ----------------------------------------------------- */
+
+static long raw_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    if (result >= 0 || result < -4095) return result;
+    errno = (int)-result;
+    return -1;
+}
+
+EXPORT long syscall(long number, ...) {
+    if (FROM_LIBRARY() && fails("syscall")) {
+        errno = ENOSYS;
+        return -1;
+    }
+    va_list list;
+    va_start(list, number);
+    long a[6];
+    for (int i = 0; i < 6; i++) a[i] = va_arg(list, long);
+    va_end(list);
+    return raw_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+EXPORT int madvise(void *pointer, size_t bytes, int advice) {
+    if (FROM_LIBRARY() && fails("madvise")) {
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)raw_syscall(SYS_madvise, (long)pointer, (long)bytes, advice, 0, 0, 0);
+}
+
+EXPORT int sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set) {
+    if (FROM_LIBRARY() && fails("sched_getaffinity")) {
+        errno = EINVAL;
+        return -1;
+    }
+    memset(set, 0, bytes);
+    return raw_syscall(SYS_sched_getaffinity, pid, (long)bytes, (long)set, 0, 0, 0) < 0 ? -1 : 0;
+}
+
+/* Calls libc's function of this name, which stands behind ours; every one of them is as old as x86-64. */
+#define BEHIND(name, type, ...)                                        \
+    static type(*next)(__VA_ARGS__);                                   \
+    if (next == NULL) {                                                \
+        void *symbol = dlvsym(RTLD_NEXT, name, "GLIBC_2.2.5");         \
+        memcpy(&next, &symbol, sizeof next);                           \
+    }
+
+EXPORT long sysconf(int name) {
+    BEHIND("sysconf", long, int)
+    return FROM_LIBRARY() && fails("sysconf") ? -1 : next(name);
+}
+
+EXPORT void *dlopen(const char *file, int mode) {
+    BEHIND("dlopen", void *, const char *, int)
+    return FROM_LIBRARY() && fails("dlopen") ? NULL : next(file, mode);
+}
+
+EXPORT void *dlsym(void *handle, const char *name) {
+    BEHIND("dlsym", void *, void *, const char *)
+    return FROM_LIBRARY() && fails("dlsym") ? NULL : next(handle, name);
+}
+
 /* -- memory -------------------------------------------------------------------------------------------------------- */
 
 static void *kernel_map(size_t bytes, int protection) {
-    return (void *)syscall(SYS_mmap, NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+    return (void *)raw_syscall(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 /* A block that ends, but for its alignment, at a forbidden page. */
@@ -169,7 +240,7 @@ EXPORT void free(void *pointer) {
 }
 
 EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset) {
-    if (!FROM_LIBRARY()) return (void *)syscall(SYS_mmap, address, bytes, protection, flags, file, offset);
+    if (!FROM_LIBRARY()) return (void *)raw_syscall(SYS_mmap, (long)address, (long)bytes, protection, flags, file, offset);
     if (fails("mmap")) {
         errno = ENOMEM;
         return MAP_FAILED;
@@ -178,7 +249,7 @@ EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fi
         void *p = guarded_block(bytes, 64);
         return p != NULL ? p : MAP_FAILED;
     }
-    void *p = (void *)syscall(SYS_mmap, address, bytes, protection, flags, file, offset);
+    void *p = (void *)raw_syscall(SYS_mmap, (long)address, (long)bytes, protection, flags, file, offset);
     if (p != MAP_FAILED) remember((uintptr_t)p, bytes, 0, 0);
     return p;
 }
@@ -202,23 +273,23 @@ static void cut(uintptr_t begin, uintptr_t end) {
 
 EXPORT int munmap(void *pointer, size_t bytes) {
     block b;
+    if (FROM_LIBRARY() && fails("munmap")) {
+        stuck++;
+        errno = ENOMEM;
+        return -1;
+    }
     uintptr_t begin = (uintptr_t)pointer;
     if (guarded && bytes < LARGE && forget(begin, &b)) {
-        if (b.map != 0) return (int)syscall(SYS_munmap, b.map, b.map_bytes);
+        if (b.map != 0) return (int)raw_syscall(SYS_munmap, (long)b.map, (long)b.map_bytes, 0, 0, 0, 0);
         remember(b.begin, b.bytes, 0, 0);
     }
     pthread_mutex_lock(&mutex);
     cut(begin, begin + bytes);
     pthread_mutex_unlock(&mutex);
-    return (int)syscall(SYS_munmap, pointer, bytes);
+    return (int)raw_syscall(SYS_munmap, (long)pointer, (long)bytes, 0, 0, 0, 0);
 }
 
 EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument) {
-    static int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-    if (FROM_LIBRARY() && fails("pthread_create")) return EAGAIN;
-    if (next == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "pthread_create");
-        memcpy(&next, &symbol, sizeof next);
-    }
-    return next(thread, attributes, run, argument);
+    BEHIND("pthread_create", int, pthread_t *, const pthread_attr_t *, void *(*)(void *), void *)
+    return FROM_LIBRARY() && fails("pthread_create") ? EAGAIN : next(thread, attributes, run, argument);
 }

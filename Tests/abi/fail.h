@@ -6,6 +6,7 @@ void fail_arm(long n);           /* counts from here on; the n-th call of the li
 long fail_calls(void);           /* calls of the library since then */
 long fail_failures(void);        /* of which failed */
 const char *fail_function(void); /* the function that failed last */
+long fail_stuck(void);           /* mappings since then that the kernel "would not" take back */
 long fail_guards(void);          /* blocks that got a forbidden page so far */
 long fail_outstanding(void);     /* blocks and mappings that the library has not given back */
 

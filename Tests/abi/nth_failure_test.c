@@ -1,7 +1,7 @@
 /*
- * nth_failure_test - makes the n-th call of the library to malloc, calloc, posix_memalign, mmap or pthread_create fail,
- * for n = 1, 2, 3 ... until a call of the operation needs no more. Each time: a status or success, the contents as they
- * were or as they should be, the next call works, nothing is lost. Needs libfail.so in LD_PRELOAD.
+ * nth_failure_test - makes the n-th call of the library to libc fail (those that can: see fail.c), for n = 1, 2, 3 ...
+ * until the operation needs no more. Each time: a status or success, the contents as they were or as they should be, the
+ * next call works, nothing is lost. Needs libfail.so in LD_PRELOAD.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -200,6 +200,20 @@ static void source_full(scene *s) {
     full(s);
     sparamx_buffer_set_tensor(s->second, &s->u, s->other, 0, s->bytes);
 }
+/* What a host sees in the buffer's next life: nothing of the one before. */
+static sparamx_status run_reset(scene *s) {
+    sparamx_status status = sparamx_buffer_reset(s->buffer);
+    return status == SPARAMX_OK ? sparamx_buffer_init_tensor(s->buffer, &s->t) : status;
+}
+static bool holds_zero(scene *s, bool done) { return done ? holds_value(s, true, 0) : true; }
+
+/* Taking everything back: nothing to refuse, nothing lost. */
+static sparamx_status run_close(scene *s) {
+    close_all(s);
+    return SPARAMX_OK;
+}
+static bool holds_nothing(scene *s, bool done) { return done && s->buffer == NULL; }
+
 static sparamx_status run_copy(scene *s) { return sparamx_buffer_copy_tensor(s->buffer, &s->u, &s->t); }
 
 static const operation operations[] = {
@@ -219,9 +233,12 @@ static const operation operations[] = {
     {"clear", full, run_clear, holds_clear},
     {"clear of two tensors", several, run_clear, holds_several},
     {"copy_tensor", source_full, run_copy, holds_full},
+    {"reset and init_tensor", full, run_reset, holds_zero},
+    {"reset and init_tensor after a half", half_full, run_reset, holds_zero},
+    {"destroy", several, run_close, holds_nothing},
 };
 
-static long most_calls;
+static long most_calls, all_lost;
 
 static void exhaust(const operation *o, scene *s) {
     char what[128];
@@ -232,7 +249,7 @@ static void exhaust(const operation *o, scene *s) {
         o->prepare(s);
         fail_arm(n);
         sparamx_status status = o->run(s);
-        long failures = fail_failures(), calls = fail_calls();
+        long failures = fail_failures(), calls = fail_calls(), stuck = fail_stuck();
         const char *function = fail_function();
         fail_arm(0);
         if (calls > most_calls) most_calls = calls;
@@ -248,8 +265,10 @@ static void exhaust(const operation *o, scene *s) {
             survived++;
         }
         close_all(s);
-        CHECK(fail_outstanding() == before, "%s: call %ld (%s) fails: %ld blocks lost", what, n, function,
-              fail_outstanding() - before);
+        /* What the kernel refuses to unmap stays: in one piece, not in several. */
+        long lost = fail_outstanding() - before;
+        CHECK(lost >= 0 && lost <= stuck, "%s: call %ld (%s) fails: %ld blocks lost", what, n, function, lost);
+        all_lost += lost;
         if (failures == 0) break;
         if (!CHECK(n < 200, "%s: needs more than 200 calls", what)) break;
     }
@@ -285,7 +304,8 @@ int main(void) {
     for (size_t i = 0; i < COUNT(weight_types); i++) {
         for (int32_t form = SPARAMX_FORM_AUTO; form <= SPARAMX_FORM_SPARSE; form++) {
             for (int threads = 1; threads <= 4; threads += 3) {
-                /* Threads are made for packing from 256 KiB each on. */
+                /* Threads are made for packing from 256 KiB each on; every third type will do to see them fail. */
+                if (threads > 1 && i % 3 != 0) continue;
                 int64_t n = threads == 1 ? 37 : 1045, k = threads == 1 ? 288 : 1024;
                 scene s = make_scene(weight_types[i], form, threads, n, k);
                 for (size_t j = 0; j < COUNT(operations); j++) exhaust(&operations[j], &s);
@@ -294,6 +314,7 @@ int main(void) {
         }
     }
     CHECK(most_calls > 3, "libfail.so has seen %ld calls at most", most_calls);
-    CHECK(fail_outstanding() == 0, "%ld blocks are not given back at the end", fail_outstanding());
+    CHECK(fail_outstanding() == all_lost, "%ld blocks are not given back at the end, of which the kernel kept %ld",
+          fail_outstanding(), all_lost);
     return check_end();
 }
