@@ -2,16 +2,20 @@ import CKernelABI
 
 // Packing and unpacking of quantized types, code by code.
 
-/// One panel and its scratch memory: the codes of 16 columns x 256 k.
+/// One panel and its scratch memory.
 private struct Panel {
     let args: sx_codec_args
     let q: sx_quant
-    let codes: UnsafeMutablePointer<UInt8>
+    let codes: UnsafeMutablePointer<UInt8>        // of 16 columns x 256 k
+    let backgrounds: UnsafeMutablePointer<UInt8>  // of 16 columns x 16 parts at most
+    let kept: UnsafeMutablePointer<Int>           // per block
 
     init(_ pointer: UnsafePointer<sx_codec_args>) {
         args = pointer.pointee
         q = quant(args.type)
         codes = args.scratch!
+        backgrounds = codes + 4096
+        kept = UnsafeMutableRawPointer(backgrounds + 256).assumingMemoryBound(to: Int.self)
     }
 
     var chunks: Int { (Int(args.kblocks) + 3) / 4 }
@@ -30,12 +34,18 @@ private struct Panel {
     }
 
     /// Reads a chunk's codes; what is only padding becomes background, or 0 where the background is found by counting.
-    func readCodes(_ chunk: Int) {
+    /// Then the backgrounds, which only sparse tensors have.
+    func read(_ chunk: Int, sparse: Bool) {
         codes.update(repeating: UInt8(truncatingIfNeeded: max(q.background, 0)), count: 4096)
         var column = 0
         while column < Int(args.rows) {
             unpackCodes(q, file(column, chunk), fileBlocks(chunk), codes + column * 256)
             column += 1
+        }
+        var place = 0
+        while sparse && place < 256 {
+            if place % 16 < 8 * parts { backgrounds[place] = background(place / 16, place % 16) }
+            place += 1
         }
     }
 
@@ -63,8 +73,8 @@ private struct Panel {
         return best
     }
 
-    func kept(_ block: Int, _ i: Int) -> Bool {
-        code(block, i) != background(i % 64 / 4, block * parts + i / 64 * 4 / Int(q.sub))
+    func keeps(_ block: Int, _ i: Int) -> Bool {
+        code(block, i) != backgrounds[i % 64 / 4 * 16 + (block * parts + i / 64 * 4 / Int(q.sub))]
     }
 }
 
@@ -87,18 +97,16 @@ private func planeBytes(_ bits: Int32, _ counts: UnsafePointer<Int>, _ blocks: I
 
 @c(sx_reference_quant_count) @implementation
 public func sx_reference_quant_count(_ pointer: UnsafePointer<sx_codec_args>) {
-    let panel = Panel(pointer), args = panel.args
-    // Behind the codes: what each block keeps.
-    let counts = UnsafeMutableRawPointer(panel.codes + 4096).assumingMemoryBound(to: Int.self)
+    let panel = Panel(pointer), args = panel.args, counts = panel.kept
     var chunk = 0
     while chunk < panel.chunks {
-        panel.readCodes(chunk)
+        panel.read(chunk, sparse: true)
         var block = 0
         while block < panel.blocks(chunk) {
             counts[block] = 0
             var i = 0
             while i < 512 {
-                if panel.kept(block, i) { counts[block] += 1 }
+                if panel.keeps(block, i) { counts[block] += 1 }
                 i += 1
             }
             args.kept![0] += UInt64(counts[block])
@@ -129,13 +137,12 @@ public func sx_reference_quant_encode_dense(_ pointer: UnsafePointer<sx_codec_ar
 public func sx_reference_quant_encode_sparse(_ pointer: UnsafePointer<sx_codec_args>) { encode(pointer, sparse: true) }
 
 private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
-    let panel = Panel(pointer), args = panel.args, q = panel.q
-    let at = UnsafeMutableRawPointer(panel.codes + 4096).assumingMemoryBound(to: Int.self)  // kept, per block
+    let panel = Panel(pointer), args = panel.args, q = panel.q, at = panel.kept
     var values = args.values
     var chunk = 0
     while chunk < panel.chunks {
         let blocks = panel.blocks(chunk)
-        panel.readCodes(chunk)
+        panel.read(chunk, sparse: sparse)
         let side = panel.side(chunk)
         side.initializeMemory(as: UInt8.self, repeating: 0, count: blocks / 2 * Int(q.side_bytes))
         var column = 0
@@ -143,7 +150,7 @@ private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
             sideIn(q, panel.file(column, chunk), panel.fileBlocks(chunk), side, column)
             var part = 0
             while sparse && q.background < 0 && part < panel.fileBlocks(chunk) * panel.parts {
-                setBackground(q, side, part, column, panel.background(column, part))
+                setBackground(q, side, part, column, panel.backgrounds[column * 16 + part])
                 part += 1
             }
             column += 1
@@ -170,7 +177,7 @@ private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
             while i < 512 {
                 let mask = sparse ? args.bitmap! + (chunk * 512 + block * 64 + i / 8) : nil
                 if let mask, i % 8 == 0 { mask[0] = 0 }
-                if !sparse || panel.kept(block, i) {
+                if !sparse || panel.keeps(block, i) {
                     if let mask { mask[0] |= 1 << UInt8(truncatingIfNeeded: i % 8) }
                     put(q, block, panel.code(block, i), low: values + (low + count), high: values + (lowBytes + high + count))
                     count += 1
