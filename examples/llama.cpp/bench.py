@@ -4,7 +4,8 @@
     bench.py --host DIR --plugin libggml-sparamx.so [--library libsparamx.so] [--json FILE] [MODEL.gguf ...]
 
 DIR is the folder with llama-bench. Without models it makes a llama of 1.1 B parameters with examples/make_model.py, half
-of its weights zero, in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in --cache).
+of its weights zero, in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in --cache). Other types
+of --types are made from the BF16 one with the host's own llama-quantize, which must then be in DIR too.
 
 The last column says how much of the time with the plugin is spent in the library's products; the rest is the host's:
 attention, norms, the weights left to it, its threads' waiting. A machine that does other work meanwhile gives other
@@ -22,6 +23,8 @@ from pathlib import Path
 
 MAKE_MODEL = Path(__file__).resolve().parents[1] / "make_model.py"
 SPARSITY = 0.5
+MADE = ("bf16", "f16", "q8_0")  # by make_model.py
+QUANTIZED = ("q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_m", "q4_k_m", "q5_k_m", "q6_k", "iq4_nl", "iq4_xs")  # by llama-quantize
 
 
 def parse_arguments():
@@ -34,7 +37,7 @@ def parse_arguments():
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt test")
     parser.add_argument("--gen", type=int, default=64, help="tokens of the generation test")
     parser.add_argument("--rounds", type=int, default=5, help="times that each side runs each test")
-    parser.add_argument("--types", nargs="+", choices=("bf16", "f16", "q8_0"), default=("bf16", "q8_0"), help="of the models made")
+    parser.add_argument("--types", nargs="+", choices=MADE + QUANTIZED, default=("bf16", "q8_0"), help="of the models made")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "sparamx-hosts" / "models")
     parser.add_argument("--json", type=Path, help="also write the table here")
     return parser.parse_args()
@@ -45,17 +48,27 @@ def find_models(args):
     if args.models:
         return [(path, None) for path in args.models]
     args.cache.mkdir(parents=True, exist_ok=True)
-    found = []
-    for kind in args.types:
-        path = args.cache / f"1b-{kind}-{round(SPARSITY * 100)}.gguf"
-        if not path.exists():
-            print(f"making {path}", file=sys.stderr)
-            partial = path.with_suffix(".partial")
-            subprocess.run([sys.executable, MAKE_MODEL, partial, "--preset", "1b", "--type", kind, "--sparsity", str(SPARSITY),
-                            "--force"], check=True)
-            partial.rename(path)
-        found.append((path, SPARSITY))
-    return found
+    return [(make_model(args, kind), SPARSITY) for kind in args.types]
+
+
+def make_model(args, kind):
+    path = args.cache / f"1b-{kind}-{round(SPARSITY * 100)}.gguf"
+    if path.exists():
+        return path
+    partial = path.with_suffix(".partial")
+    if kind in MADE:
+        command = [sys.executable, MAKE_MODEL, partial, "--preset", "1b", "--type", kind, "--sparsity", str(SPARSITY), "--force"]
+    else:
+        command = [args.host / "llama-quantize", make_model(args, "bf16"), partial, kind.upper(), str(args.threads)]
+    print(f"making {path}", file=sys.stderr)
+    log = path.with_suffix(".log")
+    with log.open("w") as lines:
+        try:
+            subprocess.run(command, check=True, stdout=lines, stderr=lines)
+        except (OSError, subprocess.CalledProcessError) as error:
+            sys.exit(f"bench.py: {path} could not be made: {error}; see {log}")
+    partial.rename(path)
+    return path
 
 
 def run_once(args, model, test, with_plugin):
