@@ -13,7 +13,7 @@ private struct Slots {
         let larger = capacity * 2 + 16
         guard let memory = sx_allocate(larger * 8) else { throw .noMemory }
         let fresh = memory.assumingMemoryBound(to: UnsafeMutablePointer<Slot>.self)
-        if let all { fresh.update(from: all, count: count) }
+        if let all { memory.copyMemory(from: all, byteCount: count * 8) }
         sx_free(all)
         all = fresh
         capacity = larger

@@ -169,7 +169,6 @@ package struct ExpertProduct {
             for i in 0..<group.count {
                 let to = y[Int(order[group.first + i])] + column, from = results + i * ld
                 if second == nil {
-                    // Not update(from:), which Embedded Swift compiles to a call per element.
                     UnsafeMutableRawPointer(to).copyMemory(from: from, byteCount: columns * 4)
                 } else {
                     gate.apply(up: from, gate: others + i * ld, out: to, count: columns, isa: isa)

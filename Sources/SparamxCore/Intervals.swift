@@ -15,7 +15,7 @@ struct Intervals {
         let bytes = try Checked.product(other.capacity, MemoryLayout<(begin: Int, end: Int)>.stride)
         guard let memory = sx_allocate(bytes) else { throw .noMemory }
         let fresh = memory.assumingMemoryBound(to: (begin: Int, end: Int).self)
-        if let ranges { fresh.update(from: ranges, count: count) }
+        if let ranges { memory.copyMemory(from: ranges, byteCount: count * MemoryLayout<(begin: Int, end: Int)>.stride) }
         other.ranges = fresh
         other.count = count
         return other

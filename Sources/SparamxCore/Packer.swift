@@ -58,7 +58,7 @@ package enum Packer {
         sx_huge_pages(base, layout.totalBytes)
         if options.interleave { _ = sx_numa_interleave(base, layout.totalBytes) }
         let tensor = PackedTensor(layout: layout, base: base, background: n * k * matrices - codes, reason: reason)
-        if layout.sparse { tensor.offsets.update(from: counts, count: entries) }
+        if layout.sparse { UnsafeMutableRawPointer(tensor.offsets).copyMemory(from: counts, byteCount: entries * 8) }
         job.tensor = tensor
         run(&job, threads)
         return tensor

@@ -54,7 +54,7 @@ struct SlotAccess {
     func write(_ data: UnsafeRawPointer, _ pieces: Pieces, dataStride: Int) throws(Status) {
         let whole = pieces.offset == 0 && pieces.copies == 1 && pieces.size == tensor.bytes
         try change(pieces, whole: whole ? data : nil) { place, i in
-            place.update(from: (data + i * dataStride).assumingMemoryBound(to: UInt8.self), count: pieces.size)
+            UnsafeMutableRawPointer(place).copyMemory(from: data + i * dataStride, byteCount: pieces.size)
         }
     }
 
@@ -66,7 +66,7 @@ struct SlotAccess {
         if let packed = slot.pointee.packed {
             try Unpacker.bytes(packed, offset: offset, size: size, out: out, codec: codec)
         } else {
-            out.update(from: raw + offset, count: size)
+            UnsafeMutableRawPointer(out).copyMemory(from: raw + offset, byteCount: size)
         }
     }
 
@@ -117,7 +117,7 @@ struct SlotAccess {
         applyAll()
         do throws(Status) { try adopt(pack(UnsafeRawPointer(raw))) } catch {
             if let before {
-                place.update(from: before.assumingMemoryBound(to: UInt8.self), count: span)
+                UnsafeMutableRawPointer(place).copyMemory(from: before, byteCount: span)
             } else {
                 for i in 0..<pieces.copies { (place + i * pieces.stride).update(repeating: 0, count: pieces.size) }
             }

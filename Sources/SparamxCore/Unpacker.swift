@@ -30,7 +30,9 @@ package enum Unpacker {
                 if spare == nil { spare = sx_allocate(panelBytes)?.assumingMemoryBound(to: UInt8.self) }
                 guard let whole = spare else { throw .noMemory }
                 decode(tensor, panel, present, whole, rowBytes, functions, scratch)
-                for i in 0..<wanted { (target + i * rowStride).update(from: whole + (skip + i) * rowBytes, count: rowBytes) }
+                for i in 0..<wanted {
+                    UnsafeMutableRawPointer(target + i * rowStride).copyMemory(from: whole + (skip + i) * rowBytes, byteCount: rowBytes)
+                }
             }
             row += wanted
         }
@@ -65,7 +67,7 @@ package enum Unpacker {
                 done += whole * rowBytes
             } else {
                 try rows(tensor, first: row, count: 1, out: spare, rowStride: rowBytes, codec: codec)
-                (out + done).update(from: spare + skip, count: wanted)
+                UnsafeMutableRawPointer(out + done).copyMemory(from: spare + skip, byteCount: wanted)
                 row += 1
                 done += wanted
             }

@@ -13,9 +13,6 @@ package struct WeightType {
     package var maskBytes: Int { isQuantized ? 128 : 64 }
     /// Bytes per tile of what a quantized type has beside its codes.
     package var sideBytes: Int { Int(quant.side_bytes) }
-    /// Every type, in the order of its number.
-    package static let count = 15
-
     private init() {
         number = Int32(SX_BF16)
         quant = SparamxCore.quant(number)
