@@ -13,6 +13,7 @@ package struct WeightType {
     package var maskBytes: Int { isQuantized ? 128 : 64 }
     /// Bytes per tile of what a quantized type has beside its codes.
     package var sideBytes: Int { Int(quant.side_bytes) }
+
     private init() {
         number = Int32(SX_BF16)
         quant = SparamxCore.quant(number)
