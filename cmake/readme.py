@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the generated parts of README.md.
+"""Writes the generated parts of README.md, and the table of break-even points of examples/prune/README.md.
 
     cmake/readme.py LIBRARY                    the support matrix, from the library's kernel table
     cmake/readme.py LIBRARY --figures A.json   also the figures, from a file of `sparamx-bench --json`
     cmake/readme.py LIBRARY --errors B.json    also the errors, from a file of `sparamx-bench --errors --json`
+    cmake/readme.py LIBRARY --break-even C.json  also the break-even points, from `sparamx-bench --break-even --json`
     cmake/readme.py LIBRARY --check            changes nothing, fails if the support matrix is out of date, or if the table
                                                of errors has other types than the library
 """
@@ -14,6 +15,7 @@ import pathlib
 import sys
 
 README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
+GUIDE = README.parent / "examples/prune/README.md"
 # In the order of the tables: numbers of the GGUF format.
 TYPES = {30: "BF16", 1: "F16", 8: "Q8_0", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
          13: "Q5_K", 14: "Q6_K", 20: "IQ4_NL", 23: "IQ4_XS", 39: "MXFP4"}
@@ -114,23 +116,45 @@ def types_in_errors(text):
 
 
 def figures(path):
+    """A line for each weight, a column for each number of tokens."""
     data = json.loads(pathlib.Path(path).read_text())
-    machine = data["machine"]
-    amx = machine.get("amx_bf16_tflops")
-    vector = machine.get("avx512_bf16_tflops")
-    what = (f"{machine['cpu']}, level {machine['isa']}, {machine['threads']} threads; read bandwidth "
-            f"{machine['read_gbps']:.1f} GB/s, AMX bf16 "
-            + (f"{amx:.2f} TFLOPS" if amx else "not on this machine")
-            + (f", AVX-512 bf16 {vector:.2f} TFLOPS" if vector else "") + ". Medians.")
-    lines = [what, "", "| type | form | zeros | M | N x K | ms | GB/s | of read bandwidth | TFLOPS | of AMX | of AVX-512 |",
-             "|---|---|---|---|---|---|---|---|---|---|---|"]
+    machine, rows = data["machine"], data["rows"]
+    amx, vector = machine.get("amx_bf16_tflops"), machine.get("avx512_bf16_tflops")
+    ceiling, share_of_it = ("AMX", "amx_fraction") if amx else ("AVX-512", "avx512_fraction")
+    shapes = sorted({(r["N"], r["K"]) for r in rows})
+    tokens = sorted({r["M"] for r in rows})
+    lines = [f"{machine['cpu']}, level {machine['isa']}, {machine['threads']} threads; read bandwidth {machine['read_gbps']:.1f} GB/s, "
+             f"AMX bf16 " + (f"{amx:.2f} TFLOPS" if amx else "not on this machine")
+             + (f", AVX-512 bf16 {vector:.2f} TFLOPS" if vector else "") + f". N x K: {', '.join(f'{n}x{k}' for n, k in shapes)}. "
+             f"Medians: up to 32 tokens, ms and share of the read bandwidth over the packed bytes; more, TFLOPS and share of {ceiling} bf16.",
+             "", "| type | form | zeros | bits per weight |" + "".join(f" M={m} |" for m in tokens), "|---|---|---|---|" + "---|" * len(tokens)]
 
-    def share(value):
-        return f"{value:.2f}" if value is not None else "-"
-    for r in data["rows"]:
-        lines.append(f"| {r['type'].upper()} | {r['form']} | {r['sparsity'] * 100:.0f}% | {r['M']} | {r['N']}x{r['K']} | "
-                     f"{r['ms']:.3f} | {r['gbps']:.1f} | {share(r['read_fraction'])} | {r['tflops']:.2f} | "
-                     f"{share(r['amx_fraction'])} | {share(r.get('avx512_fraction'))} |")
+    def cell(r):
+        share = r["read_fraction"] if r["M"] <= 32 else r[share_of_it]
+        return (f"{r['ms']:.3f}" if r["M"] <= 32 else f"{r['tflops']:.2f}") + (f" ({share:.0%})" if share is not None else "")
+
+    weights, dense = {}, set()
+    for r in rows:
+        # A dense tensor does not care for its zeros: the first share of them will do.
+        kind = r["type"], r["M"], r["N"], r["K"]
+        if r["form"] == "dense" and kind in dense:
+            continue
+        if r["form"] == "dense":
+            dense.add(kind)
+        weights.setdefault((r["type"].upper(), r["form"], r["sparsity"], r["N"], r["K"]), {})[r["M"]] = r
+    for (name, form, zeros, n, k), found in weights.items():
+        label = f"{name} {n}x{k}" if len(shapes) > 1 else name
+        bits = next(iter(found.values()))["bits_per_weight"]
+        lines.append(f"| {label} | {form} | {'any' if form == 'dense' else f'{zeros:.0%}'} | {bits:.2f} |" + "".join(f" {cell(found[m])} |" if m in found else " - |" for m in tokens))
+    return lines
+
+
+def break_even(path):
+    data = json.loads(pathlib.Path(path).read_text())
+    lines = ["| type | zeros |", "|---|---|"]
+    for r in sorted(data["break_even"], key=lambda r: list(TYPES.values()).index(r["type"].upper())):
+        found = r["sparsity"]
+        lines.append(f"| {r['type'].upper()} | {f'{found:.0%}' if found is not None else 'none of those measured'} |")
     return lines
 
 
@@ -145,6 +169,7 @@ def main():
     parser.add_argument("library")
     parser.add_argument("--figures", metavar="JSON")
     parser.add_argument("--errors", metavar="JSON")
+    parser.add_argument("--break-even", metavar="JSON")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     old = README.read_text()
@@ -164,6 +189,8 @@ def main():
         print("README.md: the support matrix is the library's own")
     else:
         README.write_text(new)
+        if options.break_even:
+            GUIDE.write_text(replace(GUIDE.read_text(), "break-even", break_even(options.break_even)))
 
 
 if __name__ == "__main__":
