@@ -39,7 +39,10 @@ def test_applies_twice_and_comes_off(checkout):
 
 @pytest.mark.parametrize("name, text", [
     ("ggml/src/ggml.c", "work_size = MAX(work_size, cur);"),
+    ("ggml/src/ggml-backend.cpp", "int src_backend_id"),
     ("src/llama.cpp", "cparams.min_experts"),
+    ("src/llama.cpp", "auto get_ctx_for_buft"),
+    ("src/llama.cpp", "new_type == GGML_TYPE_COUNT"),
     ("src/llama-build-context.cpp", "lctx.cparams.fused_up_gate"),
     ("common/common.cpp", '"--run-time-repack")'),
 ])
@@ -63,20 +66,29 @@ def test_refuses_an_ambiguous_place(checkout):
 @pytest.mark.parametrize("openmp", [False])
 def test_edited_mock_computes(checkout, openmp):
     assert edit(checkout).returncode == 0
-    source, flags = checkout / "ggml/src", ["-O1", "-Wall", "-Wextra", f"-I{checkout}/ggml/include", f"-I{checkout}/ggml/src", "-pthread"]
+    flags = ["-O1", "-Wall", "-Wextra", "-pthread", *(f"-I{checkout}/{part}" for part in ("ggml/include", "ggml/src", "src"))]
     objects = []
-    for name, compiler in (("ggml.c", "gcc"), ("ggml-backend.cpp", "g++"), ("ggml-sparamx.cpp", "g++"), ("../../driver.cpp", "g++")):
+    for name in ("ggml/src/ggml.c", "ggml/src/ggml-backend.cpp", "ggml/src/ggml-sparamx.cpp", "src/llama.cpp", "src/llama-load-tensors.cpp",
+                 "driver.cpp"):
         objects.append(checkout / (Path(name).stem + ".o"))
-        standard = "-std=gnu11" if compiler == "gcc" else "-std=c++17"
-        built = subprocess.run([compiler, standard, *flags, "-c", source / name, "-o", objects[-1]], capture_output=True, text=True)
+        compiler, standard = ("gcc", "-std=gnu11") if name.endswith(".c") else ("g++", "-std=c++17")
+        built = subprocess.run([compiler, standard, *flags, "-c", checkout / name, "-o", objects[-1]], capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
     program = checkout / "driver"
     linked = subprocess.run(["g++", *objects, "-o", program, "-pthread", "-ldl"], capture_output=True, text=True)
     assert linked.returncode == 0, linked.stderr
 
-    on = subprocess.run([program, "on"], env=clean_environment(SPARAMX_ENABLE=1, SPARAMX_LIB=find_library()), capture_output=True, text=True)
+    def run(mode, **variables):
+        return subprocess.run([program, mode], env=clean_environment(**variables), capture_output=True, text=True)
+
+    on = run("on", SPARAMX_ENABLE=1, SPARAMX_LIB=find_library())
     assert on.returncode == 0, on.stderr
-    off = subprocess.run([program, "off"], env=clean_environment(SPARAMX_LIB=find_library()), capture_output=True, text=True)
+    off = run("off", SPARAMX_LIB=find_library())
     assert (off.returncode, off.stderr) == (0, "")
-    missing = subprocess.run([program, "off"], env=clean_environment(SPARAMX_ENABLE=1, SPARAMX_LIB="/nowhere.so"), capture_output=True, text=True)
+    missing = run("off", SPARAMX_ENABLE=1, SPARAMX_LIB="/nowhere.so")
     assert missing.returncode == 0 and missing.stderr.count("\n") == 1
+    # Another op than a product would read packed bytes: better no answer than a wrong one.
+    reads = run("reads", SPARAMX_ENABLE=1, SPARAMX_LIB=find_library())
+    assert reads.returncode < 0
+    assert reads.stderr.splitlines()[-1] == ("sparamx: GET_ROWS reads blk.0.ffn_up.weight, which is packed: "
+                                             "SPARAMX_LEAVE=blk.0.ffn_up.weight leaves it to the host")

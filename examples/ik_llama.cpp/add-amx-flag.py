@@ -46,9 +46,7 @@ EDITS = {
          "        return i;\n"
          "    }\n"),
         (r" +work_size = MAX\(work_size, cur\);\n", "before",
-         "        if (ggml_sparamx_owns(node)) {\n"
-         "            cur = ggml_sparamx_work_size(node, n_threads);\n"
-         "        }\n"),
+         "        cur = ggml_sparamx_work_size(node, n_threads, cur);\n"),
     ],
     "ggml/src/ggml-backend.cpp": [
         (r'#include "ggml-moe-prefetch\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
@@ -57,6 +55,9 @@ EDITS = {
          "    if (sparamx >= 0) return sparamx != 0;\n"),
         (r"GGML_CALL static bool ggml_backend_cpu_supports_buft\(ggml_backend_t backend, ggml_backend_buffer_type_t buft\) \{\n", "after",
          "    if (ggml_sparamx_is_buffer_type(buft)) return true;\n"),
+        # A GPU would get the whole weight, unpacked, for every batch.
+        (r" +int src_backend_id = ggml_backend_sched_backend_from_buffer\(sched, src, tensor\);\n", "after",
+         "            if (ggml_sparamx_is_buffer_type(src->buffer->buft)) return src_backend_id;\n"),
     ],
     "src/llama-load-tensors.cpp": [
         (r'#include "ggml\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
@@ -82,6 +83,15 @@ EDITS = {
         # Experts that a token skips have the number -1.
         (r" +cparams\.min_experts +?= params\.min_experts;\n", "after",
          "    if (ggml_sparamx_enabled()) cparams.min_experts = -1;\n"),
+        # The host would put a second form of the output matrix into the buffer type of the first.
+        (r" +if \(new_type == GGML_TYPE_COUNT \|\| !model\.output\) return;\n", "after",
+         "    if (ggml_sparamx_is_buffer_type(ggml_backend_buffer_get_type(model.output->buffer))) {\n"
+         '        LLAMA_LOG_WARN("%s: the output matrix is packed by libsparamx => not requantizing\\n", __func__);\n'
+         "        return;\n"
+         "    }\n"),
+        # And a LoRA adapter's matrices, which are no weights of ours, into that of the weights they belong to.
+        (r" +auto get_ctx_for_buft = \[&\]\(ggml_backend_buffer_type_t buft\) -> ggml_context \* \{\n", "after",
+         "        if (ggml_sparamx_is_buffer_type(buft)) buft = ggml_backend_cpu_buffer_type();\n"),
     ],
     # The library fuses SiLU and GELU, without biases.
     "src/llama-build-context.cpp": [

@@ -2,6 +2,7 @@
 
 #include "sparamx/sparamx.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -34,15 +35,27 @@ bool ggml_sparamx_enabled(void) {
     return enabled;
 }
 
+// Weights that a graph of this host reads by another op than a product, or through a view. It has no table of which op reads
+// which weight, as llama.cpp has: these were found in its graphs.
+static bool is_left_to_this_host(const char * name) {
+    static const char * const parts[] = {
+        "embed_tokens", "markov_w1", "compressor_ape", "attn_rel_b", // rows are taken from them
+        "_conv.",                                                    // convolutions
+        "attn_output_a",                                             // DeepSeek 4: reshaped
+        "gate_up_exps", "up_gate_exps",                              // up and gate in one tensor
+    };
+    for (const char * part : parts) {
+        if (std::strstr(name, part)) return true;
+    }
+    return false;
+}
+
 ggml_backend_buffer_type_t ggml_sparamx_buffer_type_for(const ggml_tensor * weight, const char * name) {
     if (!ggml_sparamx_enabled()) return nullptr;
-    // Only weights of products. Convolutions, norms and tables are no matrices; an expert in a tensor of its own (_exp.)
-    // or up and gate in one become views.
+    // Only weights of products. Norms and tables are no matrices.
     const size_t length = std::strlen(name), suffix = std::strlen(".weight");
     if (length < suffix || std::strcmp(name + length - suffix, ".weight") != 0) return nullptr;
-    if (std::strstr(name, "_exp.") || std::strstr(name, "gate_up_exps") || std::strstr(name, "up_gate_exps") || weight->ne[1] < 2) {
-        return nullptr;
-    }
+    if (is_left_to_this_host(name) || weight->ne[1] < 2) return nullptr;
     const sparamx_ggml::library & lib = sparamx_ggml::library::get();
     if (!lib.rules.allow(name)) return nullptr;
     const sparamx_tensor t = sparamx_ggml::translate(weight);
@@ -55,18 +68,15 @@ bool ggml_sparamx_is_buffer_type(ggml_backend_buffer_type_t type) {
     return type == &sparamx_ggml::state().type;
 }
 
+// Ops that read nothing.
+static bool is_view(const ggml_tensor * node) {
+    return node->op == GGML_OP_NONE || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_VIEW || node->op == GGML_OP_PERMUTE ||
+           node->op == GGML_OP_TRANSPOSE;
+}
+
 int ggml_sparamx_supports_op(const ggml_tensor * node) {
     for (const ggml_tensor * source : node->src) {
-        if (source && sparamx_ggml::in_our_buffer(source)) {
-            switch (node->op) {
-                case GGML_OP_NONE:
-                case GGML_OP_RESHAPE:
-                case GGML_OP_VIEW:
-                case GGML_OP_PERMUTE:
-                case GGML_OP_TRANSPOSE: return 1;
-                default: return sparamx_ggml::supports(node) ? 1 : 0;
-            }
-        }
+        if (source && sparamx_ggml::in_our_buffer(source)) return is_view(node) || sparamx_ggml::supports(node) ? 1 : 0;
     }
     return -1;
 }
@@ -75,8 +85,18 @@ bool ggml_sparamx_owns(const ggml_tensor * node) {
     return sparamx_ggml::owns(node);
 }
 
-size_t ggml_sparamx_work_size(const ggml_tensor * node, int n_threads) {
-    return sparamx_ggml::work_size(node, n_threads);
+size_t ggml_sparamx_work_size(const ggml_tensor * node, int n_threads, size_t of_the_host) {
+    if (!ggml_sparamx_enabled()) return of_the_host;
+    if (sparamx_ggml::owns(node)) return sparamx_ggml::work_size(node, n_threads);
+    if (!is_view(node)) {
+        for (const ggml_tensor * source : node->src) {
+            if (!source || !sparamx_ggml::in_our_buffer(source)) continue;
+            std::fprintf(stderr, "sparamx: %s reads %s, which is packed: SPARAMX_LEAVE=%s leaves it to the host\n", ggml_op_name(node->op),
+                         source->name, source->name);
+            std::abort();
+        }
+    }
+    return of_the_host;
 }
 
 void ggml_sparamx_compute(const ggml_tensor * node, int ith, int nth, size_t work_size, void * work, void (*barrier)(void *),

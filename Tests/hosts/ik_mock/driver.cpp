@@ -1,6 +1,7 @@
 // Uses the edited mock as ik_llama.cpp would: asks, places, uploads, plans, computes. Exit status 0 if all is as it must be.
 #include "ggml-backend-impl.h"
 #include "ggml-sparamx.h"
+#include "llama-model-loader.h"
 
 #include <cmath>
 #include <cstdio>
@@ -130,20 +131,60 @@ static void check_fused(ggml_backend_buffer_type_t type) {
     delete buffer;
 }
 
+// The loader: what goes into our buffer, what else would have been allocated there, and what may not be merged or skipped.
+static void check_loader(ggml_backend_buffer_type_t type) {
+    llama_model_loader loader;
+    const char * const ours[] = { "blk.0.attn_q.weight", "output.weight", "blk.0.ffn_down_exps.weight" };
+    const char * const left[] = { "token_embd.weight",        "blk.1.attn_kv_b.weight",      "blk.1.ffn_gate_inp.weight",
+                                  "blk.1.attn_norm.weight",   "blk.1.ffn_gate_up_exps.weight", "blk.1.attn_q.bias",
+                                  "blk.1.attn_rel_b.weight",  "blk.1.nextn.embed_tokens.weight", "markov_w1.weight",
+                                  "blk.1.attn_o_conv.weight", "blk.1.attn_output_a.weight",  "blk.1.attn_compressor_ape.weight" };
+    for (const char * name : ours) loader.tensors[name] = make(GGML_TYPE_BF16, 2, 64, 96, name);
+    for (const char * name : left) loader.tensors[name] = make(GGML_TYPE_BF16, 2, 64, 96, name);
+    const int own_types[] = { 133, 144, 230, 208 }; // Q6_0, IQ4_KS, BF16_R16, Q8_0_R8: numbers of this host alone
+    for (int number : own_types) loader.tensors["own" + std::to_string(number) + ".weight"] = make(ggml_type(number), 2, 64, 96, "own.weight");
+    llama_model           model = {};
+    create_tensors_helper helper(loader, model);
+    CHECK(loader.merge_qkv == !type && loader.merge_up_gate_exps == !type);
+    ggml_context * const cpu = helper.ctx_for_buft(ggml_backend_cpu_buffer_type());
+    ggml_context * const gpu = reinterpret_cast<ggml_context *>(&helper);
+    const auto place = [&](const std::string & name, ggml_context * planned) {
+        ggml_context * actual = nullptr;
+        helper.create_tensor(planned, name, {}, 0, &actual);
+        return actual;
+    };
+    for (const auto & entry : loader.tensors) {
+        bool taken = false;
+        for (const char * name : ours) taken = taken || (type && entry.first == name);
+        CHECK(place(entry.first, cpu) == (taken ? reinterpret_cast<ggml_context *>(type) : cpu));
+        CHECK(place(entry.first, gpu) == gpu);
+    }
+    CHECK(place("missing.weight", cpu) == cpu);
+    CHECK(mock_context({ 3 }).min_experts == (type ? -1 : 3));
+
+    ggml_backend_buffer buffer = {};
+    ggml_tensor         output = make(GGML_TYPE_BF16, 2, 64, 96, "output.weight");
+    model.output = &output;
+    output.buffer = &buffer;
+    for (ggml_backend_buffer_type_t where : { ggml_backend_cpu_buffer_type(), type }) {
+        if (!where) continue;
+        buffer.buft = where;
+        CHECK(mock_requantize(model, GGML_TYPE_Q8_0) == (where != type));
+        CHECK(mock_lora_context(where) == cpu);
+    }
+}
+
 int main(int argc, char ** argv) {
-    const bool  expected = argc > 1 && std::strcmp(argv[1], "on") == 0;
+    const bool  expected = argc > 1 && std::strcmp(argv[1], "off") != 0;
     const int   N = 96, K = 160, M = 5;
     ggml_tensor w = make(GGML_TYPE_BF16, 2, K, N, "blk.0.ffn_up.weight");
     CHECK(ggml_sparamx_enabled() == expected);
     ggml_backend_buffer_type_t type = ggml_sparamx_buffer_type_for(&w, w.name);
     CHECK((type != nullptr) == expected);
+    check_loader(type);
     if (!expected) {
-        CHECK(ggml_sparamx_supports_op(&w) == -1 && !ggml_sparamx_owns(&w));
+        CHECK(ggml_sparamx_supports_op(&w) == -1 && !ggml_sparamx_owns(&w) && ggml_sparamx_work_size(&w, 1, 7) == 7);
         return failures != 0;
-    }
-    for (const char * left : { "token_embd.weight", "blk.1.attn_kv_b.weight", "blk.1.ffn_gate_inp.weight", "blk.1.ffn_gate_up_exps.weight",
-                               "blk.1.attn_norm.weight", "blk.1.attn_q.bias" }) {
-        CHECK(ggml_sparamx_buffer_type_for(&w, left) == nullptr);
     }
     CHECK(ggml_sparamx_is_buffer_type(type) && !ggml_backend_buft_is_host(type) && mock_supports_buft(type));
 
@@ -188,7 +229,14 @@ int main(int argc, char ** argv) {
     CHECK(mock_supports_op(&nodes[1]) && mock_supports_op(&nodes[0]));
     ggml_tensor rows = nodes[1];
     rows.op = GGML_OP_GET_ROWS;
-    CHECK(!mock_supports_op(&rows));
+    CHECK(!mock_supports_op(&rows) && mock_sched_backend(&rows) == -1);
+    CHECK(mock_sched_backend(&nodes[1]) == 1); // not copied to a GPU
+    if (std::strcmp(argv[1], "reads") == 0) {
+        list[1] = &rows;
+        ggml_cgraph fatal = { 2, list };
+        ggml_graph_plan(&fatal, 1);
+        return failures != 0; // not reached
+    }
     ggml_cgraph graph = { 3, list };
     for (int threads : { 1, 2, 3 }) {
         std::fill(y.begin(), y.end(), -1.f);

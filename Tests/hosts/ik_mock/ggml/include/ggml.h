@@ -34,6 +34,7 @@ struct ggml_cplan { size_t work_size; int n_threads; };
 
 struct ggml_cplan ggml_graph_plan(const struct ggml_cgraph * cgraph, int n_threads);
 void ggml_graph_compute(const struct ggml_cgraph * cgraph, struct ggml_cplan plan);
+const char * ggml_op_name(enum ggml_op op);
 extern int mock_own_kernel_calls;
 
 #ifdef __cplusplus

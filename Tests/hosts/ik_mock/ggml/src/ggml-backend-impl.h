@@ -36,6 +36,7 @@ struct ggml_backend_buffer {
 ggml_backend_buffer_t ggml_backend_buffer_init(ggml_backend_buffer_type_t, struct ggml_backend_buffer_i, void *, size_t);
 bool ggml_backend_buft_is_host(ggml_backend_buffer_type_t);
 bool mock_supports_op(const struct ggml_tensor *);
+int mock_sched_backend(const struct ggml_tensor *);
 bool mock_supports_buft(ggml_backend_buffer_type_t);
 #ifdef __cplusplus
 }

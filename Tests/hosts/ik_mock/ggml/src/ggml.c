@@ -70,6 +70,8 @@ static int ggml_compute_forward(struct ggml_compute_params * params, struct ggml
     return tensor->op == GGML_OP_MUL_MAT ? ggml_compute_forward_mul_mat(params, tensor, cgraph, i) : i;
 }
 
+const char * ggml_op_name(enum ggml_op op) { return op == GGML_OP_GET_ROWS ? "GET_ROWS" : "another"; }
+
 struct ggml_cplan ggml_graph_plan(const struct ggml_cgraph * cgraph, int n_threads) {
     size_t work_size = 0;
     for (int i = 0; i < cgraph->n_nodes; i++) {
