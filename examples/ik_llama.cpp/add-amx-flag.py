@@ -9,7 +9,7 @@ Without it nothing is different, and the library is not looked for. While it is 
 gate are not merged (-mqkv, -muge: these would read packed weights), up and gate are fused with SiLU and GELU alone, and
 every token uses all its experts (-ser has no effect).
 
-Edited are eight files, each addition between two marked lines; four files are added. If a place for an addition is not
+Edited are eight files, each addition between two marked lines; five files are added. If a place for an addition is not
 found in exactly one spot, nothing at all is changed. The places are those of August 2026 (8337e4cd3).
 """
 
@@ -121,8 +121,7 @@ EDITS = {
 FILES = {
     "ggml/include/ggml-sparamx.h": HERE / "ggml-sparamx.h",
     "ggml/src/ggml-sparamx.cpp": HERE / "ggml-sparamx.cpp",
-    "ggml/src/sparamx/sparamx.h": checkout.INCLUDE / "sparamx.h",
-    "ggml/src/sparamx/sparamx-ggml-cpu.hpp": checkout.INCLUDE / "sparamx-ggml-cpu.hpp",
+    **{f"ggml/src/sparamx/{path.name}": path for path in checkout.HEADERS},
 }
 
 if __name__ == "__main__":

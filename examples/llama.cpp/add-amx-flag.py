@@ -8,7 +8,7 @@ With --amx, llama-cli, llama-server, llama-perplexity and all other tools with c
 the weights of a model packed by libsparamx. Without it nothing is different, and the library is not looked for. The
 flag also lets the CPU's weights reach the library when a GPU is present (as --no-host does).
 
-Edited are three files, each addition between two marked lines; the two headers of the library are copied to
+Edited are three files, each addition between two marked lines; the three headers of the library are copied to
 ggml/src/ggml-cpu/sparamx. If a place for an addition is not found in exactly one spot, nothing at all is changed.
 """
 
@@ -48,7 +48,7 @@ EDITS = {
     ],
 }
 
-FILES = {f"ggml/src/ggml-cpu/sparamx/{name}": checkout.INCLUDE / name for name in ("sparamx.h", "sparamx-ggml-cpu.hpp")}
+FILES = {f"ggml/src/ggml-cpu/sparamx/{path.name}": path for path in checkout.HEADERS}
 
 if __name__ == "__main__":
     checkout.main(__doc__, "llama.cpp", EDITS, FILES)

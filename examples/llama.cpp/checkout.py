@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 INCLUDE = Path(__file__).resolve().parents[2] / "include"
+HEADERS = [INCLUDE / name for name in ("sparamx.h", "sparamx-ggml-library.hpp", "sparamx-ggml-cpu.hpp")]
 BEGIN, END = "begin: libsparamx, added by add-amx-flag.py", "end: libsparamx"
 
 
