@@ -86,20 +86,27 @@ def text():
     return models.write_text(WORK / "models" / "text.txt")
 
 
+def make_model(host, name, kind, sparsity, *more):
+    """The file of a tiny model of random weights."""
+    def path(prefix, kind):
+        return WORK / "models" / f"{prefix}-{kind}-{round(sparsity * 100)}.gguf"
+    if kind in models.TYPES:
+        return models.make(path(name, kind), kind, sparsity, "--preset", "tiny", *more)
+    source = models.make(path(f"{name}-k256", "bf16"), "bf16", sparsity, "--preset", "tiny", *models.QUANTIZER_ROWS, *more)
+    return models.quantize(host, source, path(f"{name}-k256", kind), kind)
+
+
 @pytest.fixture(scope="session")
-def model():
+def model(linked):
     """model(type, sparsity): the file of a tiny model."""
-    def make(kind, sparsity=0.5):
-        return models.make(WORK / "models" / f"tiny-{kind}-{round(sparsity * 100)}.gguf", kind, sparsity, "--preset", "tiny")
-    return make
+    return lambda kind, sparsity=0.5: make_model(linked, "tiny", kind, sparsity)
 
 
 @pytest.fixture(scope="session")
-def moe_model():
+def moe_model(linked):
     """moe_model(type, sparsity, experts, used): the same as a mixture of experts."""
     def make(kind, sparsity=0.5, experts=8, used=2):
-        return models.make(WORK / "models" / f"moe{experts}-{used}-{kind}-{round(sparsity * 100)}.gguf", kind, sparsity,
-                           "--preset", "tiny", "--experts", str(experts), "--experts-used", str(used))
+        return make_model(linked, f"moe{experts}-{used}", kind, sparsity, "--experts", str(experts), "--experts-used", str(used))
     return make
 
 

@@ -1,4 +1,4 @@
-"""Tiny llama-shaped models for the host tests, made by examples/make_model.py.
+"""Tiny llama-shaped models for the host tests, made by examples/make_model.py, and by the host's quantizer from these.
 
 A model of random weights is undecided: its largest logits lie close together, so rounding alone changes the top token
 more often than in a trained model (llama.cpp against itself, Q8_0, with another batch size: 1.9% of the tokens). So the
@@ -14,8 +14,13 @@ import numpy as np
 
 MAKE_MODEL = Path(__file__).resolve().parents[2] / "examples" / "make_model.py"
 PREFERENCE = 0.45  # of the output rows for their token, against noise of 1/16 per element; top probability about 0.4
-TYPES = ("bf16", "f16", "q8_0")
+TYPES = ("bf16", "f16", "q8_0")  # which the gguf package makes; the others come from the host's llama-quantize
 SPARSITIES = (0.0, 0.5)
+QUANTIZER = {kind: (kind,) for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K",
+                                        "IQ4_NL", "IQ4_XS")}
+# llama-quantize has no MXFP4 for models without experts, but takes it for single tensors.
+QUANTIZER["MXFP4"] = ("--tensor-type", "attn=mxfp4", "--tensor-type", "ffn=mxfp4", "Q8_0")
+QUANTIZER_ROWS = ("--ff", "768")  # rows of whole blocks of 256, or the quantizer would choose other types
 N_SPECIAL_TOKENS = 3  # they get no preference: no end of text
 
 
@@ -46,6 +51,16 @@ def make(path, kind, sparsity, *more):
                    check=True, capture_output=True, text=True)
     add_preference(partial)
     partial.rename(path)
+    return path
+
+
+def quantize(host, source, path, kind):
+    """Lets the host's llama-quantize make the model from a BF16 one, unless it is there."""
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        *options, target = QUANTIZER[kind.upper()]
+        host.must_run("llama-quantize", *options, source, partial, target, 2, plugin=False)
+        partial.rename(path)
     return path
 
 

@@ -14,7 +14,7 @@ import pytest
 import build_host
 from conftest import ROOT, WORK, Host, find_library, our_lines
 from test_numerics import CHUNKS, CONTEXT, MAX_KLD, SAME_TOP, base, divergence  # noqa: F401 (base is a fixture)
-from test_placement import reported_mib
+from test_placement import expected_mib, reported_mib
 
 HAS_AMX = {"amx_tile", "amx_int8", "amx_bf16"} <= build_host.cpu_flags()
 NO_AMX = "this CPU has no AMX (amx_tile, amx_int8, amx_bf16): run on 4th generation Xeon Scalable or later"
@@ -76,7 +76,7 @@ def test_divergence_with_amx(linked, model, text, base, tiles, kind, sparsity): 
         runs.append(linked.must_run("llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2, "--kl-divergence",
                                     "--kl-divergence-base", logits, "-v", **tiles))
         return runs[-1]
-    mean, same_top = divergence(run)
+    mean, same_top = divergence(run, expected_mib(path))
     print(f"{kind} {sparsity} with AMX: mean KLD {mean}, same top {same_top}%")
     assert our_lines(runs[-1].stderr)[0].endswith("with AMX")
     assert products_counted(tiles) != 0

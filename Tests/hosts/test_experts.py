@@ -5,7 +5,8 @@ import re
 import pytest
 
 from test_amx import products_counted, tiles  # noqa: F401 (tiles is a fixture)
-from test_numerics import CONTEXT, MAX_KLD, SAME_TOP, divergence, first_difference
+from test_numerics import CONTEXT, KINDS, MAX_KLD, SAME_TOP, divergence, first_difference
+from test_placement import expected_mib
 
 CHUNKS = 4
 SHAPES = [(8, 2), (32, 4)]
@@ -16,15 +17,16 @@ def compare(host, path, text, logits, kind, **variables):
     common = ("llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2)
     host.must_run(*common, "--chunks", CHUNKS, "--save-all-logits", logits, plugin=False)
     mean, same_top = divergence(lambda: host.must_run(
-        *common, "--kl-divergence", "--kl-divergence-base", logits, "-v", **variables))
-    print(f"{path.stem} {variables.get('SPARAMX_MODE', 'with AMX')}: mean KLD {mean}, same top {same_top}%")
+        *common, "--kl-divergence", "--kl-divergence-base", logits, "-v", **variables),
+        expected_mib(path, lambda name: variables.get("SPARAMX_TAKE", "") in name))
+    print(f"{host.kind} {path.stem} {variables.get('SPARAMX_MODE', 'with AMX')}: mean KLD {mean}, same top {same_top}%")
     assert abs(mean) < MAX_KLD[kind]
     assert same_top >= SAME_TOP
 
 
 @pytest.mark.parametrize("mode", ["inject", "accel"])
 @pytest.mark.parametrize("experts, used", SHAPES)
-@pytest.mark.parametrize("kind", ["bf16", "f16", "q8_0"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_divergence(host, moe_model, text, tmp_path, kind, experts, used, mode):
     compare(host, moe_model(kind, 0.5, experts, used), text, tmp_path / "base.kld", kind, SPARAMX_MODE=mode)
 
@@ -58,7 +60,7 @@ def test_greedy_text_of_bf16(host, moe_model, experts, used, threads):
 
 
 @pytest.mark.parametrize("mode", ["inject", "accel"])
-@pytest.mark.parametrize("kind", ["bf16", "q8_0"])
+@pytest.mark.parametrize("kind", ["bf16", "q8_0", "q4_0", "q4_k_m", "q6_k", "mxfp4"])
 def test_result_does_not_depend_on_threads(linked, moe_model, kind, mode):
     path = moe_model(kind)
     texts = {linked.must_run("host_checks", "generate", path, 60, n, n, "auto", SPARAMX_MODE=mode).stdout for n in (1, 2, 4)}

@@ -11,7 +11,7 @@ import pytest
 from conftest import our_lines
 
 PAGE = 4096
-LEFT = ("token_embd", "_norm")
+LEFT = ("token_embd", "_norm", "ffn_gate_inp")
 
 
 def expected_mib(path, wanted=lambda name: True):

@@ -18,10 +18,7 @@ from conftest import ROOT, WORK, clean_environment, find_library
 from test_numerics import CHUNKS, CONTEXT
 
 PRUNED = 0.5
-# llama-quantize has no MXFP4 for models without experts, but takes it for single tensors.
-KINDS = {kind: (kind,) for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K",
-                                    "IQ4_NL", "IQ4_XS")}
-KINDS["MXFP4"] = ("--tensor-type", "attn=mxfp4", "--tensor-type", "ffn=mxfp4", "Q8_0")
+KINDS = tuple(models.QUANTIZER)
 # Weights that share a scale, and with it the code of a pruned weight.
 GROUPS = {"Q2_K": 16, "Q3_K": 16, "Q6_K": 16}
 # Ours against the host's own divergence from float32. Measured, mean KLD: the host's 2e-5 (Q8_0, MXFP4), 2.9e-5 (other
@@ -49,22 +46,13 @@ def programs():
 
 @pytest.fixture(scope="module")
 def source():
-    """The pruned model that is quantized. Its rows are whole blocks of 256, or the quantizer would choose other types."""
-    path = WORK / "models" / "k256-bf16-50.gguf"
-    return models.make(path, "bf16", PRUNED, "--preset", "tiny", "--ff", "768")
+    """The pruned model that is quantized."""
+    return models.make(WORK / "models" / "tiny-k256-bf16-50.gguf", "bf16", PRUNED, "--preset", "tiny", *models.QUANTIZER_ROWS)
 
 
 @pytest.fixture(scope="module")
 def quantized(linked, source):
-    def make(kind):
-        path = WORK / "models" / f"k256-{kind.lower()}-50.gguf"
-        if not path.exists():
-            partial = path.with_suffix(".partial")
-            *options, target = KINDS[kind]
-            linked.must_run("llama-quantize", *options, source, partial, target, plugin=False)
-            partial.rename(path)
-        return path
-    return make
+    return lambda kind: models.quantize(linked, source, WORK / "models" / f"tiny-k256-{kind.lower()}-50.gguf", kind)
 
 
 @pytest.fixture(scope="module")
