@@ -48,7 +48,7 @@ class Host:
         self.plugin = self.made / "libggml-sparamx.so"
         self.library = find_library()
 
-    def run(self, tool, *arguments, plugin=True, **environment):
+    def run(self, tool, *arguments, plugin=True, timeout=TIMEOUT, **environment):
         """Runs a tool, with the plugin in the way that the README gives for this kind of build and tool."""
         variables = {"SPARAMX_LIB": self.library, **environment} if plugin else environment
         arguments = list(map(str, arguments))
@@ -63,7 +63,7 @@ class Host:
             if self.kind.startswith("linked") and tool == "llama-perplexity":
                 arguments += ["-ot", "nomatch=CPU"]
         return subprocess.run([path, *arguments], env=clean_environment(**variables), capture_output=True, text=True,
-                              errors="backslashreplace", timeout=TIMEOUT)
+                              errors="backslashreplace", timeout=timeout)
 
     def must_run(self, tool, *arguments, **options):
         result = self.run(tool, *arguments, **options)
