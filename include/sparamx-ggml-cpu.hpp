@@ -16,7 +16,7 @@
  *   SPARAMX_LIB    the library's file; without it the dynamic linker looks for libsparamx.so.0
  *   SPARAMX_TAKE   regular expression (ECMAScript, found anywhere in the name): only these weights are taken
  *   SPARAMX_LEAVE  regular expression: these weights are not taken
- *   SPARAMX_STATS  set: the time spent in products is printed when the process ends
+ *   SPARAMX_STATS  set: the time spent in products and the memory of the weights are printed when the process ends
  * Weights that other ops than matrix products read are left to the host in any case: see names_left_to_host.
  */
 #ifndef SPARAMX_GGML_CPU_HPP
@@ -42,6 +42,37 @@
 namespace sparamx_ggml {
 
 /* ------------------------------------------------------------------------------------------------- buffers -- */
+
+/* With SPARAMX_STATS: what the weights of the buffers freed so far took. Resident is not the library's word but the
+ * kernel's: by how much the anonymous memory of the process shrank when they were freed. */
+struct memory_statistics {
+    uint64_t uploaded = 0, packed = 0, resident = 0;
+
+    static memory_statistics & get() {
+        static memory_statistics * s = new memory_statistics();
+        return *s;
+    }
+
+    void destroy(const sparamx_api * api, sparamx_buffer * buffer) {
+        uploaded += api->buffer_size(buffer);
+        packed += api->buffer_resident(buffer);
+        const uint64_t before = anonymous();
+        api->buffer_destroy(buffer);
+        const uint64_t after = anonymous();
+        resident += before > after ? before - after : 0;
+    }
+
+  private:
+    /* The page tables are walked for this file; the counters in /proc/self/status lag behind. */
+    static uint64_t anonymous() {
+        std::FILE *        file = std::fopen("/proc/self/smaps_rollup", "r");
+        char               line[256];
+        unsigned long long kib = 0;
+        while (file && std::fgets(line, sizeof(line), file) && std::sscanf(line, "Anonymous: %llu", &kib) != 1) {}
+        if (file) std::fclose(file);
+        return uint64_t(kib) * 1024;
+    }
+};
 
 /* The members of ggml_backend_buffer_i. A buffer's context is the library's buffer. */
 namespace buffers {
@@ -104,7 +135,10 @@ bool copy_tensor(ggml_backend_buffer_t b, const ggml_tensor * src, ggml_tensor *
 
 inline ggml_backend_buffer_i make_interface() {
     ggml_backend_buffer_i i = {};
-    i.free_buffer = [](ggml_backend_buffer_t b) { api()->buffer_destroy(own(b)); };
+    i.free_buffer = [](ggml_backend_buffer_t b) {
+        static const bool counted = std::getenv("SPARAMX_STATS") != nullptr;
+        counted ? memory_statistics::get().destroy(api(), own(b)) : api()->buffer_destroy(own(b));
+    };
     i.get_base = [](ggml_backend_buffer_t b) { return api()->buffer_base(own(b)); };
     use_init_tensor(i.init_tensor);
     i.memset_tensor = [](ggml_backend_buffer_t b, ggml_tensor * tensor, uint8_t value, size_t offset, size_t size) {
@@ -228,6 +262,9 @@ struct statistics {
         const statistics & s = get();
         std::fprintf(stderr, "sparamx: %lld products, %lld tokens, %.6f seconds\n", (long long) s.products, (long long) s.tokens,
                      s.seconds);
+        const memory_statistics & m = memory_statistics::get();
+        std::fprintf(stderr, "sparamx: weights of %llu bytes, packed %llu, resident %llu\n", (unsigned long long) m.uploaded,
+                     (unsigned long long) m.packed, (unsigned long long) m.resident);
     }
 };
 

@@ -1,7 +1,9 @@
 """Fixtures: the host in both kinds of build, the plugin, models, and ways to run the host's tools."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -108,6 +110,30 @@ def moe_model(linked):
     def make(kind, sparsity=0.5, experts=8, used=2):
         return make_model(linked, f"moe{experts}-{used}", kind, sparsity, "--experts", str(experts), "--experts-used", str(used))
     return make
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """The example programs that are used here, compiled from their sources."""
+    folder, examples = WORK / "examples", ROOT / "examples"
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {}
+    for name, main in (("sparamx-explain", []), ("sparamx-run", [examples / "sparamx-run.c"])):
+        folders = (examples / name.removeprefix("sparamx-"), examples / "common")
+        sources = [*main, *(file for f in folders for file in sorted(f.glob("*.c")))]
+        made[name] = folder / name
+        command = [shutil.which("cc") or "gcc", "-std=c11", "-O2", f"-I{ROOT / 'include'}", f"-I{examples}", *sources,
+                   "-o", made[name], "-lm", "-lpthread", "-ldl"]
+        result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+    return made
+
+
+def explain(programs, path):
+    command = [programs["sparamx-explain"], "--json", "--library", find_library(), path]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=clean_environment())
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
 
 
 def our_lines(log):

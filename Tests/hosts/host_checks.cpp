@@ -3,7 +3,8 @@
 //   host_checks generate MODEL N T_GEN T_PROMPT auto|none|mmap   greedy text of N tokens
 //   host_checks contexts MODEL N                                 two contexts on one model, each on a thread of its own
 //   host_checks reload MODEL TIMES                               memory after each time the model was loaded and freed
-//   host_checks resident MODEL none|mmap                         anonymous memory that the loaded model takes
+//   host_checks resident MODEL none|mmap [plain]                 anonymous memory that the loaded model takes, in KiB;
+//                                                                plain: without extra buffer types, the host's own neither
 //   host_checks buffers                                          the buffer type through ggml's own interface, and products
 //
 // Backends are loaded as llama.cpp's own tools do it, GGML_BACKEND_PATH included.
@@ -31,9 +32,10 @@ namespace {
     std::exit(1);
 }
 
-llama_model * load(const char * path, const char * mode) {
+llama_model * load(const char * path, const char * mode, bool extra = true) {
     llama_model_params params = llama_model_default_params();
     params.load_mode = llama_load_mode_from_str(mode);
+    params.use_extra_bufts = extra;
     llama_model * model = llama_model_load_from_file(path, params);
     if (!model) die("the model was not loaded");
     return model;
@@ -73,8 +75,8 @@ std::string generate(llama_model * model, llama_context * context, int n, const 
     return text;
 }
 
-long status_kib(const char * field) {
-    FILE * file = std::fopen("/proc/self/status", "r");
+long own_kib(const char * path, const char * field) {
+    FILE * file = std::fopen(path, "r");
     char   line[256];
     long   value = -1;
     while (file && std::fgets(line, sizeof(line), file)) {
@@ -280,16 +282,16 @@ int run(int argc, char ** argv) {
             llama_free(context);
             llama_model_free(model);
             malloc_trim(0);
-            std::printf("%ld %ld\n", status_kib("VmRSS:"), status_kib("VmSize:"));
+            std::printf("%ld %ld\n", own_kib("/proc/self/status", "VmRSS:"), own_kib("/proc/self/status", "VmSize:"));
         }
         return 0;
     }
-    if (what == "resident" && argc == 4) {
+    if (what == "resident" && (argc == 4 || argc == 5)) {
         malloc_trim(0);
-        const long    before = status_kib("RssAnon:");
-        llama_model * model = load(argv[2], argv[3]);
+        const long    before = own_kib("/proc/self/smaps_rollup", "Anonymous:");
+        llama_model * model = load(argv[2], argv[3], argc == 4);
         malloc_trim(0);
-        std::printf("%ld\n", status_kib("RssAnon:") - before);
+        std::printf("%ld\n", own_kib("/proc/self/smaps_rollup", "Anonymous:") - before);
         llama_model_free(model);
         return 0;
     }

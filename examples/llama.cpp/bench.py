@@ -5,11 +5,15 @@
 
 DIR is the folder with llama-bench. Without models it makes a llama of 1.1 B parameters with examples/make_model.py, half
 of its weights zero, in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in --cache). Other types
-of --types are made from the BF16 one with the host's own llama-quantize, which must then be in DIR too.
+of --types are made from the BF16 one with the host's own llama-quantize, which must then be in DIR too. --experts 16 makes
+a mixture of 16 experts of about the same size in its place, of which --experts-used work on a token.
 
-The last column says how much of the time with the plugin is spent in the library's products; the rest is the host's:
+"In products" says how much of the time with the plugin is spent in the library's products; the rest is the host's:
 attention, norms, the weights left to it, its threads' waiting. A machine that does other work meanwhile gives other
 numbers: the load is printed with them.
+
+"Memory" is that of the weights that the library took: as packed, in MiB and as share of their bytes in the file, and by
+how much the host's anonymous memory shrank when it freed them, as share of the packed bytes. 100% is nothing beside them.
 """
 
 import argparse
@@ -19,10 +23,15 @@ import re
 import statistics
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 MAKE_MODEL = Path(__file__).resolve().parents[1] / "make_model.py"
 SPARSITY = 0.5
+DENSE = ("--preset", "1b")
+MIXTURE = ("--preset", "1b", "--embd", "1024", "--heads", "16", "--kv-heads", "4")  # the rest follows from the experts
+MIXTURE_FF, MIXTURE_WEIGHTS = 1536, 0.95e9
+MIB = 2**20
 MADE = ("bf16", "f16", "q8_0")  # by make_model.py
 QUANTIZED = ("q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_m", "q4_k_m", "q5_k_m", "q6_k", "iq4_nl", "iq4_xs")  # by llama-quantize
 
@@ -38,26 +47,42 @@ def parse_arguments():
     parser.add_argument("--gen", type=int, default=64, help="tokens of the generation test")
     parser.add_argument("--rounds", type=int, default=5, help="times that each side runs each test")
     parser.add_argument("--types", nargs="+", choices=MADE + QUANTIZED, default=("bf16", "q8_0"), help="of the models made")
+    parser.add_argument("--experts", type=int, default=0, help="of the models made (default: none)")
+    parser.add_argument("--experts-used", type=int, default=4, help="of them per token (default: 4)")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "sparamx-hosts" / "models")
     parser.add_argument("--json", type=Path, help="also write the table here")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.experts and not 1 <= args.experts_used <= args.experts:
+        parser.error("--experts-used must be from 1 to --experts")
+    return args
 
 
 def find_models(args):
-    """(file, sparsity or None if it is not known)"""
+    """(file, sparsity and type, None if they are not known)"""
     if args.models:
-        return [(path, None) for path in args.models]
+        return [(path, None, None) for path in args.models]
     args.cache.mkdir(parents=True, exist_ok=True)
-    return [(make_model(args, kind), SPARSITY) for kind in args.types]
+    return [(make_model(args, kind), SPARSITY, kind.upper()) for kind in args.types]
+
+
+def sizes(args):
+    """(name of the models made, options of make_model.py)"""
+    if not args.experts:
+        return "1b", DENSE
+    # Layers, so that the whole has the wanted size however many experts there are.
+    layers = max(1, round(MIXTURE_WEIGHTS / (3 * MIXTURE_FF * 1024 * args.experts)))
+    return f"1b-{args.experts}x{args.experts_used}", (*MIXTURE, "--layers", str(layers), "--ff", str(MIXTURE_FF), "--experts",
+                                                      str(args.experts), "--experts-used", str(args.experts_used))
 
 
 def make_model(args, kind):
-    path = args.cache / f"1b-{kind}-{round(SPARSITY * 100)}.gguf"
+    name, options = sizes(args)
+    path = args.cache / f"{name}-{kind}-{round(SPARSITY * 100)}.gguf"
     if path.exists():
         return path
     partial = path.with_suffix(".partial")
     if kind in MADE:
-        command = [sys.executable, MAKE_MODEL, partial, "--preset", "1b", "--type", kind, "--sparsity", str(SPARSITY), "--force"]
+        command = [sys.executable, MAKE_MODEL, partial, *options, "--type", kind, "--sparsity", str(SPARSITY), "--force"]
     else:
         command = [args.host / "llama-quantize", make_model(args, "bf16"), partial, kind.upper(), str(args.threads)]
     print(f"making {path}", file=sys.stderr)
@@ -71,8 +96,15 @@ def make_model(args, kind):
     return path
 
 
+@dataclass(frozen=True)
+class Run:
+    speed: float      # tokens per second
+    model: str        # as the host calls it
+    products: float   # seconds of products per token
+    memory: tuple     # bytes of the library's weights: in the file, packed, resident
+
+
 def run_once(args, model, test, with_plugin):
-    """(tokens per second, seconds of products per token or None, type of the model)"""
     env = {name: value for name, value in os.environ.items() if name not in ("GGML_BACKEND_PATH", "LD_PRELOAD", "SPARAMX_MODE")}
     if with_plugin:
         env.update(GGML_BACKEND_PATH=str(args.plugin.resolve()), SPARAMX_STATS="1")
@@ -85,29 +117,32 @@ def run_once(args, model, test, with_plugin):
     if result.returncode != 0:
         sys.exit(f"bench.py: {' '.join(command)} ended with status {result.returncode}:\n{result.stderr[-2000:]}")
     row = json.loads(result.stdout)[0]
+    if not with_plugin:
+        return Run(row["avg_ts"], row["model_type"], 0, ())
     products = re.search(r"sparamx: \d+ products, (\d+) tokens, ([0-9.]+) seconds", result.stderr)
-    if with_plugin and not products:
+    memory = re.search(r"sparamx: weights of (\d+) bytes, packed (\d+), resident (\d+)", result.stderr)
+    if not products or not memory or not int(products[1]):
         lines = [line for line in result.stderr.splitlines() if "sparamx" in line]
         sys.exit("bench.py: the plugin computed nothing: " + ("; ".join(lines) or "it was not loaded"))
-    per_token = float(products[2]) / int(products[1]) if products and int(products[1]) else None
-    return row["avg_ts"], per_token, row["model_type"]
+    return Run(row["avg_ts"], row["model_type"], float(products[2]) / int(products[1]), tuple(map(int, memory.groups())))
 
 
-def measure(args, model, sparsity):
+def measure(args, model, sparsity, kind):
     for test in (f"pp{args.prompt}", f"tg{args.gen}"):
-        stock, ours, share = [], [], []
+        stock, ours = [], []
         for _ in range(args.rounds):
-            stock.append(run_once(args, model, test, False)[0])
-            speed, per_token, name = run_once(args, model, test, True)
-            ours.append(speed)
-            if per_token is not None:
-                share.append(per_token * speed)
-        row = {"model": name, "type": name.split()[-1], "sparsity": sparsity, "test": test,
-               "stock_tps": round(statistics.median(stock), 3), "sparamx_tps": round(statistics.median(ours), 3)}
+            stock.append(run_once(args, model, test, False).speed)
+            ours.append(run_once(args, model, test, True))
+        speeds = [run.speed for run in ours]
+        row = {"model": ours[0].model, "type": kind or ours[0].model.split(maxsplit=2)[-1], "sparsity": sparsity, "test": test,
+               "stock_tps": round(statistics.median(stock), 3), "sparamx_tps": round(statistics.median(speeds), 3)}
         row["ratio"] = round(row["sparamx_tps"] / row["stock_tps"], 3)
         row["stock_spread"] = round((max(stock) - min(stock)) / row["stock_tps"], 3)
-        row["sparamx_spread"] = round((max(ours) - min(ours)) / row["sparamx_tps"], 3)
-        row["product_share"] = round(statistics.median(share), 3) if share else None
+        row["sparamx_spread"] = round((max(speeds) - min(speeds)) / row["sparamx_tps"], 3)
+        row["product_share"] = round(statistics.median(run.products * run.speed for run in ours), 3)
+        row["experts"] = [args.experts, args.experts_used] if args.experts and sparsity is not None else None
+        row["file_bytes"], row["packed_bytes"] = ours[0].memory[:2]
+        row["resident_bytes"] = max(run.memory[2] for run in ours)
         yield row
 
 
@@ -123,15 +158,18 @@ def main():
             sys.exit(f"bench.py: {needed} does not exist")
     load = os.getloadavg()[0]
     print(f"{cpu_name()}, {args.threads} threads, median of {args.rounds}, load before: {load:.1f}")
-    print(f"{'model':<18}{'zeros':>6} {'test':<7}{'stock t/s':>12}{'sparamx t/s':>13}{'ratio':>8}{'spread':>14}{'in products':>13}")
+    print(f"{'model':<28}{'zeros':>6} {'test':<7}{'stock t/s':>10}{'sparamx t/s':>12}{'ratio':>7}{'spread':>12}{'in products':>13}"
+          f"{'memory: MiB':>13}{'of file':>9}{'resident':>10}")
     rows = []
-    for model, sparsity in find_models(args):
-        for row in measure(args, model, sparsity):
+    for model, sparsity, kind in find_models(args):
+        for row in measure(args, model, sparsity, kind):
             rows.append(row)
             zeros = "?" if sparsity is None else f"{sparsity:.0%}"
-            share = "" if row["product_share"] is None else f"{row['product_share']:.0%}"
-            print(f"{row['model']:<18}{zeros:>6} {row['test']:<7}{row['stock_tps']:>12.2f}{row['sparamx_tps']:>13.2f}{row['ratio']:>8.2f}"
-                  f"{row['stock_spread']:>7.0%}{row['sparamx_spread']:>7.0%}{share:>13}", flush=True)
+            name = row["model"] + ("" if not row["experts"] else " {}x{}".format(*row["experts"]))
+            print(f"{name:<28}{zeros:>6} {row['test']:<7}{row['stock_tps']:>10.2f}{row['sparamx_tps']:>12.2f}{row['ratio']:>7.2f}"
+                  f"{row['stock_spread']:>6.0%}{row['sparamx_spread']:>6.0%}{row['product_share']:>13.0%}"
+                  f"{row['packed_bytes'] / MIB:>13.1f}{row['packed_bytes'] / row['file_bytes']:>9.0%}"
+                  f"{row['resident_bytes'] / row['packed_bytes']:>10.1%}", flush=True)
     if args.json:
         args.json.write_text(json.dumps({"cpu": cpu_name(), "threads": args.threads, "load": round(load, 2), "rows": rows}, indent=1) + "\n")
 
