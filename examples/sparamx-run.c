@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/load.h"
+#include "run/experts.h"
 #include "run/model.h"
 #include "run/options.h"
 #include "run/packed.h"
@@ -55,17 +56,21 @@ typedef struct plain_job {
 static void plain_share(int ith, int nth, void *ctx) {
     const plain_job *j = ctx;
     const plain_matrix *w = &j->w->matrix;
-    plain_product(w, w->n * ith / nth, w->n * (ith + 1) / nth, j->s->x, j->m, j->s->y, j->rows + (int64_t)ith * w->k);
+    int64_t begin = w->n * ith / nth, end = w->n * (ith + 1) / nth;
+    float *row = j->rows + (int64_t)ith * w->k;
+    if (j->w->experts > 1) experts_plain_product(j->s, j->w, begin, end, j->m, row);
+    else plain_product(w, begin, end, j->s->x, j->m, j->s->y, row);
 }
 
 static void count_share(int ith, int nth, void *ctx) {
     const plain_job *j = ctx;
     const plain_matrix *w = &j->w->matrix;
-    j->zeros[ith] = plain_zeros(w, w->n * ith / nth, w->n * (ith + 1) / nth);
+    int64_t rows = w->n * j->w->experts; /* one after the other */
+    j->zeros[ith] = plain_zeros(w, rows * ith / nth, rows * (ith + 1) / nth);
 }
 
 static void count_zeros(session *s, plain_job *j) {
-    double zeros = 0, count = (double)j->w->matrix.n * (double)j->w->matrix.k;
+    double zeros = 0, count = (double)j->w->matrix.n * (double)j->w->matrix.k * (double)j->w->experts;
     team_run(s->team, count_share, j); /* also brings the file into memory before anything is timed */
     for (int i = 0; i < team_size(s->team); i++) zeros += (double)j->zeros[i];
     j->w->zeros = zeros / count;
@@ -91,6 +96,7 @@ static int run_plain(model *m, session *s, setting *set) {
         count_zeros(s, &j);
         for (int k = 0; k < s->options->n_m; k++) {
             j.m = j.w->at[k].m = s->options->m[k];
+            if (j.w->experts > 1) experts_choose(s, j.w, j.m);
             j.w->at[k].plain_ms = time_plain(s, &j);
         }
         session_progress(NULL, 0, 0, NULL);

@@ -49,6 +49,11 @@ types=(bf16 f16 q8_0 q4_0 q4_1 q5_0 q5_1 mxfp4) # what make_model.py makes witho
 for type in "${types[@]}"; do
     ok "make_model.py $type" 0 "$venv/bin/python" "$root/examples/make_model.py" --preset tiny --type "$type" --force "$out/$type.gguf"
 done
+mixtures=(bf16 q8_0 q4_0 mxfp4)
+for type in "${mixtures[@]}"; do
+    ok "make_model.py $type, experts" 0 "$venv/bin/python" "$root/examples/make_model.py" --preset tiny --layers 1 --experts 8 \
+        --experts-used 2 --type "$type" --force "$out/experts-$type.gguf"
+done
 ok "make_model.py q4_k_m without a quantizer" 1 "$venv/bin/python" "$root/examples/make_model.py" --preset tiny \
     --type q4_k_m --force "$out/none.gguf"
 says "make_model.py q4_k_m without a quantizer" llama-quantize
@@ -69,6 +74,9 @@ for type in "${types[@]}"; do
     ok "sparamx-run $type" 0 "$bin/sparamx-run" --repeat 1 --json "$out/plain.json" "$out/$type.gguf"
     json "sparamx-run $type" run "$out/plain.json"
 done
+ok "sparamx-run experts" 0 "$bin/sparamx-run" --repeat 1 --m 1,40 --json "$out/plain.json" "$out/experts-bf16.gguf"
+json "sparamx-run experts" run "$out/plain.json"
+says "sparamx-run experts" ' 8x[0-9]+x[0-9]+ '
 ok "without --amx the library is not touched" 0 env SPARAMX_ISA=nonsense "$bin/sparamx-run" --repeat 1 "$out/bf16.gguf"
 ok "sparamx-run without a model" 2 "$bin/sparamx-run"
 ok "sparamx-run on what is no model" 2 "$bin/sparamx-run" "$root/LICENSE"
@@ -122,6 +130,11 @@ for level in reference avx512 amx; do
     for type in "${taken[@]}"; do
         ok "sparamx-run --amx $type, $level" 0 "${with[@]}" "$bin/sparamx-run" "--amx=$library" --m 1,4,40 --repeat 1 --json "$out/run.json" "$out/$type.gguf"
         json "sparamx-run --amx $type, $level" run "$out/run.json" "isa=$level"
+    done
+    for type in "${mixtures[@]}"; do
+        ok "sparamx-run --amx experts $type, $level" 0 "${with[@]}" "$bin/sparamx-run" "--amx=$library" --m 1,4,40 --repeat 1 --json "$out/run.json" "$out/experts-$type.gguf"
+        says "sparamx-run --amx experts $type, $level" ' 8x[0-9]+x[0-9]+ .*sparse'
+        json "sparamx-run --amx experts $type, $level" run "$out/run.json" "isa=$level"
     done
     ok "sparamx-hello, $level" 0 "${with[@]}" "$bin/sparamx-hello"
     ok "sparamx-bench --errors, $level" 0 "${with[@]}" "$bin/sparamx-bench" --errors --shape 512x512 --m 1,40 \

@@ -78,7 +78,8 @@ static void write_row(FILE *f, const weight *w, const setting *s) {
     text_field(f, "tensor", w->source->name);
     separator(f);
     text_field(f, "type", gguf_type_name(w->source->type));
-    fprintf(f, ", \"N\": %lld, \"K\": %lld, ", (long long)w->matrix.n, (long long)w->matrix.k);
+    fprintf(f, ", \"N\": %lld, \"K\": %lld, \"experts\": %lld, \"experts_used\": %lld, ", (long long)w->matrix.n,
+            (long long)w->matrix.k, (long long)w->experts, (long long)w->used);
     number_field(f, "zeros", w->zeros);
     separator(f);
     number_field(f, "bits_per_weight", w->bits_per_weight);

@@ -13,8 +13,13 @@ static double tolerance_of(uint32_t type) {
     return quant_find(type) != NULL ? 0.01 : 0.006;
 }
 
-static weight describe(const gguf_tensor *t) {
-    weight w = {.source = t, .tolerance = tolerance_of(t->type), .readback_ok = true, .ok = true};
+static weight describe(const gguf_file *file, const gguf_tensor *t) {
+    weight w = {.source = t, .tolerance = tolerance_of(t->type), .readback_ok = true, .ok = true, .experts = 1, .used = 1};
+    if (role_is_experts(t)) {
+        w.experts = t->ne[2];
+        w.used = (int64_t)(role_expert_share(file) * (double)t->ne[2] + 0.5);
+        w.used = w.used < 1 ? 1 : w.used;
+    }
     w.matrix = (plain_matrix){t->type, t->ne[1], t->ne[0], gguf_row_bytes(t->type, t->ne[0]), t->data};
     return w;
 }
@@ -35,11 +40,12 @@ static const char *reason_to_skip(const gguf_file *file, const weight *w, const 
     const gguf_tensor *t = w->source;
     if (t->data == NULL) return "unknown type";
     if (t->n_dims < 2) return "one dimension only (norms, biases)";
-    if (t->ne[2] != 1 || t->ne[3] != 1) return "more than two dimensions (experts, convolutions)";
+    if (t->ne[2] != w->experts || t->ne[3] != 1) return "more than two dimensions (convolutions)";
     if (role_is_lookup_table(file, t->name)) return "looked up row by row (GET_ROWS), not multiplied";
     if (api != NULL) {
         sparamx_tensor tensor = model_tensor(w);
-        sparamx_status status = api->supports_weight(&tensor, SPARAMX_OP_MUL_MAT);
+        int32_t kind = role_is_experts(t) ? SPARAMX_OP_MUL_MAT_ID : SPARAMX_OP_MUL_MAT;
+        sparamx_status status = api->supports_weight(&tensor, kind);
         if (status != SPARAMX_OK) return api->status_string(status);
     }
     return plain_has_type(t->type) ? NULL : "this program has no plain C product for this type";
@@ -65,7 +71,7 @@ bool model_select(model *m, const gguf_file *file, const options *o, const spara
     for (uint64_t i = 0; i < n; i++) {
         const gguf_tensor *t = gguf_tensor_at(file, i);
         if (o->filter != NULL && strstr(t->name, o->filter) == NULL) continue;
-        weight w = describe(t);
+        weight w = describe(file, t);
         const char *reason = reason_to_skip(file, &w, api);
         if (reason == NULL) {
             m->weights[m->n_weights++] = w;
@@ -88,8 +94,17 @@ int64_t model_max_k(const model *m) {
     return k;
 }
 
-int64_t model_max_n(const model *m) {
+int64_t model_max_used(const model *m) {
+    int64_t used = 1;
+    for (int i = 0; i < m->n_weights; i++) used = m->weights[i].used > used ? m->weights[i].used : used;
+    return used;
+}
+
+int64_t model_max_outputs(const model *m) {
     int64_t n = 0;
-    for (int i = 0; i < m->n_weights; i++) n = m->weights[i].matrix.n > n ? m->weights[i].matrix.n : n;
+    for (int i = 0; i < m->n_weights; i++) {
+        int64_t outputs = m->weights[i].matrix.n * m->weights[i].used; /* at most the tensor's rows, which are in the file */
+        n = outputs > n ? outputs : n;
+    }
     return n;
 }

@@ -23,7 +23,8 @@ typedef struct timing {
 /* A weight matrix of the file and what was found out about it. */
 typedef struct weight {
     const gguf_tensor *source;
-    plain_matrix matrix;
+    plain_matrix matrix;    /* with experts: the first one's */
+    int64_t experts, used;  /* matrices of this shape, and how many of them a token is multiplied with: 1 without experts */
     double tolerance;
 
     int32_t form;
@@ -61,8 +62,9 @@ void model_free(model *m);
 /* The tensor as the library wants it described, not yet in any buffer. */
 sparamx_tensor model_tensor(const weight *w);
 
-/* Largest K and N of the weights, for scratch memory. */
+/* Largest K, experts per token, and outputs per token of the weights, for scratch memory. */
 int64_t model_max_k(const model *m);
-int64_t model_max_n(const model *m);
+int64_t model_max_used(const model *m);
+int64_t model_max_outputs(const model *m);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../common/check.h"
+#include "experts.h"
 
 static bool fail(packed_model *p, const char *name, const char *what, sparamx_status status) {
     snprintf(p->error, sizeof p->error, "%s: %s failed: %s", name, what, p->api->status_string(status));
@@ -108,29 +109,44 @@ static bool open_dense(packed_model *p, const weight *w, sparamx_tensor *t, spar
 
 typedef struct product {
     packed_model *p;
-    sparamx_tensor weight, x, y;
+    sparamx_tensor weight, x, y, ids;
     sparamx_op op;
     void *work;
     size_t work_size;
     atomic_int status; /* of the thread that failed last */
 } product;
 
-static sparamx_tensor activations(float *data, int64_t columns, int64_t rows) {
-    sparamx_tensor t = {.size = sizeof t, .type = SPARAMX_TYPE_F32, .ne = {columns, rows, 1, 1}, .data = data};
+static sparamx_tensor activations(float *data, int64_t columns, int64_t rows, int64_t planes) {
+    sparamx_tensor t = {.size = sizeof t, .type = SPARAMX_TYPE_F32, .ne = {columns, rows, planes, 1}, .data = data};
     t.nb[0] = sizeof(float);
     t.nb[1] = t.nb[0] * (uint64_t)columns;
-    t.nb[2] = t.nb[3] = t.nb[1] * (uint64_t)rows;
+    t.nb[2] = t.nb[1] * (uint64_t)rows;
+    t.nb[3] = t.nb[2] * (uint64_t)planes;
     return t;
 }
 
-static bool product_open(product *u, packed_model *p, const sparamx_tensor *w, int64_t m) {
+/* Experts: each token once, and a result for each expert that it is multiplied with. */
+static void describe_experts(product *u, const weight *source, int64_t m) {
+    session *s = u->p->session;
+    experts_choose(s, source, m);
+    u->x = activations(s->x, source->matrix.k, 1, m);
+    u->y = activations(s->y, source->matrix.n, source->used, m);
+    u->ids = activations(NULL, source->used, m, 1);
+    u->ids.type = SPARAMX_TYPE_I32;
+    u->ids.data = s->ids;
+    u->op.kind = SPARAMX_OP_MUL_MAT_ID;
+    u->op.ids = &u->ids;
+}
+
+static bool product_open(product *u, packed_model *p, const weight *source, const sparamx_tensor *w, int64_t m) {
     session *s = p->session;
     memset(u, 0, sizeof *u);
     u->p = p;
     u->weight = *w;
-    u->x = activations(s->x, w->ne[0], m);
-    u->y = activations(s->y, w->ne[1], m);
+    u->x = activations(s->x, w->ne[0], m, 1);
+    u->y = activations(s->y, w->ne[1], m, 1);
     u->op = (sparamx_op){.size = sizeof u->op, .kind = SPARAMX_OP_MUL_MAT, .dst = &u->y, .weight = &u->weight, .x = &u->x};
+    if (source->experts > 1) describe_experts(u, source, m);
     sparamx_status status = p->api->supports_op(&u->op);
     if (status == SPARAMX_OK) status = p->api->work_size(&u->op, team_size(s->team), &u->work_size);
     if (status != SPARAMX_OK) return fail(p, w->name, "preparing the product", status);
@@ -157,7 +173,7 @@ static void product_share(int ith, int nth, void *ctx) {
 }
 
 static bool product_run(product *u, double *ms) {
-    *ms = session_time(u->p->session, product_share, u, u->x.ne[0] * u->x.ne[1]);
+    *ms = session_time(u->p->session, product_share, u, u->x.ne[0] * u->x.ne[1] * u->x.ne[2]);
     sparamx_status status = atomic_load(&u->status);
     return status == SPARAMX_OK || fail(u->p, u->weight.name, "the product", status);
 }
@@ -166,9 +182,11 @@ static bool product_run(product *u, double *ms) {
 static bool product_check(product *u, const weight *w, timing *at, double *ms) {
     session *s = u->p->session;
     check_result found;
-    memset(s->y, 0xff, (size_t)(at->m * w->matrix.n) * sizeof *s->y);
+    memset(s->y, 0xff, (size_t)(at->m * w->used * w->matrix.n) * sizeof *s->y);
     if (!product_run(u, ms)) return false;
-    if (!check_product(s->team, &w->matrix, s->x, at->m, s->y, w->tolerance, &found)) return fail_memory(u->p);
+    bool checked = w->experts > 1 ? experts_check(s, w, at->m, &found)
+                                  : check_product(s->team, &w->matrix, s->x, at->m, s->y, w->tolerance, &found);
+    if (!checked) return fail_memory(u->p);
     if (found.error > at->error) at->error = found.error;
     at->wrong += found.wrong;
     return true;
@@ -193,12 +211,12 @@ static bool time_both(product *dense, product *packed, timing *at) {
 static bool measure_at(packed_model *p, weight *w, const sparamx_tensor *dense, const sparamx_tensor *packed,
                        timing *at) {
     product d, q;
-    bool ok = product_open(&d, p, dense, at->m);
+    bool ok = product_open(&d, p, w, dense, at->m);
     if (!ok) {
         product_close(&d);
         return false;
     }
-    ok = product_open(&q, p, packed, at->m) && product_check(&d, w, at, &at->dense_ms) &&
+    ok = product_open(&q, p, w, packed, at->m) && product_check(&d, w, at, &at->dense_ms) &&
          product_check(&q, w, at, &at->packed_ms) && time_both(&d, &q, at);
     product_close(&d);
     product_close(&q);
@@ -241,7 +259,10 @@ static bool explain(packed_model *p, const sparamx_tensor *dense, const sparamx_
     w->bits_per_weight = info.bits_per_weight;
     w->packed_bytes = info.packed_bytes;
     w->reason = info.reason;
-    for (int i = 0; i < p->session->options->n_m; i++) w->at[i].kernel = kernel_for(&info, w->at[i].m);
+    for (int i = 0; i < p->session->options->n_m; i++) {
+        int64_t tokens = (w->at[i].m * w->used + w->experts - 1) / w->experts; /* that an expert gets on average */
+        w->at[i].kernel = kernel_for(&info, tokens);
+    }
     return true;
 }
 

@@ -38,7 +38,7 @@ totals add_totals(const model *m, const options *o) {
     totals t = {.parameters = 0};
     for (int i = 0; i < m->n_weights; i++) {
         const weight *w = &m->weights[i];
-        t.parameters += (double)w->matrix.n * (double)w->matrix.k;
+        t.parameters += (double)w->matrix.n * (double)w->matrix.k * (double)w->experts;
         t.file_bytes += (double)w->source->nbytes;
         t.dense_bytes += (double)w->dense_bytes;
         t.packed_bytes += (double)w->packed_bytes;
@@ -199,7 +199,8 @@ void report_row(model *m, int index, const setting *s) {
     const weight *w = &m->weights[index];
     char shape[48];
     if (s->library != NULL) number_notes(m, index, s->options);
-    snprintf(shape, sizeof shape, "%lldx%lld", (long long)w->matrix.n, (long long)w->matrix.k);
+    int used = w->experts > 1 ? snprintf(shape, sizeof shape, "%lldx", (long long)w->experts) : 0;
+    snprintf(shape + used, sizeof shape - (size_t)used, "%lldx%lld", (long long)w->matrix.n, (long long)w->matrix.k);
     printf("%-*s  %-6s %13s %5.1f%%", name_width(m), w->source->name, gguf_type_name(w->source->type), shape,
            100 * w->zeros);
     if (s->library != NULL) {
@@ -232,10 +233,11 @@ static void print_rate(const char *what, double ms, int64_t m) {
     printf("    %-7s %10.3f ms = %10.1f tokens/s\n", what, ms, (double)m * 1e3 / ms);
 }
 
-static void print_speed(const totals *t, const setting *s, int j) {
+static void print_speed(const totals *t, const setting *s, bool experts, int j) {
     int64_t m = s->options->m[j];
     if (m == 1) {
-        printf("  M=1, reading all these weights once for each generated token:\n");
+        printf("  M=1, reading all these weights%s once for each generated token:\n",
+               experts ? " (of experts those chosen)" : "");
     } else {
         printf("  M=%lld, that many prompt tokens at a time:\n", (long long)m);
     }
@@ -259,7 +261,7 @@ void report_end(const model *m, const setting *s) {
         printf(", as dense tiles %.1f MB, as packed %.1f MB = %.3f of the dense tiles; resident %.1f MB",
                t.dense_bytes / MEGA, t.packed_bytes / MEGA, t.packed_bytes / t.dense_bytes, (double)s->resident / MEGA);
     printf("\n");
-    for (int j = 0; j < s->options->n_m; j++) print_speed(&t, s, j);
+    for (int j = 0; j < s->options->n_m; j++) print_speed(&t, s, model_max_used(m) > 1, j);
     if (s->library == NULL) return;
     if (t.failures == 0) {
         printf("  All results are within the tolerance and every tensor reads back as in the file.\n");

@@ -32,8 +32,9 @@ bool session_open(session *s, const options *o, const model *m, char *error, siz
     if (s->team == NULL) return give_up(error, error_size, "the threads cannot be started: try --threads 1");
     s->cache = cold_cache_create(s->team);
     s->x = new_floats(max_m, max_k);
-    s->y = new_floats(max_m, model_max_n(m));
-    if (s->cache == NULL || s->x == NULL || s->y == NULL)
+    s->y = new_floats(max_m, model_max_outputs(m));
+    s->ids = calloc((size_t)max_m * (size_t)model_max_used(m), sizeof *s->ids);
+    if (s->cache == NULL || s->x == NULL || s->y == NULL || s->ids == NULL)
         return give_up(error, error_size, "there is not enough memory: try a smaller number in --m");
     fill_normal(s->x, (size_t)max_m * (size_t)max_k, SEED);
     return true;
@@ -42,6 +43,7 @@ bool session_open(session *s, const options *o, const model *m, char *error, siz
 void session_close(session *s) {
     free(s->x);
     free(s->y);
+    free(s->ids);
     cold_cache_destroy(s->cache);
     team_destroy(s->team);
     *s = (session){0};

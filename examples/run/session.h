@@ -12,7 +12,8 @@ typedef struct session {
     team *team;
     cold_cache *cache;
     float *x; /* activations: enough for the largest M and K */
-    float *y; /* results: enough for the largest M and N */
+    float *y; /* results: enough for the largest M and outputs per token */
+    int32_t *ids; /* of the experts that each token is multiplied with */
 } session;
 
 /* False with one sentence in error. */
