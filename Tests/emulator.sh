@@ -11,9 +11,8 @@ trap 'rm -rf "$out"' EXIT
 cd "$here/emulator" || exit 1
 cc=${CC:-cc}
 strict=(-std=gnu11 -Wall -Wextra -Werror -Iinclude)
-"$cc" "${strict[@]}" -O3 -fPIC -c tile_emulator.c -o "$out/tile_emulator.o" &&
-    "$cc" "${strict[@]}" -O3 -fPIC -shared tile_emulator.c preload.c -Wl,-z,initfirst -o "$out/libtile-emulator.so" &&
-    "$cc" "${strict[@]}" -O2 selftest.c "$out/tile_emulator.o" -lm -pthread -o "$out/selftest" || exit 1
+./build.sh "$out" &&
+    "$cc" "${strict[@]}" -O3 selftest.c tile_emulator.c -lm -pthread -o "$out/selftest" || exit 1
 tally "emulator: selftest" "$logs/selftest.log" "$out/selftest"
 tally "emulator: preload_selftest.py" "$logs/preload_selftest.log" env "CC=$cc" python3 preload_selftest.py "$out/libtile-emulator.so"
 tally_end

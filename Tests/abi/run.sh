@@ -22,11 +22,7 @@ for second in gcc clang; do
     [ "$(realpath "$(command -v "$second")")" = "$(realpath "$(command -v "$first")")" ] || tally "build with $second" "$out/build-$second.log" "$here/build.sh" "$lib" "$out/$second" "$second"
 done
 
-"$first" -std=gnu11 -O3 -fPIC "-I$here/../emulator/include" -shared "$here/../emulator/tile_emulator.c" "$here/../emulator/preload.c" \
-    -Wl,-z,initfirst -o "$out/libtile-emulator.so" || exit 1
-mkdir -p "$out/emulated"
-python3 "$here/../emulator/patch_cpuid.py" "$lib/libsparamx.so.0" "$out/emulated/libsparamx.emulated.so" || exit 1
-ln -sf libsparamx.emulated.so "$out/emulated/libsparamx.so.0"
+"$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0" || exit 1
 
 # -- where and how -----------------------------------------------------------------------------------------------------
 

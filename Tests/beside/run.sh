@@ -41,11 +41,8 @@ tally "beside a copy of itself" "$out/twice.log" env "LD_LIBRARY_PATH=$lib" "$ou
 if [ "$isa" = 2 ]; then
     tally "beside other tile code" "$out/tiles.log" env "LD_LIBRARY_PATH=$lib" "$out/beside_test" tiles
 elif [ "$avx512" -eq 0 ]; then
-    mkdir -p "$out/emulated" "$out/emulated-copy"
-    "$cc" -std=gnu11 -O3 -fPIC "-I$here/../emulator/include" -shared "$here/../emulator/tile_emulator.c" \
-        "$here/../emulator/preload.c" -Wl,-z,initfirst -o "$out/libtile-emulator.so" &&
-        python3 "$here/../emulator/patch_cpuid.py" "$lib/libsparamx.so.0" "$out/emulated/libsparamx.emulated.so" >/dev/null &&
-        ln -sf libsparamx.emulated.so "$out/emulated/libsparamx.so.0" &&
+    mkdir -p "$out/emulated-copy"
+    "$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0" &&
         cp "$out/emulated/libsparamx.emulated.so" "$out/emulated-copy/libsparamx.emulated.so"
     emulated=("LD_LIBRARY_PATH=$out/emulated:$out" LD_PRELOAD=libtile-emulator.so)
     tally "beside other tile code, emulated" "$out/tiles.log" env "${emulated[@]}" "$out/beside_test" tiles

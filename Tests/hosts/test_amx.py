@@ -7,7 +7,6 @@ strictly than hardware does, and the tests on hardware are skipped, each with th
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
@@ -24,16 +23,9 @@ EMULATOR = ROOT / "Tests/emulator"
 def build_emulator():
     """(the library to preload, the copy of libsparamx whose CPU detection it answers)"""
     made = WORK / "emulator"
-    copy = made / "emulated" / "libsparamx.emulated.so"
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    preload = made / "libtile-emulator.so"
-    commands = [["cc", "-std=gnu11", "-O3", "-fPIC", f"-I{EMULATOR}/include", "-shared", EMULATOR / "tile_emulator.c",
-                 EMULATOR / "preload.c", "-Wl,-z,initfirst", "-o", preload, "-ldl", "-lpthread"],
-                [sys.executable, EMULATOR / "patch_cpuid.py", find_library(), copy]]
-    for command in commands:
-        result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
-    return preload, copy
+    result = subprocess.run([EMULATOR / "build.sh", made, find_library()], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return made / "libtile-emulator.so", made / "emulated/libsparamx.emulated.so"
 
 
 @pytest.fixture(scope="module", params=["hardware", "emulated"])

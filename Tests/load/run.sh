@@ -26,11 +26,7 @@ grep -E '^(level|resident|[0-9]+ jobs)' "$out/load.log" | sed 's/^/    /'
 
 # The AMX kernels, where only the emulator has them: a trap for each tile instruction, so far fewer jobs.
 if [ "$isa" = 1 ]; then
-    mkdir -p "$out/emulated"
-    "$cc" -std=gnu11 -O3 -fPIC "-I$here/../emulator/include" -shared "$here/../emulator/tile_emulator.c" \
-        "$here/../emulator/preload.c" -Wl,-z,initfirst -o "$out/libtile-emulator.so" &&
-        python3 "$here/../emulator/patch_cpuid.py" "$lib/libsparamx.so.0" "$out/emulated/libsparamx.emulated.so" >/dev/null &&
-        ln -sf libsparamx.emulated.so "$out/emulated/libsparamx.so.0"
+    "$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0"
     tally "load, amx emulated" "$out/load-amx.log" env "LD_LIBRARY_PATH=$out/emulated:$out" LD_PRELOAD=libtile-emulator.so \
         "$out/load_test" $((seconds < 60 ? 10 : seconds / 6))
     grep -E '^(level|resident|[0-9]+ jobs)' "$out/load-amx.log" | sed 's/^/    /'

@@ -19,11 +19,7 @@ unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_PERM_ASK 
     "$cc" "${strict[@]}" "$here/memory_limit_test.c" "${shared[@]}" -o "$out/memory_limit_test" &&
     "$cc" "${strict[@]}" "$here/../abi/isa_test.c" "${shared[@]}" -o "$out/isa_test" &&
     "$cc" "${strict[@]}" "$here/../abi/capability.c" "${shared[@]}" -o "$out/capability" &&
-    "$cc" -std=gnu11 -O3 -fPIC "-I$here/../emulator/include" -shared "$here/../emulator/tile_emulator.c" \
-        "$here/../emulator/preload.c" -Wl,-z,initfirst -o "$out/libtile-emulator.so" &&
-    mkdir -p "$out/emulated" &&
-    python3 "$here/../emulator/patch_cpuid.py" "$lib/libsparamx.so.0" "$out/emulated/libsparamx.emulated.so" &&
-    ln -sf libsparamx.emulated.so "$out/emulated/libsparamx.so.0" || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+    "$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0" || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 
 read -r isa avx512 amx < <(LD_LIBRARY_PATH=$lib "$out/capability")
 plain=("LD_LIBRARY_PATH=$lib")
