@@ -10,9 +10,8 @@ out=$(mktemp -d) # a path in LD_PRELOAD cannot have a space in it, and the calle
 trap 'rm -rf "$out"' EXIT
 cd "$here/emulator" || exit 1
 cc=${CC:-cc}
-strict=(-std=gnu11 -Wall -Wextra -Werror -Iinclude)
 ./build.sh "$out" &&
-    "$cc" "${strict[@]}" -O3 selftest.c tile_emulator.c -lm -pthread -o "$out/selftest" || exit 1
+    "$cc" -std=gnu11 -O3 -Wall -Wextra -Werror -Iinclude ./*.c selftest/*.c -lm -pthread -o "$out/selftest" || exit 1
 tally "emulator: selftest" "$logs/selftest.log" "$out/selftest"
-tally "emulator: preload_selftest.py" "$logs/preload_selftest.log" env "CC=$cc" python3 preload_selftest.py "$out/libtile-emulator.so"
+tally "emulator: preload_selftest.py" "$logs/preload_selftest.log" env "CC=$cc" python3 preload/preload_selftest.py "$out/libtile-emulator.so"
 tally_end
