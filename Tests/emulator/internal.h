@@ -2,9 +2,9 @@
  * internal.h - what the files of the emulator share. Hidden, for libtile-emulator.so is loaded into programs whose own
  * functions may have any name.
  *
- * Nearly all of it runs in a signal handler: it takes no lock, allocates nothing, uses no stdio and makes no system call
- * but to read /proc/self/maps (cpuid.c) and before it dies (violation.c). Vector registers are free to use: the kernel
- * saved them in the signal frame.
+ * Nearly all of it runs in a signal handler: it takes no lock, allocates nothing, uses no stdio and makes no system
+ * call but to read /proc/self/maps (cpuid.c) and before it dies (violation.c). Vector registers are free to use: the
+ * kernel saved them in the signal frame.
  */
 #ifndef TILE_EMULATOR_INTERNAL_H
 #define TILE_EMULATOR_INTERNAL_H
