@@ -10,19 +10,22 @@ struct QuantStreams {
     var mask: UnsafePointer<UInt64>     // not used in the dense form
     var low, high: UnsafeRawPointer
     var side: UnsafeRawPointer
+    var blockBytes: Int                 // an eighth of the chunk's values
 
     @inline(__always)
     init(_ q: sx_quant, sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int) {
         let tile = panel * Int(args.kblocks) + chunk * 4
         side = UnsafeRawPointer(args.scales.unsafelyUnwrapped) + tile * Int(q.side_bytes)
         if sparse {
-            let entry = args.offsets.unsafelyUnwrapped[panel * Int(args.chunks) + chunk]
+            let entries = args.offsets.unsafelyUnwrapped + (panel * Int(args.chunks) + chunk), entry = entries[0]
+            blockBytes = (Int(sx_offset_bytes(entries[1])) - Int(sx_offset_bytes(entry))) >> 3
             low = UnsafeRawPointer(args.values) + Int(sx_offset_bytes(entry))
             high = low + Int(sx_offset_low(entry))
             mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + tile * 128).assumingMemoryBound(to: UInt64.self)
         } else {
             low = UnsafeRawPointer(args.values) + (panel * Int(sx_dense_panel_bytes(q, args.kblocks))
                                                    + chunk * 512 * Int(q.low_bits + q.high_bits))
+            blockBytes = 64 * Int(q.low_bits + q.high_bits)
             let blocks = min(4, Int(args.kblocks) - chunk * 4) * 2
             high = low + Int(sx_plane_bytes(q.low_bits, Int64(blocks)))
             mask = low.assumingMemoryBound(to: UInt64.self)
@@ -37,37 +40,44 @@ struct QuantRows {
     private let low, high: UnsafeRawPointer
     private let ends: UnsafeMutablePointer<Int>  // what blocks 0...3 took
     private var lowTurn, highTurn: __m512i       // rotation that brings a plane of 2 bits or 1 down
-    private var lowNow, highNow: UnsafeRawPointer
+    private var lowNow: UnsafeRawPointer
+    private var highDistance: Int                // from lowNow to where the high bits are: both advance alike
+    private var ahead: UnsafeRawPointer          // values to be brought closer while this block is read
+    private let blockBytes: Int
     /// Of the part that is being read, already as the row function returns it.
     var background: __m512i
 
     /// memory: 32 bytes that belong to this reader.
     @inline(__always)
     init(_ streams: QuantStreams, _ memory: UnsafeMutableRawPointer) {
-        self.init(UnsafeRawPointer(streams.mask), streams.low, streams.high, streams.low, streams.low, memory)
+        self.init(UnsafeRawPointer(streams.mask), streams.low, streams.high, streams.low, streams.low,
+                  streams.low + prefetchAhead, streams.blockBytes, memory)
     }
 
     @inline(__always)
     private init(_ mask: UnsafeRawPointer, _ low: UnsafeRawPointer, _ high: UnsafeRawPointer, _ even: UnsafeRawPointer,
-                 _ odd: UnsafeRawPointer, _ memory: UnsafeMutableRawPointer) {
+                 _ odd: UnsafeRawPointer, _ ahead: UnsafeRawPointer, _ blockBytes: Int, _ memory: UnsafeMutableRawPointer) {
         self.mask = mask.assumingMemoryBound(to: UInt64.self)
         self.low = low
         self.high = high
         self.even = even
         self.odd = odd
+        self.ahead = ahead
+        self.blockBytes = blockBytes
         lowNow = low
-        highNow = high
+        highDistance = 0
         ends = memory.assumingMemoryBound(to: Int.self)
         lowTurn = sx_zero()
         highTurn = sx_zero()
         background = sx_zero()
     }
 
-    /// For a reader that stops after an odd block and goes on later. memory: 72 bytes that began as those of the init.
+    /// For a reader that stops after an odd block and goes on later. memory: 88 bytes that began as those of the init.
     @inline(__always)
     init(resuming memory: UnsafeMutableRawPointer) {
         let words = memory.assumingMemoryBound(to: UnsafeRawPointer.self) + 4
-        self.init(words[0], words[1], words[2], words[3], words[4], memory)
+        self.init(words[0], words[1], words[2], words[3], words[4], words[5],
+                  memory.load(fromByteOffset: 80, as: Int.self), memory)
     }
 
     @inline(__always)
@@ -78,6 +88,8 @@ struct QuantRows {
         words[2] = high
         words[3] = even
         words[4] = odd
+        words[5] = ahead
+        memory.storeBytes(of: blockBytes, toByteOffset: 80, as: Int.self)
     }
 
     /// True where row() returns codes of odd blocks times 16: the high halves of bytes, not shifted down.
@@ -96,10 +108,10 @@ struct QuantRows {
             lowTurn = sx_set32(Int32(truncatingIfNeeded: block & 3) * 2)
         }
         if q.high_bits == 2 {
-            highNow = block < 4 ? high : high + ends[block & 3]
+            highDistance = (block < 4 ? high : high + ends[block & 3]) - lowNow
             highTurn = sx_set32((Int32(truncatingIfNeeded: block & 3) * 2 - q.low_bits) & 31)
         } else if q.high_bits == 1 {
-            highNow = high
+            highDistance = high - lowNow
             highTurn = sx_set32((Int32(truncatingIfNeeded: block) - q.low_bits) & 31)
         }
     }
@@ -108,14 +120,15 @@ struct QuantRows {
     mutating func end(_ q: sx_quant, sparse: Bool, _ block: Int, odd isOdd: Bool) {
         if q.low_bits == 2 || q.high_bits == 2 {
             // Planes of 2 bits hold two blocks of a chunk; both kinds of plane advance alike.
-            let start = q.low_bits == 2 ? (block < 4 ? low : low + ends[block & 3]) : (block < 4 ? high : high + ends[block & 3])
-            ends[block & 3] = (q.low_bits == 2 ? lowNow : highNow) - start
+            let start = q.low_bits == 4 ? (isOdd ? odd : even) : block < 4 ? low : low + ends[block & 3]
+            ends[block & 3] = lowNow - start
         }
         if q.low_bits == 8 { even = lowNow }
         if q.low_bits == 4 {
             if isOdd { odd = lowNow } else { even = lowNow }
         }
         if sparse { mask += 8 }
+        ahead += blockBytes
     }
 
     /// Row 0...7 of the block. sixteenfold: leave odd blocks of plain 4-bit types as they lie.
@@ -127,11 +140,11 @@ struct QuantRows {
             codes = sx_and(codes, sx_set8(isOdd && sixteenfold ? -16 : 15))
         } else if q.low_bits == 4 {
             if isOdd { codes = sx_half_down(codes) }
-            codes = sx_select(sx_set8(15), codes, sx_rotate32(sx_load(highNow), highTurn))
+            codes = sx_select(sx_set8(15), codes, sx_rotate32(sx_load(lowNow + highDistance), highTurn))
             codes = sx_and(codes, sx_set8(q.high_bits == 2 ? 63 : 31))
         } else if q.low_bits == 2 {
             codes = sx_rotate32(codes, lowTurn)
-            if q.high_bits == 1 { codes = sx_select(sx_set8(3), codes, sx_rotate32(sx_load(highNow), highTurn)) }
+            if q.high_bits == 1 { codes = sx_select(sx_set8(3), codes, sx_rotate32(sx_load(lowNow + highDistance), highTurn)) }
             codes = sx_and(codes, sx_set8(q.high_bits == 1 ? 7 : 3))
         }
         if q.levels == Int32(SX_LEVELS_IQ4) { codes = sx_shuffle8(sx_levels_iq4(), codes) }
@@ -143,15 +156,17 @@ struct QuantRows {
             taken = bits.nonzeroBitCount
         }
         lowNow += taken
-        if q.high_bits > 0 { highNow += taken }
         return codes
     }
 
-    /// Brings closer what the next blocks of this reader will need.
+    /// Brings values closer, in the order of memory and not of the planes: the planes of high bits of a chunk lie between the
+    /// low bits of this chunk and of the next, and blocks of one chunk share lines. Called for rows 0...7 of a block; an
+    /// eighth of a chunk is `bits` lines at most, and in the sparse form rarely more than two thirds of that.
     @inline(__always)
     func prefetch(_ q: sx_quant, sparse: Bool, _ index: Int) {
-        if index & 1 == 0 || q.low_bits == 8 || !sparse { sx_prefetch(lowNow + prefetchAhead) }
-        if q.high_bits > 0 && index & 3 == 0 { sx_prefetch(highNow + prefetchAhead) }
+        let bits = Int(q.low_bits + q.high_bits), lines = sparse ? (2 * bits + 2) / 3 : bits
+        let line = index * lines / 8
+        if (index + 1) * lines / 8 > line { sx_prefetch(ahead + line * 64) }
     }
 
     @inline(__always)
