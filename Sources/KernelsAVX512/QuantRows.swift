@@ -38,7 +38,7 @@ struct QuantRows {
     private var mask: UnsafePointer<UInt64>
     private var even, odd: UnsafeRawPointer     // 4 and 8 bits: where the next block of that parity starts
     private let low, high: UnsafeRawPointer
-    private let ends: UnsafeMutablePointer<Int>  // what blocks 0...3 took
+    private let ends: UnsafeMutablePointer<Int>  // what blocks 0...3 took, before them 0: where a plane of 2 bits goes on
     private var lowTurn, highTurn: __m512i       // rotation that brings a plane of 2 bits or 1 down
     private var lowNow: UnsafeRawPointer
     private var highDistance: Int                // from lowNow to where the high bits are: both advance alike
@@ -52,6 +52,7 @@ struct QuantRows {
     init(_ streams: QuantStreams, _ memory: UnsafeMutableRawPointer) {
         self.init(UnsafeRawPointer(streams.mask), streams.low, streams.high, streams.low, streams.low,
                   streams.low + prefetchAhead, streams.blockBytes, memory)
+        sx_store32(memory, sx_zero())
     }
 
     @inline(__always)
@@ -104,11 +105,11 @@ struct QuantRows {
         case 8: lowNow = even
         case 4: lowNow = isOdd ? odd : even
         default:
-            lowNow = block < 4 ? low : low + ends[block & 3]
+            lowNow = low + ends[block & 3]
             lowTurn = sx_set32(Int32(truncatingIfNeeded: block & 3) * 2)
         }
         if q.high_bits == 2 {
-            highDistance = (block < 4 ? high : high + ends[block & 3]) - lowNow
+            highDistance = high + ends[block & 3] - lowNow
             highTurn = sx_set32((Int32(truncatingIfNeeded: block & 3) * 2 - q.low_bits) & 31)
         } else if q.high_bits == 1 {
             highDistance = high - lowNow
@@ -120,7 +121,7 @@ struct QuantRows {
     mutating func end(_ q: sx_quant, sparse: Bool, _ block: Int, odd isOdd: Bool) {
         if q.low_bits == 2 || q.high_bits == 2 {
             // Planes of 2 bits hold two blocks of a chunk; both kinds of plane advance alike.
-            let start = q.low_bits == 4 ? (isOdd ? odd : even) : block < 4 ? low : low + ends[block & 3]
+            let start = q.low_bits == 4 ? (isOdd ? odd : even) : low + ends[block & 3]
             ends[block & 3] = lowNow - start
         }
         if q.low_bits == 8 { even = lowNow }
