@@ -19,8 +19,6 @@ SX_AVX512 void sx_store32(void *p, __m512i v) { _mm256_storeu_si256((__m256i *)p
 SX_AVX512 __m512i sx_broadcast32(const void *p) { int v; __builtin_memcpy(&v, p, 4); return _mm512_set1_epi32(v); }
 SX_AVX512 __m512 sx_broadcast_ps(const void *p) { float v; __builtin_memcpy(&v, p, 4); return _mm512_set1_ps(v); }
 SX_AVX512 __m512 sx_broadcast_pair_ps(const void *p) { double v; __builtin_memcpy(&v, p, 8); return _mm512_castpd_ps(_mm512_set1_pd(v)); }
-// No instruction: the compiler keeps memory accesses on their side of it. Left alone it loads several rows ahead and spills sums.
-SX_AVX512 void sx_in_order(void) { __asm__ volatile("" ::: "memory"); }
 SX_AVX512 void sx_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 SX_AVX512 void sx_prefetch_l2(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
 SX_AVX512 void sx_mask_store_ps(void *p, uint16_t mask, __m512 v) { _mm512_mask_storeu_ps(p, mask, v); }
