@@ -162,7 +162,7 @@ struct QuantRows {
 
     /// Brings closer what the next blocks of this reader will need. With high bits: in the order of memory and not of the planes,
     /// because blocks of a chunk share lines, and the high bits lie between the low bits of this chunk and of the next, where
-    /// nothing fetched them in time (Q6_K dense, one token, Zen 5: 13 cycles per 64 weights, so 7). Called for rows 0...7
+    /// nothing fetched them in time (Q6_K dense, one token, Zen 5: 13 cycles per 64 weights, in this order 7). Called for rows 0...7
     /// of a block, an eighth of a chunk: `bits` lines at most, and in the sparse form rarely more than two thirds of that.
     @inline(__always)
     func prefetch(_ q: sx_quant, sparse: Bool, _ index: Int) {
