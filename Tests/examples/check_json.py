@@ -14,6 +14,7 @@ BENCH_MACHINE = {"cpu": TEXT, "isa": TEXT, "threads": COUNT, "read_gbps": NUMBER
 BENCH_ROW = {"kernel": TEXT, "type": TEXT, "form": TEXT, "sparsity": NUMBER, "M": COUNT, "N": COUNT, "K": COUNT,
              "threads": COUNT, "ms": NUMBER, "gbps": NUMBER, "read_fraction": NUMBER, "tflops": NUMBER,
              "amx_fraction": OPTIONAL}
+BENCH_EXPERTS = {"experts": COUNT, "top_k": COUNT, "experts_read": COUNT}
 RUN_MACHINE = {"threads": COUNT}
 RUN_MACHINE_AMX = {"cpu": TEXT, "isa": TEXT, "avx512": TEXT, "amx": TEXT, "library_version": TEXT}
 RUN_ROW = {"tensor": TEXT, "type": TEXT, "N": COUNT, "K": COUNT, "experts": COUNT, "experts_used": COUNT, "zeros": NUMBER, "bits_per_weight": NUMBER,
@@ -66,6 +67,9 @@ def check_bench(data):
         check(0 <= row.get("sparsity", -1) <= 1, f"rows[{i}].sparsity is no share")
         check((row.get("amx_fraction") is not None) == amx, f"rows[{i}].amx_fraction")
         check(row.get("problem") is None, f"rows[{i}] has the problem {row.get('problem')}")
+        if "experts" in row:
+            check_fields(f"rows[{i}]", row, BENCH_EXPERTS)
+            check(row["top_k"] <= row["experts_read"] <= min(row["experts"], row["top_k"] * row["M"]), f"rows[{i}].experts_read")
 
 
 def check_run(data):

@@ -84,6 +84,8 @@ ok "sparamx-run without a library" 3 "$bin/sparamx-run" --amx=/nonexistent.so "$
 ok "sparamx-run with an unknown level" 3 env SPARAMX_ISA=nonsense "$bin/sparamx-run" --amx "$out/bf16.gguf"
 says "sparamx-run with an unknown level" SPARAMX_ISA
 ok "sparamx-bench with an unknown option" 2 "$bin/sparamx-bench" --nonsense
+ok "sparamx-bench with more of the experts than there are" 2 "$bin/sparamx-bench" --experts 4 --top-k 5
+ok "sparamx-bench with packing of experts" 2 "$bin/sparamx-bench" --experts 4 --pack
 ok "sparamx-explain without a model" 2 "$bin/sparamx-explain"
 ok "sparamx-explain on what is no model" 2 "$bin/sparamx-explain" "$root/LICENSE"
 ok "sparamx-explain without a library" 3 "$bin/sparamx-explain" --library /nonexistent.so "$out/bf16.gguf"
@@ -145,6 +147,9 @@ for level in reference avx512 amx; do
     ok "sparamx-bench, $level" 0 "${with[@]}" "$bin/sparamx-bench" --type "$types_timed" --m 1,33 --sparsity 50 \
         --shape 96x512 --repeat 1 --seconds 1 --json "$out/bench.json"
     json "sparamx-bench, $level" bench "$out/bench.json" "isa=$level"
+    ok "sparamx-bench --experts, $level" 0 "${with[@]}" "$bin/sparamx-bench" --experts 8 --top-k 2 --type "$types_timed" --m 1,33 \
+        --sparsity 50 --shape 96x512 --repeat 1 --seconds 1 --json "$out/bench.json"
+    json "sparamx-bench --experts, $level" bench "$out/bench.json" "isa=$level"
 done
 ok "sparamx-run --amx with the library beside it" 0 "$bin/sparamx-run" --amx --m 1 --repeat 1 "$out/bf16.gguf"
 ok "sparamx-bench --list" 0 "$bin/sparamx-bench" --list

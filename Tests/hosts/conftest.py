@@ -52,6 +52,9 @@ class Host:
 
     def run(self, tool, *arguments, plugin=True, timeout=TIMEOUT, **environment):
         """Runs a tool, with the plugin in the way that the README gives for this kind of build and tool."""
+        # OpenMP's threads spin while they wait. Beside other work that makes everything several times slower, and
+        # llama-perplexity's log more likely to lose its end.
+        environment = {"OMP_WAIT_POLICY": "passive", **environment}
         variables = {"SPARAMX_LIB": self.library, **environment} if plugin else environment
         arguments = list(map(str, arguments))
         path = self.made / tool if tool == "host_checks" else self.bin / tool

@@ -9,12 +9,6 @@
 #include <string.h>
 
 #define SPARE_ROWS 61    /* each copy starts at another row of one source; a prime: panels of 16 rows differ too */
-#define MOST_COPIES 8192 /* for tiny shapes: each copy costs the process some mappings */
-#define LARGE_M 32       /* above it a few copies will do: the weights' way through the caches no longer decides */
-#define LARGE_M_COPIES 4
-#define WRONG 0.01       /* sqrt-NMSE; activations in int8 blocks of 32 alone make about 0.005 */
-#define READING_AGE 1.0  /* seconds after which the ceilings are read again */
-#define CHECKED_ROWS 8
 
 /* One packed form of a group's matrix, in several copies. */
 typedef struct set {
@@ -49,10 +43,14 @@ const char *form_name(int32_t form) {
     return form >= SPARAMX_FORM_AUTO && form <= SPARAMX_FORM_RAW ? names[form] : "?";
 }
 
-double row_gbps(const bench_row *row) { return (double)row->packed_bytes / row->ms * 1e-6; }
+double row_gbps(const bench_row *row) {
+    double read = row->experts ? (double)row->experts_read / row->experts : 1;
+    return read * (double)row->packed_bytes / row->ms * 1e-6;
+}
 
 double row_tflops(const bench_row *row) {
-    return 2.0 * (double)row->m * (double)row->n * (double)row->k / row->ms * 1e-9;
+    double products = (double)row->m * (row->experts ? row->top_k : 1);
+    return 2.0 * products * (double)row->n * (double)row->k / row->ms * 1e-9;
 }
 
 double row_read_fraction(const bench_row *row) { return row_gbps(row) / row->near.value[CEILING_READ_GBPS]; }
@@ -78,11 +76,11 @@ static bool has_small_m(const group *g) {
     return false;
 }
 
-static size_t source_bytes(const group *g) {
+size_t group_source_bytes(const group *g) {
     return (size_t)g->n * (size_t)(g->k / g->type->block) * g->type->block_bytes;
 }
 
-static sparamx_status pack(const machine *m, const group *g, int32_t form, const void *data, sparamx_linear **out) {
+sparamx_status group_pack_one(const machine *m, const group *g, int32_t form, const void *data, sparamx_linear **out) {
     sparamx_linear_options options = {
         .size = sizeof options,
         .form = form,
@@ -107,7 +105,7 @@ static sparamx_status set_create(bench *b, set *s, int32_t form) {
     while (s->copies < wanted) {
         report_progress("%s: packing %s, copy %d", g->label, form_name(form), s->copies + 1);
         const uint8_t *data = weights_row(&b->source, first_row(s->copies));
-        sparamx_status status = pack(b->machine, g, form, data, &s->copy[s->copies]);
+        sparamx_status status = group_pack_one(b->machine, g, form, data, &s->copy[s->copies]);
         if (status != SPARAMX_OK) return status;
         if (s->copies++ > 0) continue;
         status = sparamx_linear_info(s->copy[0], &s->info);
@@ -172,10 +170,7 @@ typedef struct checking {
     double wrong, right; /* sums of squares: of the error, and of what a result of random signs amounts to */
 } checking;
 
-/* A token's true result for a row, in double precision from float values. Adds the squares of the terms to *squares:
- * their sum is what the square of a result of random signs is expected to be, and unlike the square of a few actual
- * results it is never small by chance. */
-static double dot(const float *x, const float *w, int64_t k, double *squares) {
+double dot_with_squares(const float *x, const float *w, int64_t k, double *squares) {
     double sum = 0;
     for (int64_t i = 0; i < k; i++) {
         double term = (double)x[i] * (double)w[i];
@@ -195,7 +190,7 @@ static const char *check_row(const bench *b, const bench_case *c, int copy, int6
     weights_decode(g->type, k->bytes, g->k, k->values);
     int64_t tokens[] = {0, c->row->m / 2, c->row->m - 1};
     for (int i = 0; i < 3; i++) {
-        double truth = dot(b->x + tokens[i] * g->k, k->values, g->k, &k->right);
+        double truth = dot_with_squares(b->x + tokens[i] * g->k, k->values, g->k, &k->right);
         double off = (double)b->y[tokens[i] * g->n + n] - truth;
         k->wrong += off * off;
     }
@@ -238,7 +233,7 @@ static void check(const bench *b, bench_case *c, int index) {
 
 /* -------------------------------------------------------------------------------------------------------- cases -- */
 
-static const char *kernel_for(const sparamx_tensor_info *info, int64_t m) {
+const char *kernel_for(const sparamx_tensor_info *info, int64_t m) {
     for (int i = 0; i < info->n_kernels; i++) {
         if (m >= info->kernels[i].m_min && m <= info->kernels[i].m_max) return info->kernels[i].name;
     }
@@ -355,7 +350,7 @@ static int run_forms(machine *m, const group *g, const int32_t *forms, int count
 
 int group_run(machine *m, const group *g, bench_row *rows) {
     /* Sparse at 0% zeros is the largest form: a bitmap more than the source, and a code of its own for each group. */
-    size_t one = source_bytes(g) + (size_t)(g->n * g->k) / 8 * 5 / 4;
+    size_t one = group_source_bytes(g) + (size_t)(g->n * g->k) / 8 * 5 / 4;
     size_t per_form = (has_small_m(g) ? machine_cycle_bytes(m) : 0) + LARGE_M_COPIES * one;
     if (one + (size_t)g->form_count * per_form <= machine_memory_budget(m)) {
         return run_forms(m, g, g->forms, g->form_count, rows);
@@ -368,54 +363,4 @@ int group_run(machine *m, const group *g, bench_row *rows) {
     }
     for (int i = 0; i < g->form_count; i++) count += run_forms(m, g, &g->forms[i], 1, rows + count);
     return count;
-}
-
-/* ------------------------------------------------------------------------------------------------------ packing -- */
-
-static void pack_once(const machine *m, const group *g, const uint8_t *data, pack_row *row, double *ms) {
-    sparamx_linear *linear = NULL;
-    sparamx_tensor_info info = {.size = sizeof info};
-    double start = bench_now();
-    sparamx_status status = pack(m, g, row->requested, data, &linear);
-    *ms = (bench_now() - start) * 1e3;
-    if (status == SPARAMX_OK) status = sparamx_linear_info(linear, &info);
-    if (status != SPARAMX_OK) snprintf(row->problem, sizeof row->problem, "%s", sparamx_status_string(status));
-    row->form = info.form;
-    row->packed_bytes = info.packed_bytes;
-    sparamx_linear_destroy(linear);
-}
-
-int group_pack(machine *m, const group *g, pack_row *rows) {
-    /* Several sources in turn, so that none is still in the last-level cache when it is packed again. */
-    int sources = (int)(2 * m->llc_bytes / source_bytes(g)) + 2;
-    if (sources > MOST_COPIES) sources = MOST_COPIES;
-    weights source = {0};
-    double *ms = calloc((size_t)(g->form_count * g->rounds), sizeof *ms);
-    bool made = ms && weights_create(&source, m->team, g->type, g->n * sources, g->k, g->sparsity);
-    if (!made) fprintf(stderr, "sparamx-bench: no memory for %s weights\n", g->type->name);
-    int first = m->readings, rounds = 0, turn = 0;
-    double start = bench_now();
-    while (made && rounds < g->rounds && (rounds == 0 || bench_now() - start < g->seconds)) {
-        machine_measure(m);
-        for (int f = 0; f < g->form_count; f++, turn++) {
-            pack_row *row = &rows[f];
-            if (rounds == 0) *row = (pack_row){.type = g->type, .requested = g->forms[f], .n = g->n, .k = g->k};
-            report_progress("%s: packing %s, round %d of %d", g->label, form_name(g->forms[f]), rounds + 1, g->rounds);
-            const uint8_t *data = weights_row(&source, turn % sources * g->n);
-            if (!row->problem[0]) pack_once(m, g, data, row, &ms[f * g->rounds + rounds]);
-        }
-        rounds++;
-    }
-    double read_gbps = machine_ceilings(m, first).value[CEILING_READ_GBPS];
-    for (int f = 0; made && f < g->form_count; f++) {
-        rows[f].sparsity = g->sparsity;
-        rows[f].threads = m->threads < 64 ? m->threads : 64;
-        rows[f].rounds = rounds;
-        rows[f].source_bytes = source_bytes(g);
-        rows[f].read_gbps = read_gbps;
-        rows[f].ms = rows[f].problem[0] ? NAN : bench_median(ms + f * g->rounds, rounds);
-    }
-    weights_destroy(&source);
-    free(ms);
-    return made ? g->form_count : 0;
 }

@@ -29,12 +29,6 @@ typedef struct errors {
     int rows, failures;
 } errors;
 
-static const char *kernel_for(const sparamx_tensor_info *info, int64_t m) {
-    for (int i = 0; i < info->n_kernels; i++)
-        if (m >= info->kernels[i].m_min && m <= info->kernels[i].m_max) return info->kernels[i].name;
-    return "?";
-}
-
 static sparamx_status multiply(errors *e, int32_t form, error_row *r) {
     sparamx_linear_options wanted = {.size = sizeof wanted, .form = form, .kernel = e->o->kernel};
     sparamx_tensor_info info = {.size = sizeof info};

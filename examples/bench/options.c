@@ -19,6 +19,8 @@ const char options_help[] =
     "  --m LIST          tokens                                     (default: 1,4,16,32,512)\n"
     "  --shape LIST      NxK                                        (default: 4096x4096,14336x4096,4096x14336)\n"
     "  --kernel NAME     only this kernel, see --list\n"
+    "  --experts E       products with E matrices of the shape (MUL_MAT_ID): each token with --top-k of them\n"
+    "  --top-k U         (default: 2). GB/s, read and TFLOPS are then of the experts that a product reads\n"
     "  --pack            the speed of packing instead; --m does not matter\n"
     "  --break-even      from how many zeros on sparse is faster, for every type: by default 0 to 80% at 4096x4096\n"
     "                    and M=1; --form does not matter\n"
@@ -150,7 +152,8 @@ static void set_defaults(options *o) {
 }
 
 enum { OPT_TYPE = 1, OPT_FORM, OPT_SPARSITY, OPT_M, OPT_SHAPE, OPT_THREADS, OPT_KERNEL, OPT_REPEAT, OPT_SECONDS,
-       OPT_JSON, OPT_LIST, OPT_PACK, OPT_BREAK_EVEN, OPT_SIZES, OPT_ERRORS, OPT_MARKDOWN, OPT_HELP };
+       OPT_JSON, OPT_LIST, OPT_PACK, OPT_BREAK_EVEN, OPT_SIZES, OPT_ERRORS, OPT_MARKDOWN, OPT_HELP,
+       OPT_EXPERTS, OPT_TOP_K };
 
 static const struct option long_options[] = {
     {"type", required_argument, NULL, OPT_TYPE},         {"form", required_argument, NULL, OPT_FORM},
@@ -161,7 +164,8 @@ static const struct option long_options[] = {
     {"list", no_argument, NULL, OPT_LIST},               {"pack", no_argument, NULL, OPT_PACK},
     {"break-even", no_argument, NULL, OPT_BREAK_EVEN},   {"sizes", no_argument, NULL, OPT_SIZES},
     {"errors", no_argument, NULL, OPT_ERRORS},           {"markdown", no_argument, NULL, OPT_MARKDOWN},
-    {"help", no_argument, NULL, OPT_HELP},               {NULL, 0, NULL, 0},
+    {"help", no_argument, NULL, OPT_HELP},               {"experts", required_argument, NULL, OPT_EXPERTS},
+    {"top-k", required_argument, NULL, OPT_TOP_K},       {NULL, 0, NULL, 0},
 };
 
 static bool read_option(options *o, int option) {
@@ -183,6 +187,8 @@ static bool read_option(options *o, int option) {
     case OPT_ERRORS: return o->mode = MODE_ERRORS, true;
     case OPT_MARKDOWN: return o->markdown = true;
     case OPT_HELP: return o->help = true;
+    case OPT_EXPERTS: return read_int(optarg, 1024, &o->experts);
+    case OPT_TOP_K: return read_int(optarg, 1024, &o->top_k);
     default: return false; /* getopt has said what is wrong */
     }
 }
@@ -199,7 +205,7 @@ static void drop_declined(options *o) {
 }
 
 bool options_read(int argc, char **argv, options *o) {
-    *o = (options){.repeat = 7, .seconds = 30};
+    *o = (options){.repeat = 7, .seconds = 30, .top_k = 2};
     int option, index = 0;
     while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
         if (read_option(o, option)) continue;
@@ -214,6 +220,10 @@ bool options_read(int argc, char **argv, options *o) {
     }
     if (o->json && o->mode == MODE_LIST) {
         fputs("sparamx-bench: --list measures nothing, so --json has nothing to write\n", stderr);
+        return false;
+    }
+    if (o->experts && (o->mode != MODE_PRODUCTS || o->kernel || o->top_k > o->experts)) {
+        fputs("sparamx-bench: --experts measures products, without --kernel, and with --top-k no larger than it\n", stderr);
         return false;
     }
     set_defaults(o);

@@ -17,6 +17,7 @@ typedef struct options {
     int64_t m[MAX_CHOICES];
     shape shapes[MAX_CHOICES];
     int type_count, form_count, sparsity_count, m_count, shape_count;
+    int experts, top_k; /* 0: single matrices */
     int threads;
     const char *kernel;
     int repeat;

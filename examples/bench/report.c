@@ -256,6 +256,9 @@ static void json_row(FILE *f, const bench_row *r) {
     json_number(f, "sparsity", r->sparsity);
     fprintf(f, ", \"M\": %" PRId64 ", \"N\": %" PRId64 ", \"K\": %" PRId64 ", \"threads\": %d, ", r->m, r->n, r->k,
             r->threads);
+    if (r->experts) {
+        fprintf(f, "\"experts\": %d, \"top_k\": %d, \"experts_read\": %d, ", r->experts, r->top_k, r->experts_read);
+    }
     static const char *const keys[] = {
         "ms",          "gbps",         "read_fraction",   "tflops",    "amx_fraction", "avx512_fraction",
         "ms_best",     "sqrt_nmse",    "zeros",           "bits_per_weight", "packed_bytes", "read_gbps",

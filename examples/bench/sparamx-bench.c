@@ -31,6 +31,8 @@ static void fill_group(const run *r, group *g, const weight_type *type, shape s,
     g->form_count = o->form_count;
     g->m_count = o->m_count;
     g->kernel = o->kernel;
+    g->experts = o->experts;
+    g->top_k = o->top_k;
     g->rounds = o->repeat;
     g->seconds = o->seconds;
     g->label = label;
@@ -51,7 +53,7 @@ static void compare_forms(run *r, const bench_row *rows, int count, int share, d
 
 static void run_products(run *r, const group *g, int share, double *speed_up) {
     bench_row *rows = r->results.rows + r->results.row_count;
-    int count = group_run(&r->machine, g, rows);
+    int count = (g->experts ? group_run_experts : group_run)(&r->machine, g, rows);
     if (count == 0 && !g->kernel) r->failures++;
     for (int i = 0; i < count; i++) r->failures += rows[i].problem[0] != '\0';
     if (speed_up) compare_forms(r, rows, count, share, speed_up);
