@@ -4,30 +4,17 @@
  */
 #define _GNU_SOURCE
 #include "check.h"
+#include "in_library.h"
 #include "piece.h"
 
 #include <dlfcn.h>
-#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
-static uintptr_t library_begin, library_end;
 static char asked[1024], opened[1024];
 
-static int find_library(struct dl_phdr_info *info, size_t size, void *data) {
-    (void)size, (void)data;
-    if (strstr(info->dlpi_name, "libsparamx") == NULL) return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        if (info->dlpi_phdr[i].p_type != PT_LOAD) continue;
-        uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr, end = begin + info->dlpi_phdr[i].p_memsz;
-        if (library_begin == 0 || begin < library_begin) library_begin = begin;
-        if (end > library_end) library_end = end;
-    }
-    return 1;
-}
-
 static void note(char *list, size_t room, const void *caller, const char *name) {
-    if ((uintptr_t)caller < library_begin || (uintptr_t)caller >= library_end) return;
+    if (!in_library((uintptr_t)caller)) return;
     size_t used = strlen(list);
     if (strstr(list, name) == NULL) snprintf(list + used, room - used, "%s ", name);
 }
@@ -55,7 +42,7 @@ void *dlopen(const char *name, int mode) {
 
 int main(void) {
     piece pieces[2 * GGUF_TYPES];
-    dl_iterate_phdr(find_library, NULL);
+    find_library();
     sparamx_capability c = {.size = sizeof c};
     CHECK(sparamx_get_capability(&c) == SPARAMX_OK && c.numa_nodes == 1, "%d memory nodes without libnuma",
           c.numa_nodes);

@@ -9,10 +9,10 @@
  */
 #define _GNU_SOURCE
 #include "fail.h"
+#include "in_library.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -36,7 +36,6 @@ typedef struct block {
     uintptr_t map, map_bytes; /* what stands behind it; 0 for memory of malloc */
 } block;
 
-static uintptr_t library_begin, library_end;
 static bool guarded;
 static block blocks[BLOCKS];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -45,26 +44,13 @@ static const char *failed_function = "";
 
 /* -- whose call it is ---------------------------------------------------------------------------------------------- */
 
-static int find_library(struct dl_phdr_info *info, size_t size, void *data) {
-    (void)size, (void)data;
-    if (strstr(info->dlpi_name, "libsparamx.so") == NULL) return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        if (info->dlpi_phdr[i].p_type != PT_LOAD) continue;
-        uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr, end = begin + info->dlpi_phdr[i].p_memsz;
-        if (library_begin == 0 || begin < library_begin) library_begin = begin;
-        if (end > library_end) library_end = end;
-    }
-    return 1;
-}
-
 __attribute__((constructor)) static void start(void) {
     const char *guard = getenv("FAIL_GUARD");
     guarded = guard != NULL && strcmp(guard, "1") == 0;
-    dl_iterate_phdr(find_library, NULL);
+    find_library();
 }
 
-#define FROM_LIBRARY() from_library((uintptr_t)__builtin_return_address(0))
-static bool from_library(uintptr_t address) { return address >= library_begin && address < library_end; }
+#define FROM_LIBRARY() in_library((uintptr_t)__builtin_return_address(0))
 
 /* Counts a call; true if it has to fail. */
 static bool fails(const char *function) {
