@@ -85,6 +85,13 @@ export TALLY_SHOW=1 TALLY_LIMIT=${TALLY_LIMIT:-1200}
 
 # -- the parts ---------------------------------------------------------------------------------------------------------
 
+# part NAME WHAT COMMAND...: a part that is one command.
+part() {
+    wanted "$1" || return 0
+    say "$1: $2"
+    tally "$1" "$logs/$1.log" "${@:3}"
+}
+
 say "build: the library and the examples, into build/"
 if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } >"$logs/build.log" 2>&1; then
     tail -n 40 "$logs/build.log" >&2
@@ -105,52 +112,20 @@ if wanted library; then
     fi
     tally "check_library.py --self-test" "$logs/library-self-test.log" python3 cmake/check_library.py --self-test
 fi
-if wanted headers; then
-    say "headers: sparamx.h alone, with every compiler and standard"
-    tally "headers" "$logs/headers.log" Tests/abi/header_test.sh
-fi
-if wanted emulator; then
-    say "emulator: the tile emulator itself"
-    tally "emulator" "$logs/emulator.log" Tests/emulator.sh build/tests/emulator
-fi
-if wanted abi; then
-    say "abi: C programs against the shared library, under every SPARAMX_ISA"
-    tally "abi" "$logs/abi.log" Tests/abi/run.sh build build/tests/abi
-fi
-if wanted abi-guard; then
-    say "abi-guard: a program of the first release, and what it relies on"
-    tally "abi-guard" "$logs/abi-guard.log" Tests/abi-guard/run.sh build build/tests/abi-guard
-fi
-if wanted qemu; then
-    say "qemu: CPUs without AVX-512, without AVX2, with SSE2 alone"
-    tally "qemu" "$logs/qemu.log" Tests/qemu/run.sh build build/tests/qemu
-fi
-if wanted sandbox; then
-    say "sandbox: filters, small stacks, memory limits, forks"
-    tally "sandbox" "$logs/sandbox.log" Tests/sandbox/run.sh build build/tests/sandbox
-fi
-if wanted beside; then
-    say "beside: ordinary Swift, a second copy, other tile code in the same process"
-    tally "beside" "$logs/beside.log" Tests/beside/run.sh build build/tests/beside
-fi
-if wanted load; then
-    say "load: a host with sixteen threads; the long form is Tests/load/run.sh build build/tests/load 600"
-    tally "load" "$logs/load.log" Tests/load/run.sh build build/tests/load
-fi
-if wanted package; then
-    say "package: find_package, pkg-config, cc, FetchContent"
-    tally "package" "$logs/package.log" Tests/package/run.sh build build/tests/package
-fi
-if wanted examples; then
-    say "examples: the programs on small models"
-    emulated=()
-    [ -x build/tests/abi/capability ] && emulated=(build/tests/abi)
-    tally "examples" "$logs/examples.log" Tests/examples/run.sh build build/tests/examples "${emulated[@]}"
-fi
-if wanted prune; then
-    say "prune: examples/prune, from a dense model to a pruned one"
-    tally "prune" "$logs/prune.log" Tests/prune/run.sh -q
-fi
+part headers "sparamx.h alone, with every compiler and standard" Tests/abi/header_test.sh
+part emulator "the tile emulator itself" Tests/emulator.sh build/tests/emulator
+part abi "C programs against the shared library, under every SPARAMX_ISA" Tests/abi/run.sh build build/tests/abi
+part abi-guard "a program of the first release, and what it relies on" Tests/abi-guard/run.sh build build/tests/abi-guard
+part qemu "CPUs without AVX-512, without AVX2, with SSE2 alone" Tests/qemu/run.sh build build/tests/qemu
+part sandbox "filters, small stacks, memory limits, forks" Tests/sandbox/run.sh build build/tests/sandbox
+part beside "ordinary Swift, a second copy, other tile code in the same process" Tests/beside/run.sh build build/tests/beside
+part load "a host with sixteen threads; the long form is Tests/load/run.sh build build/tests/load 600" \
+    Tests/load/run.sh build build/tests/load
+part package "find_package, pkg-config, cc, FetchContent" Tests/package/run.sh build build/tests/package
+emulated=()
+[ -x build/tests/abi/capability ] && emulated=(build/tests/abi)
+part examples "the programs on small models" Tests/examples/run.sh build build/tests/examples "${emulated[@]}"
+part prune "examples/prune, from a dense model to a pruned one" Tests/prune/run.sh -q
 if wanted swift; then
     for level in amx avx512 reference; do
         say "swift: unit tests, SPARAMX_ISA=$level"
@@ -158,10 +133,7 @@ if wanted swift; then
     done
 fi
 [ $# -gt 0 ] || tally_skip 1 "real engines: they are built from source, which takes up to half an hour; run Tests/hosts/run.sh"
-if wanted tsan; then
-    say "tsan: packing and multiplying at the same time, under the thread sanitizer"
-    tally "tsan" "$logs/tsan.log" Tests/swift.sh build thread-sanitizer
-fi
+part tsan "packing and multiplying at the same time, under the thread sanitizer" Tests/swift.sh build thread-sanitizer
 
 say "all of it"
 tally_end
