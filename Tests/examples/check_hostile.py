@@ -11,13 +11,12 @@ import sys
 import gguf
 import numpy as np
 
-CUTS, CHANGES = 25, 60
+from checks import check, end
 
-passed = failed = 0
+CUTS, CHANGES = 25, 60
 
 
 def try_file(program, path, name, statuses=(0, 2)):
-    global passed, failed
     problem = ""
     result = subprocess.run([program, "--threads", "1", "--json", path], capture_output=True, text=True, timeout=120)
     if result.returncode not in statuses:
@@ -31,11 +30,7 @@ def try_file(program, path, name, statuses=(0, 2)):
             problem = f"no JSON: {error}"
     elif not result.stderr.startswith("sparamx-explain: ") or result.stdout:
         problem = f"no sentence: {result.stderr!r} {result.stdout[:40]!r}"
-    if problem:
-        failed += 1
-        print(f"not ok: {name}: {problem}")
-    else:
-        passed += 1
+    check(not problem, f"{name}: {problem}")
     return result.returncode
 
 
@@ -66,12 +61,9 @@ def main(arguments):
         write(changed)
         refused += try_file(program, path, f"change {i}") == 2
     path.unlink()
-    global failed
-    if not 0 < refused < CHANGES:  # else the changes test nothing
-        failed += 1
-        print(f"not ok: {refused} of {CHANGES} changes were refused")
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    # None or all of them: the changes test nothing.
+    check(0 < refused < CHANGES, f"{refused} of {CHANGES} changes were refused")
+    return end()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import json
 import math
 import sys
 
+from checks import check, end
+
 NUMBER, OPTIONAL, TEXT, COUNT, FLAG = "number", "number or null", "text", "count", "flag"
 
 BENCH_MACHINE = {"cpu": TEXT, "isa": TEXT, "threads": COUNT, "read_gbps": NUMBER, "amx_bf16_tflops": OPTIONAL,
@@ -32,17 +34,6 @@ SIZES_ROW = {"type": TEXT, "sparsity": NUMBER, "background": NUMBER, "file_bits"
              "sparse_bits": NUMBER, "floor_bits": NUMBER, "design_bits": OPTIONAL, "auto": TEXT}
 ERRORS_ROW = {"type": TEXT, "form": TEXT, "M": COUNT, "N": COUNT, "K": COUNT, "sparsity": NUMBER, "kernel": TEXT,
               "nmse": NUMBER, "ggml_nmse": NUMBER, "worst": NUMBER}
-
-passed = failed = 0
-
-
-def check(good, message):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"not ok: {message}")
 
 
 def is_kind(value, kind):
@@ -157,8 +148,7 @@ def main(arguments):
     for wanted in arguments[2:]:
         name, _, value = wanted.partition("=")
         check(str(data["machine"].get(name)) == value, f"machine.{name} is {data['machine'].get(name)!r}, not {value}")
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    return end()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import sys
 import gguf
 import numpy as np
 
+from checks import check, end
+
 TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"]
 # The code of a pruned weight, as examples/common counts codes (Q8_0: with 128 added). None: each group has its own.
 BACKGROUND = {"Q4_0": 8, "Q5_0": 16, "Q8_0": 128, "Q6_K": 32, "Q3_K": 4, "IQ4_NL": 8, "IQ4_XS": 8, "MXFP4": 0}
@@ -22,18 +24,6 @@ class QuantType(ctypes.Structure):
                 ("background", ctypes.c_int16), ("offset", ctypes.c_int16), ("values", ctypes.c_void_p),
                 ("get_codes", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)),
                 ("put_codes", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p))]
-
-
-passed = failed = 0
-
-
-def check(good, message):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"not ok: {message}")
 
 
 def address(array):
@@ -142,8 +132,7 @@ def main(arguments):
         raw = every.view(np.uint8).reshape(-1, 2) if name == "BF16" else every.view(np.float16)
         wanted = gguf.quants.dequantize(raw, kind).astype(np.float32).reshape(-1)
         check(same(decode(library, kind, every), wanted), f"{name}: other values than gguf's")
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    return end()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,18 @@
+"""How the checks of this folder count. The last line is that of every test here: "N passed, N failed, N skipped"."""
+
+passed = failed = 0
+
+
+def check(good, message):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"not ok: {message}")
+
+
+def end():
+    """Prints the count; the exit status."""
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
