@@ -81,7 +81,8 @@ enum {
 
     /* 4x: data and state */
     SPARAMX_ERR_INCOMPLETE = 40, /* not every byte of this weight has been uploaded yet */
-    SPARAMX_ERR_STATE = 41       /* the object is in a state that does not allow this call */
+    SPARAMX_ERR_STATE = 41,      /* the object is in a state that does not allow this call */
+    SPARAMX_ERR_DAMAGED = 42     /* the packed form of a weight is not what packing can have written */
 };
 
 /* One English sentence that says what is wrong and what to do. Unknown values give a sentence too. Thread-safe. */
@@ -384,6 +385,17 @@ typedef struct sparamx_tensor_info {
 sparamx_status sparamx_buffer_tensor_info(const sparamx_buffer *buffer, const sparamx_tensor *tensor,
                                           sparamx_tensor_info *info);
 
+/*
+ * Looks whether the packed form of a weight is still what packing can have written: sizes as type and dimensions demand,
+ * every chunk of codes as long as its part of the bitmap says and where its offset says, padding empty. If so, no kernel
+ * and no read-back touches anything outside the packed form, whatever its codes and scales are. SPARAMX_ERR_DAMAGED if
+ * not: destroy the object (that is safe), upload the weight again, and suspect a stray write or faulty memory. A change
+ * inside a code or a scale is not found: any bits are a weight. Reads at most the packed bytes once, on the calling
+ * thread, and allocates nothing; for servers that check now and then. SPARAMX_ERR_INCOMPLETE while the weight is not
+ * packed yet, SPARAMX_ERR_STATE for a tensor that stays raw.
+ */
+sparamx_status sparamx_buffer_verify_tensor(const sparamx_buffer *buffer, const sparamx_tensor *tensor);
+
 /* A row of the kernel table, which is the support matrix of the library. */
 typedef struct sparamx_kernel_info {
     uint32_t size;    /* in: sizeof(sparamx_kernel_info) */
@@ -444,6 +456,9 @@ sparamx_status sparamx_linear_compute(const sparamx_linear *linear, const sparam
 /* Fills *info. */
 sparamx_status sparamx_linear_info(const sparamx_linear *linear, sparamx_tensor_info *info);
 
+/* As sparamx_buffer_verify_tensor. */
+sparamx_status sparamx_linear_verify(const sparamx_linear *linear);
+
 /* ------------------------------------------------------------------------------------------ one symbol for dlopen -- */
 
 /* Every function above, for hosts that load the library at run time. Grows only at its end. */
@@ -503,6 +518,9 @@ typedef struct sparamx_api {
     sparamx_status (*linear_compute)(const sparamx_linear *linear, const sparamx_params *params, int64_t m,
                                      const float *x, int64_t ldx, float *y, int64_t ldy);
     sparamx_status (*linear_info)(const sparamx_linear *linear, sparamx_tensor_info *info);
+
+    sparamx_status (*buffer_verify_tensor)(const sparamx_buffer *buffer, const sparamx_tensor *tensor);
+    sparamx_status (*linear_verify)(const sparamx_linear *linear);
 } sparamx_api;
 
 /*

@@ -41,6 +41,8 @@ static const sparamx_api table = {
     .linear_work_size = sparamx_linear_work_size,
     .linear_compute = sparamx_linear_compute,
     .linear_info = sparamx_linear_info,
+    .buffer_verify_tensor = sparamx_buffer_verify_tensor,
+    .linear_verify = sparamx_linear_verify,
 };
 
 const void *sx_api_table(void) { return &table; }

@@ -126,9 +126,15 @@ package struct Buffer {
             let slot = slots.pointee.all![i], begin = slot.pointee.offset, end = begin + slot.pointee.tensor.bytes
             if offset + tensor.bytes <= begin || offset >= end { continue }
             if offset == begin && slot.pointee.tensor.bytes == tensor.bytes && slot.pointee.tensor.sameShape(tensor) {
+                // What it will hold is made before what it held goes: memory may be short.
+                var fresh = Slot(tensor: tensor, offset: offset, forWeights: forWeights)
+                let fill = slots.pointee.fill
+                if fill != 0 {
+                    try withUnsafeMutablePointer(to: &fresh) { (place) throws(Status) in try access(place).prepareClear(fill) }
+                }
                 access(slot).release()
-                slot.pointee = Slot(tensor: tensor, offset: offset, forWeights: forWeights)
-                try refill(slot)
+                slot.pointee = fresh
+                if fill != 0 { access(slot).commitClear(fill) }
                 return slot
             }
             if offset >= begin && offset + tensor.bytes <= end { return nil }  // a view

@@ -6,7 +6,7 @@ package enum Status: Int32, Error {
     case noAVX512 = 20, noAMX = 21, amxPermission = 22, amxENOSYS = 23, amxSignalStack = 24, hidden = 25, capped = 26
     case isaName = 27, selfTest = 28
     case noMemory = 30, workSize = 31
-    case incomplete = 40, state = 41
+    case incomplete = 40, state = 41, damaged = 42
 
     /// What is wrong and what to do about it.
     package var sentence: StaticString {
@@ -35,6 +35,7 @@ package enum Status: Int32, Error {
         case .workSize: return "the work area is smaller than work_size() asked for: ask again with the same op and thread count"
         case .incomplete: return "not every byte of this weight has been uploaded yet: finish set_tensor first"
         case .state: return "the object is in a state that does not allow this call: see the function's comment in sparamx.h"
+        case .damaged: return "the packed form of this weight is damaged, its memory was changed by something else: destroy it, upload the weight again, and look for stray writes or faulty memory"
         }
     }
 }

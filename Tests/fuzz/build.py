@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""build.py OUT address|fast - builds the fuzz targets of this folder into OUT: the library's own sources with coverage
+counters, linked with each target and with platform.c, by the clang and swiftc that are on PATH.
+
+address   address sanitizer in every module, kernels included; undefined behaviour in C is a trap
+fast      no sanitizer, for long runs: mappings lie between forbidden pages instead
+
+Flags of the Swift modules are those of Package.swift, so this is Embedded Swift as it ships. What is up to date is not
+built again. Exit status 0 if all is there.
+"""
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+ROOT = os.path.realpath(os.path.join(HERE, "..", ".."))
+TARGETS = ["buffer", "op", "options"]
+C_MODULES = ["CKernelABI", "CTileShims", "CPlatform", "CExports"]
+# What each Swift module imports.
+IMPORTS = {
+    "KernelsReference": ["CKernelABI"],
+    "KernelsAVX512": ["CKernelABI", "CTileShims"],
+    "KernelsAMX": ["CKernelABI", "CTileShims"],
+    "SparamxCore": ["CKernelABI", "CPlatform"],
+    "Sparamx": ["CKernelABI", "CPlatform", "CExports"],
+}
+# Decisions are in the core: there every edge is counted. Kernels have few decisions and many copies and loops: with the
+# sanitizer their functions are counted, in the fast variant they are as they ship.
+EDGES = "edge,inline-8bit-counters,pc-table"
+FUNCTIONS = "func,inline-8bit-counters,pc-table"
+# Where the library asks the machine, platform.c answers.
+WRAPPED = ["sx_once", "sx_environment", "sx_cpuid", "sx_xgetbv", "sx_request_amx", "sx_cpu_count", "sx_numa_nodes",
+           "sx_numa_interleave", "sx_allocate", "sx_map", "sx_unmap", "sx_give_back", "sx_huge_pages"]
+# swiftc has no coverage without a sanitizer, and with "fuzzer" it reports operands, which takes as long as the rest: in
+# the fast variant these do nothing.
+REPORTED = [f"__sanitizer_cov_trace_{kind}" for kind in ("cmp1", "cmp2", "cmp4", "cmp8", "const_cmp1", "const_cmp2", "const_cmp4",
+                                                         "const_cmp8", "switch")]
+
+
+def files(folder, *endings):
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(endings))
+
+
+class Build:
+    def __init__(self, out, variant):
+        self.out = os.path.join(os.path.abspath(out), variant)
+        self.address = variant == "address"
+        self.edges = EDGES + (",trace-cmp" if self.address else "")
+        os.makedirs(self.out, exist_ok=True)
+
+    def path(self, name):
+        return os.path.join(self.out, name)
+
+    def run(self, made, sources, command):
+        """Runs command if a source, or the command itself, is newer than what it makes."""
+        record = made + ".command"
+        known = open(record).read() if os.path.exists(record) else ""
+        fresh = os.path.exists(made) and known == repr(command) \
+            and all(os.path.getmtime(source) <= os.path.getmtime(made) for source in sources)
+        if fresh:
+            return
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode != 0:
+            raise SystemExit(f"build.py: {' '.join(command)}\n{result.stderr}")
+        with open(record, "w") as file:
+            file.write(repr(command))
+
+    def swift_flags(self):
+        environment = {name: value for name, value in os.environ.items() if name != "SPARAMX_ORDINARY_SWIFT"}
+        text = subprocess.run(["swift", "package", "dump-package", "--package-path", ROOT], capture_output=True, text=True,
+                              check=True, env=environment).stdout
+        flags = {}
+        for target in json.loads(text)["targets"]:
+            groups = [setting["kind"]["unsafeFlags"]["_0"] for setting in target["settings"] if setting["tool"] == "swift"]
+            flags[target["name"]] = sum(groups, [])
+        return flags
+
+    def swift(self, name, flags):
+        maps = ["-I", os.path.join(ROOT, "include")]
+        for module in IMPORTS[name]:
+            include = os.path.join(ROOT, "Sources", module, "include")
+            modulemap = self.path(module + ".modulemap")
+            maps += ["-Xcc", f"-fmodule-map-file={modulemap}", "-Xcc", "-I", "-Xcc", include]
+        sources = files(os.path.join(ROOT, "Sources", name), ".swift")
+        made = self.path(name + ".o")
+        depends = list(sources)
+        for module in IMPORTS[name]:
+            depends += files(os.path.join(ROOT, "Sources", module, "include"), ".h")
+        if name == "Sparamx":
+            depends += [os.path.join(ROOT, "include", "sparamx.h"), self.path("SparamxCore.o")]
+        kernels = name.startswith("Kernels")
+        covered = ["-sanitize=" + ("address" if self.address else "fuzzer"),
+                   "-sanitize-coverage=" + (FUNCTIONS if kernels else self.edges)]
+        self.run(made, depends, [
+            "swiftc", "-module-name", name, "-parse-as-library", "-c", "-O", "-g", "-swift-version", "6", *flags[name],
+            "-Xcc", "-fPIC", *maps, "-I", self.out, "-package-name", "main", "-module-cache-path", self.path("cache"),
+            *([] if kernels and not self.address else covered),
+            *(["-emit-module", "-emit-module-path", self.path(name + ".swiftmodule")] if name == "SparamxCore" else []),
+            "-o", made, *sources])
+        return made
+
+    def c_flags(self):
+        flags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-fno-omit-frame-pointer", "-pthread"]
+        if self.address:
+            flags += ["-fsanitize=address,undefined", "-fsanitize-trap=undefined", "-DFUZZ_ADDRESS=1"]
+        return flags
+
+    def c(self, source, name, *flags):
+        made = self.path(name + ".o")
+        headers = files(HERE, ".h") + [os.path.join(ROOT, "include", "sparamx.h")]
+        self.run(made, [source, *headers], ["clang", "-c", *self.c_flags(), "-fPIC", *flags, source, "-o", made])
+        return made
+
+    def modules(self):
+        """Module maps as SwiftPM writes them."""
+        for module in C_MODULES:
+            include = os.path.join(ROOT, "Sources", module, "include")
+            text = f'module {module} {{\n    umbrella "{include}"\n    export *\n}}\n'
+            path = self.path(module + ".modulemap")
+            if not os.path.exists(path) or open(path).read() != text:
+                with open(path, "w") as file:
+                    file.write(text)
+
+    def all(self):
+        self.modules()
+        flags = self.swift_flags()
+        covered = "-fsanitize-coverage=" + self.edges
+        with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+            work = [pool.submit(self.swift, "KernelsAVX512", flags),
+                    pool.submit(lambda: [self.swift(name, flags) for name in ("SparamxCore", "Sparamx", "KernelsReference")]),
+                    pool.submit(self.swift, "KernelsAMX", flags)]
+            objects = []
+            for module in C_MODULES:
+                folder = os.path.join(ROOT, "Sources", module)
+                for source in files(folder, ".c"):
+                    name = f"{module}-{os.path.basename(source)[:-2]}"
+                    objects.append(self.c(source, name, "-I" + os.path.join(folder, "include"), covered))
+            emulator = os.path.join(ROOT, "Tests", "emulator")
+            # It counts on signal frames and stays out of the sanitizers' sight.
+            objects.append(self.c(os.path.join(emulator, "tile_emulator.c"), "tile_emulator",
+                                  "-I" + os.path.join(emulator, "include"), "-O3", "-fno-sanitize=all"))
+            include = ["-I" + os.path.join(ROOT, "include"), "-I" + os.path.join(emulator, "include")]
+            shared = [self.c(os.path.join(HERE, name + ".c"), name, *include) for name in ("platform", "world", "values")]
+            mains = {name: self.c(os.path.join(HERE, f"fuzz_{name}.c"), f"fuzz_{name}", *include) for name in TARGETS}
+            for item in work:
+                result = item.result()
+                objects += result if isinstance(result, list) else [result]
+        sanitizers = "-fsanitize=fuzzer,address" if self.address else "-fsanitize=fuzzer"
+        # -Wl,--gc-sections drops the Swift runtime's stubs that nothing calls, as in the library itself.
+        for name, main in mains.items():
+            program = self.path(name)
+            inputs = [main, *shared, *objects]
+            self.run(program, inputs, ["clang", sanitizers, "-fuse-ld=lld", "-pthread", "-rdynamic", *inputs,
+                                       *[f"-Wl,--wrap={symbol}" for symbol in WRAPPED + ([] if self.address else REPORTED)], "-Wl,--gc-sections", "-lm", "-ldl",
+                                       "-o", program])
+
+
+def main():
+    if len(sys.argv) != 3 or sys.argv[2] not in ("address", "fast"):
+        raise SystemExit(__doc__)
+    Build(sys.argv[1], sys.argv[2]).all()
+
+
+if __name__ == "__main__":
+    main()

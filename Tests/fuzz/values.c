@@ -1,0 +1,85 @@
+/* values.c - types, tensors and floats for the fuzz targets. */
+#include "fuzz.h"
+
+#include <stdlib.h>
+
+const weight_type weight_types[WEIGHT_TYPES] = {
+    {30, 1, 2, {-1, -1}},    {1, 1, 2, {-1, -1}},      {8, 32, 34, {0, -1}},     {2, 32, 18, {0, -1}},
+    {3, 32, 20, {0, 2}},     {6, 32, 22, {0, -1}},     {7, 32, 24, {0, 2}},      {10, 256, 84, {80, 82}},
+    {11, 256, 110, {108, -1}}, {12, 256, 144, {0, 2}}, {13, 256, 176, {0, 2}},   {14, 256, 210, {208, -1}},
+    {20, 32, 18, {0, -1}},   {23, 256, 136, {0, -1}},  {39, 32, 17, {-1, -1}},
+};
+
+const weight_type *weight_type_find(int32_t number) {
+    for (int i = 0; i < WEIGHT_TYPES; i++) {
+        if (weight_types[i].number == number) return &weight_types[i];
+    }
+    return NULL;
+}
+
+sparamx_tensor fuzz_tensor(const weight_type *type, int64_t k, int64_t n, int64_t matrices, void *data,
+                           sparamx_buffer *buffer) {
+    uint64_t row = (uint64_t)(k / type->block) * (uint64_t)type->bytes, matrix = row * (uint64_t)n;
+    return (sparamx_tensor){.size = sizeof(sparamx_tensor), .type = type->number, .ne = {k, n, matrices, 1},
+                            .nb = {(uint64_t)type->bytes, row, matrix, matrix * (uint64_t)matrices}, .data = data,
+                            .buffer = buffer};
+}
+
+sparamx_tensor fuzz_floats(int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, void *data) {
+    uint64_t row = (uint64_t)ne0 * 4, plane = row * (uint64_t)ne1, block = plane * (uint64_t)ne2;
+    return (sparamx_tensor){.size = sizeof(sparamx_tensor), .type = SPARAMX_TYPE_F32, .ne = {ne0, ne1, ne2, ne3},
+                            .nb = {4, row, plane, block}, .data = data};
+}
+
+void weight_tame(const weight_type *type, uint8_t *w, size_t bytes) {
+    for (size_t at = 0; at + (size_t)type->bytes <= bytes; at += (size_t)type->bytes) {
+        uint8_t *block = w + at;
+        /* BF16 and F16: below 1; scales: below 2^-3; MXFP4's exponent: about 1. */
+        if (type->block == 1) block[1] &= type->number == 1 ? 0xbb : 0xbf;
+        for (int i = 0; i < 2; i++) {
+            if (type->halves[i] >= 0) block[type->halves[i] + 1] &= 0xaf;
+        }
+        if (type->number == 39) block[0] = (uint8_t)(118 + (block[0] & 7));
+    }
+}
+
+bool same_float(float a, float b) {
+    uint32_t x, y;
+    memcpy(&x, &a, 4);
+    memcpy(&y, &b, 4);
+    return x == y || (a != a && b != b);
+}
+
+int64_t first_difference(const float *a, const float *b, int64_t count) {
+    if (memcmp(a, b, (size_t)count * 4) == 0) return -1;
+    for (int64_t i = 0; i < count; i++) {
+        if (!same_float(a[i], b[i])) return i;
+    }
+    return -1;
+}
+
+/* What sparamx_kernel_get says, in the form the plan reads it: the last usable row that serves m. */
+bool level_exact(int level, int32_t type, int32_t form, int64_t m) {
+    typedef struct row {
+        int32_t isa, type, form, exact;
+        int64_t first, last, plan;
+    } row;
+    static row *rows;
+    static int32_t count;
+    if (rows == NULL) {
+        fuzz_level(level);
+        count = sparamx_kernel_count();
+        rows = calloc((size_t)count, sizeof *rows);
+        for (int32_t i = 0; i < count; i++) {
+            sparamx_kernel_info info = {.size = sizeof info};
+            CLAIM(sparamx_kernel_get(i, &info) == SPARAMX_OK, "row %d", i);
+            rows[i] = (row){info.isa, info.type, info.form, info.exact, info.m_min, info.m_max, info.m_plan};
+        }
+    }
+    for (int32_t i = count - 1; i >= 0; i--) {
+        const row *r = &rows[i];
+        if (r->type == type && r->form == form && r->isa <= level && r->first <= m && m <= r->last && r->plan <= m)
+            return r->exact != 0;
+    }
+    return false;
+}
