@@ -133,9 +133,8 @@ private func describe(_ tensor: PackedTensor, forced: Int?, isa: ISA, _ info: Un
             used = 1
             return
         }
-        var m = 1, lastIndex = -1
-        // Only these numbers of tokens can change the choice.
-        while m <= 513 && used <= ranges.count {
+        var lastIndex = -1, next: Int? = 1
+        while let m = next {
             let index = KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa)
             guard let index else { throw .type }
             if index != lastIndex && used < ranges.count {
@@ -144,7 +143,7 @@ private func describe(_ tensor: PackedTensor, forced: Int?, isa: ISA, _ info: Un
                 used += 1
                 lastIndex = index
             }
-            m += 1
+            next = KernelTable.change(type: layout.type.number, sparse: layout.sparse, after: m)
         }
     }
     info.pointee.n_kernels = Int32(used)

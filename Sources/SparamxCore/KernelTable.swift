@@ -124,6 +124,22 @@ package enum KernelTable {
 
     private static func vector(_ type: Int32) -> Activation { type == Int32(SX_F16) ? .f32 : .bf16 }
 
+    /// The next number of tokens from which another row can be the choice, or nil: there is none.
+    package static func change(type: Int32, sparse: Bool, after m: Int) -> Int? {
+        var next: Int? = nil, index = 0
+        while index < count {
+            let row = row(index)
+            if row.type == type && row.sparse == sparse {
+                for place in 0..<3 {
+                    let tokens = place == 0 ? row.from : place == 1 ? row.serves.lowerBound : row.serves.upperBound + 1
+                    if tokens > m && tokens <= many { next = min(next ?? many, tokens) }
+                }
+            }
+            index += 1
+        }
+        return next
+    }
+
     /// The row for a product, or nil if nothing serves the type.
     package static func choose(type: Int32, sparse: Bool, m: Int, isa: ISA) -> Int? {
         var index = count - 1

@@ -2,7 +2,7 @@
 """build.py OUT address|fast - builds the fuzz targets of this folder into OUT: the library's own sources with coverage
 counters, linked with each target and with platform.c, by the clang and swiftc that are on PATH.
 
-address   address sanitizer in every module, kernels included; undefined behaviour in C is a trap
+address   address sanitizer in every module, kernels included; and for undefined behaviour in C
 fast      no sanitizer, for long runs: mappings lie between forbidden pages instead
 
 Flags of the Swift modules are those of Package.swift, so this is Embedded Swift as it ships. What is up to date is not
@@ -16,7 +16,7 @@ import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.realpath(os.path.join(HERE, "..", ".."))
-TARGETS = ["buffer", "op", "options"]
+TARGETS = ["buffer", "linear", "op", "options", "packed"]
 C_MODULES = ["CKernelABI", "CTileShims", "CPlatform", "CExports"]
 # What each Swift module imports.
 IMPORTS = {
@@ -104,7 +104,7 @@ class Build:
     def c_flags(self):
         flags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-fno-omit-frame-pointer", "-pthread"]
         if self.address:
-            flags += ["-fsanitize=address,undefined", "-fsanitize-trap=undefined", "-DFUZZ_ADDRESS=1"]
+            flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-DFUZZ_ADDRESS=1"]
         return flags
 
     def c(self, source, name, *flags):
@@ -142,12 +142,15 @@ class Build:
             objects.append(self.c(os.path.join(emulator, "tile_emulator.c"), "tile_emulator",
                                   "-I" + os.path.join(emulator, "include"), "-O3", "-fno-sanitize=all"))
             include = ["-I" + os.path.join(ROOT, "include"), "-I" + os.path.join(emulator, "include")]
-            shared = [self.c(os.path.join(HERE, name + ".c"), name, *include) for name in ("platform", "world", "values")]
+            common = os.path.join(ROOT, "examples", "common")
+            shared = [self.c(os.path.join(HERE, name + ".c"), name, *include, "-I" + common)
+                      for name in ("oracle", "platform", "values", "world")]
+            shared += [self.c(os.path.join(common, name + ".c"), name) for name in ("quants", "quants_32", "quants_k")]
             mains = {name: self.c(os.path.join(HERE, f"fuzz_{name}.c"), f"fuzz_{name}", *include) for name in TARGETS}
             for item in work:
                 result = item.result()
                 objects += result if isinstance(result, list) else [result]
-        sanitizers = "-fsanitize=fuzzer,address" if self.address else "-fsanitize=fuzzer"
+        sanitizers = "-fsanitize=fuzzer,address,undefined" if self.address else "-fsanitize=fuzzer"
         # -Wl,--gc-sections drops the Swift runtime's stubs that nothing calls, as in the library itself.
         for name, main in mains.items():
             program = self.path(name)

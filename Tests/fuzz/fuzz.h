@@ -74,7 +74,9 @@ bool fuzz_failed(void);
 int64_t fuzz_held(void);
 
 /* The mapping made last. */
-void *fuzz_last_mapping(size_t *bytes);
+uint8_t *fuzz_last_mapping(size_t *bytes);
+/* The packed form of a weight that has just been created. */
+uint8_t *fuzz_packed(const sparamx_linear *linear, size_t *bytes);
 
 /* `bytes` bytes that end where nothing may be touched; the same place for the same number 0...3. At most 64 KiB. */
 void *fuzz_edge(int number, size_t bytes);
@@ -105,7 +107,9 @@ bool same_float(float a, float b);
 /* Index of the first float that differs, -1 for none. */
 int64_t first_difference(const float *a, const float *b, int64_t count);
 
-/* Whether the kernel that the plan takes for m tokens at this level has the reference's bits. */
-bool level_exact(int level, int32_t type, int32_t form, int64_t m);
+/* The row of the kernel table that the plan takes for m tokens at this level. */
+const sparamx_kernel_info *planned(int level, int32_t type, int32_t form, int64_t m);
+/* All rows. */
+const sparamx_kernel_info *kernel_rows(int *count);
 
 #endif

@@ -200,10 +200,10 @@ static void two_dimensions(input *in, const sparamx_tensor *t) {
     unsigned __int128 span = copies == 0 ? 0 : (unsigned __int128)(copies - 1) * host_stride + size;
     unsigned __int128 reach = copies == 0 ? 0 : (unsigned __int128)(copies - 1) * stride + size + offset;
     uint64_t most = (uint64_t)1 << 62;
-    bool small = size <= most && copies <= most && stride <= most && host_stride <= most && offset <= most;
+    bool small = size <= most && copies <= most && offset <= most && stride <= INT64_MAX && host_stride <= INT64_MAX;
     bool fits = small && span <= SIZE && reach <= bytes;
     bool apart = copies <= 1 || (get ? host_stride >= size : stride >= size);
-    if (copies == 0) return; /* nothing to see */
+    if (copies == 0 || size == 0) return; /* nothing to see */
     if (!fits && small && span <= SIZE) span = 0; /* must be refused */
     else if (!fits && span > SIZE && small && reach <= bytes) return; /* would be accepted, with more memory than there is */
     for (size_t i = 0; i < SIZE && !get && fits; i += 7) host[i] = take(in);

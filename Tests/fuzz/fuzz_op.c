@@ -61,7 +61,7 @@ static void hurt_tensor(input *in, scene *s, int role) {
     case 2: case 3: case 4: case 5: t->ne[field - 2] = take_number(in); break;
     case 6: case 7: case 8: case 9: t->nb[field - 6] = (uint64_t)take_number(in); break;
     case 10: t->nb[1 + below(in, 3)] *= 4; break;
-    case 11: t->data = take(in) & 1 ? NULL : (uint8_t *)t->data + take_number(in); break;
+    case 11: t->data = take(in) & 1 ? NULL : (void *)((uintptr_t)t->data + (uintptr_t)take_number(in)); break;
     case 12: t->data = host_region(below(in, HOST_REGIONS)).base + take(in) * 4; break;
     case 13: {
         uint8_t which = take(in) % 8;
@@ -118,8 +118,8 @@ static bool in_memory(const sparamx_op *op) {
     bool inside = op->x->data == NULL;
     for (int r = 0; r < HOST_REGIONS; r++) inside = inside || tensor_inside(op->x, host_region(r));
     /* And not for minutes. */
-    int64_t rows = op->dst->ne[1] * op->dst->ne[2] * op->dst->ne[3];
-    return inside && op->weight->ne[0] * op->dst->ne[0] < 1 << 16 && rows <= 64;
+    __int128 rows = (__int128)op->dst->ne[1] * op->dst->ne[2] * op->dst->ne[3], area = (__int128)op->weight->ne[0] * op->dst->ne[0];
+    return inside && area < 1 << 16 && rows <= 64;
 }
 
 typedef struct work {

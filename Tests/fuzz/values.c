@@ -58,28 +58,28 @@ int64_t first_difference(const float *a, const float *b, int64_t count) {
     return -1;
 }
 
-/* What sparamx_kernel_get says, in the form the plan reads it: the last usable row that serves m. */
-bool level_exact(int level, int32_t type, int32_t form, int64_t m) {
-    typedef struct row {
-        int32_t isa, type, form, exact;
-        int64_t first, last, plan;
-    } row;
-    static row *rows;
-    static int32_t count;
+const sparamx_kernel_info *kernel_rows(int *count) {
+    static sparamx_kernel_info *rows;
+    static int found;
     if (rows == NULL) {
-        fuzz_level(level);
-        count = sparamx_kernel_count();
-        rows = calloc((size_t)count, sizeof *rows);
-        for (int32_t i = 0; i < count; i++) {
-            sparamx_kernel_info info = {.size = sizeof info};
-            CLAIM(sparamx_kernel_get(i, &info) == SPARAMX_OK, "row %d", i);
-            rows[i] = (row){info.isa, info.type, info.form, info.exact, info.m_min, info.m_max, info.m_plan};
+        found = sparamx_kernel_count();
+        rows = calloc((size_t)found, sizeof *rows);
+        for (int i = 0; i < found; i++) {
+            rows[i].size = sizeof rows[i];
+            CLAIM(sparamx_kernel_get(i, &rows[i]) == SPARAMX_OK, "row %d", i);
         }
     }
-    for (int32_t i = count - 1; i >= 0; i--) {
-        const row *r = &rows[i];
-        if (r->type == type && r->form == form && r->isa <= level && r->first <= m && m <= r->last && r->plan <= m)
-            return r->exact != 0;
+    *count = found;
+    return rows;
+}
+
+/* As the header has it: the last usable row whose m_plan, m_min and m_max fit. */
+const sparamx_kernel_info *planned(int level, int32_t type, int32_t form, int64_t m) {
+    int count;
+    const sparamx_kernel_info *rows = kernel_rows(&count);
+    for (int i = count - 1; i >= 0; i--) {
+        const sparamx_kernel_info *r = &rows[i];
+        if (r->type == type && r->form == form && r->isa <= level && r->m_min <= m && m <= r->m_max && r->m_plan <= m) return r;
     }
-    return false;
+    fuzz_broken(__FILE__, __LINE__, "planned", "no kernel for type %d form %d m %lld at level %d", type, form, (long long)m, level);
 }
