@@ -139,8 +139,9 @@ class Build:
                     objects.append(self.c(source, name, "-I" + os.path.join(folder, "include"), covered))
             emulator = os.path.join(ROOT, "Tests", "emulator")
             # It counts on signal frames and stays out of the sanitizers' sight.
-            objects.append(self.c(os.path.join(emulator, "tile_emulator.c"), "tile_emulator",
-                                  "-I" + os.path.join(emulator, "include"), "-O3", "-fno-sanitize=all"))
+            for source in files(emulator, ".c"):
+                objects.append(self.c(source, "emulator-" + os.path.basename(source)[:-2],
+                                      "-I" + os.path.join(emulator, "include"), "-O3", "-fno-sanitize=all"))
             include = ["-I" + os.path.join(ROOT, "include"), "-I" + os.path.join(emulator, "include")]
             common = os.path.join(ROOT, "examples", "common")
             shared = [self.c(os.path.join(HERE, name + ".c"), name, *include, "-I" + common)
