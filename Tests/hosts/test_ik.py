@@ -66,16 +66,19 @@ def test_refuses_an_ambiguous_place(checkout):
 @pytest.mark.parametrize("openmp", [False])
 def test_edited_mock_computes(checkout, openmp):
     assert edit(checkout).returncode == 0
-    flags = ["-O1", "-Wall", "-Wextra", "-pthread", *(f"-I{checkout}/{part}" for part in ("ggml/include", "ggml/src", "src"))]
+    flags = ["-O1", "-Wall", "-Wextra", "-pthread"]
+    flags += [f"-I{checkout}/{part}" for part in ("ggml/include", "ggml/src", "src")]
     objects = []
-    for name in ("ggml/src/ggml.c", "ggml/src/ggml-backend.cpp", "ggml/src/ggml-sparamx.cpp", "src/llama.cpp", "src/llama-load-tensors.cpp",
-                 "driver.cpp"):
+    for name in ("ggml/src/ggml.c", "ggml/src/ggml-backend.cpp", "ggml/src/ggml-sparamx.cpp", "src/llama.cpp",
+                 "src/llama-load-tensors.cpp", "src/llama-model-loader.cpp", "driver.cpp"):
         objects.append(checkout / (Path(name).stem + ".o"))
         compiler, standard = ("gcc", "-std=gnu11") if name.endswith(".c") else ("g++", "-std=c++17")
-        built = subprocess.run([compiler, standard, *flags, "-c", checkout / name, "-o", objects[-1]], capture_output=True, text=True)
+        command = [compiler, standard, *flags, "-c", checkout / name, "-o", objects[-1]]
+        built = subprocess.run(command, capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
     program = checkout / "driver"
-    linked = subprocess.run(["g++", *objects, "-o", program, "-pthread", "-ldl"], capture_output=True, text=True)
+    command = ["g++", *objects, "-o", program, "-pthread", "-ldl"]
+    linked = subprocess.run(command, capture_output=True, text=True)
     assert linked.returncode == 0, linked.stderr
 
     def run(mode, **variables):

@@ -9,7 +9,7 @@ Without it nothing is different, and the library is not looked for. While it is 
 gate are not merged (-mqkv, -muge: these would read packed weights), up and gate are fused with SiLU and GELU alone, and
 every token uses all its experts (-ser has no effect).
 
-Edited are eight files, each addition between two marked lines; five files are added. If a place for an addition is not
+Edited are nine files, each addition between two marked lines; five files are added. If a place for an addition is not
 found in exactly one spot, nothing at all is changed. The places are those of August 2026 (8337e4cd3).
 """
 
@@ -77,6 +77,14 @@ EDITS = {
          "            if (ggml_backend_buffer_type_t type = ggml_sparamx_buffer_type_for(weight, name.c_str())) return ctx_for_buft(type);\n"
          "        }\n"
          "    }\n"),
+    ],
+    # The file's pages are not needed any more.
+    "src/llama-model-loader.cpp": [
+        (r'#include "llama-model-loader\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
+        (r" +\} else \{\n +ggml_backend_tensor_set\(cur, data, 0, n_size\);\n", "after",
+         "                if (!lmlocks && ggml_sparamx_is_buffer_type(ggml_backend_buffer_get_type(cur->buffer))) {\n"
+         "                    mapping->dontneed_fragment(weight->offs, weight->offs + n_size);\n"
+         "                }\n"),
     ],
     "src/llama.cpp": [
         (r'#include "llama-impl\.h"\n', "after", '#include "ggml-sparamx.h"\n'),

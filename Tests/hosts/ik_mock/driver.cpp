@@ -142,7 +142,9 @@ static void check_loader(ggml_backend_buffer_type_t type) {
     for (const char * name : ours) loader.tensors[name] = make(GGML_TYPE_BF16, 2, 64, 96, name);
     for (const char * name : left) loader.tensors[name] = make(GGML_TYPE_BF16, 2, 64, 96, name);
     const int own_types[] = { 133, 144, 230, 208 }; // Q6_0, IQ4_KS, BF16_R16, Q8_0_R8: numbers of this host alone
-    for (int number : own_types) loader.tensors["own" + std::to_string(number) + ".weight"] = make(ggml_type(number), 2, 64, 96, "own.weight");
+    for (int number : own_types) {
+        loader.tensors["own" + std::to_string(number) + ".weight"] = make(ggml_type(number), 2, 64, 96, "own.weight");
+    }
     llama_model           model = {};
     create_tensors_helper helper(loader, model);
     CHECK(loader.merge_qkv == !type && loader.merge_up_gate_exps == !type);
@@ -171,6 +173,8 @@ static void check_loader(ggml_backend_buffer_type_t type) {
         buffer.buft = where;
         CHECK(mock_requantize(model, GGML_TYPE_Q8_0) == (where != type));
         CHECK(mock_lora_context(where) == cpu);
+        CHECK(mock_load(&output, "", false, nullptr) == (where == type));
+        CHECK(!mock_load(&output, "", false, "locked") && !mock_load(&output, "", true, nullptr));
     }
 }
 

@@ -15,6 +15,14 @@ struct llama_model_loader {
     }
 };
 
+struct mock_weight { size_t offs; };
+struct mock_mapping {
+    size_t first, last;
+    void dontneed_fragment(size_t from, size_t to) { first = from, last = to; }
+};
+inline void ggml_backend_tensor_set(ggml_tensor *, const void *, size_t, size_t) {}
+bool mock_load(ggml_tensor * cur, const char * data, bool stays, const void * lmlocks);
+
 // A context stands for its buffer type here.
 struct create_tensors_helper {
     llama_model_loader & ml;
