@@ -29,7 +29,7 @@ SHARES = {"dense": "dense", "50": "50%", "70": "70%"}
 TYPES = ("BF16", "Q8_0", "Q4_0", "Q4_K_M")
 CONTEXT, CHUNKS = 256, 20
 LEFT = ("token_embd", "_norm")  # by the plugin: norms, and the embedding, which is the output matrix too
-ATTEMPTS = 6  # llama-perplexity loses the end of its log in one of twenty runs, see test_numerics.py
+ATTEMPTS = 6  # llama-perplexity may lose the end of its log, see linger.c
 
 
 @dataclass(frozen=True)

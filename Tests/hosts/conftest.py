@@ -67,6 +67,9 @@ class Host:
             variables["LD_PRELOAD" if preload else "GGML_BACKEND_PATH"] = file
             if self.kind.startswith("linked") and tool == "llama-perplexity":
                 arguments += ["-ot", "nomatch=CPU"]
+        if tool == "llama-perplexity":
+            preloads = [variables.get("LD_PRELOAD"), self.made / "liblinger.so"]
+            variables = {**variables, "LD_PRELOAD": " ".join(str(file) for file in preloads if file)}
         return subprocess.run([path, *arguments], env=clean_environment(**variables), capture_output=True, text=True,
                               errors="backslashreplace", timeout=timeout)
 

@@ -15,8 +15,8 @@ SAME_TOP = 99.0
 
 
 def divergence(run, mib):
-    """Mean KLD and share of equal top tokens, with so many MiB of weights in the library. Stock llama-perplexity loses the end of its log in one of twenty runs, with
-    or without the plugin (its logger's thread is not waited for): such a run is repeated."""
+    """Mean KLD and share of equal top tokens, with so many MiB of weights in the library. A run that lost
+    the end of its log (see linger.c) is repeated."""
     for _ in range(6):
         result = run()
         log = result.stdout + result.stderr
