@@ -58,7 +58,7 @@ def products_counted(tiles):
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.5])
-@pytest.mark.parametrize("kind", ["bf16", "f16", "q8_0"])
+@pytest.mark.parametrize("kind", ["bf16", "f16", "q8_0", "q4_0", "q4_k_m", "q6_k", "mxfp4"])
 def test_divergence_with_amx(linked, model, text, base, tiles, kind, sparsity):  # noqa: F811
     path = model(kind, sparsity)
     logits = base(linked, path)

@@ -31,7 +31,7 @@ def test_divergence(host, moe_model, text, tmp_path, kind, experts, used, mode):
     compare(host, moe_model(kind, 0.5, experts, used), text, tmp_path / "base.kld", kind, SPARAMX_MODE=mode)
 
 
-@pytest.mark.parametrize("kind", ["bf16", "q8_0"])
+@pytest.mark.parametrize("kind", ["bf16", "q8_0", "q4_0", "q4_k_m"])
 def test_divergence_with_amx(linked, moe_model, text, tmp_path, tiles, kind):  # noqa: F811
     """Of a host whose every other weight is left to it, so that what tiles multiply are experts."""
     compare(linked, moe_model(kind), text, tmp_path / "base.kld", kind, SPARAMX_TAKE="_exps", **tiles)
