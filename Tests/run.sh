@@ -3,12 +3,12 @@
 # exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
 #
 # Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
-#                             qemu sandbox beside load package examples prune swift tsan
+#                             fuzz qemu sandbox beside load package examples prune swift tsan
 set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
-all=(build library headers emulator abi abi-guard qemu sandbox beside load package examples prune swift tsan)
+all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package examples prune swift tsan)
 case "${1-}" in
 -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
@@ -116,6 +116,8 @@ part headers "sparamx.h alone, with every compiler and standard" Tests/abi/heade
 part emulator "the tile emulator itself" Tests/emulator.sh build/tests/emulator
 part abi "C programs against the shared library, under every SPARAMX_ISA" Tests/abi/run.sh build build/tests/abi
 part abi-guard "a program of the first release, and what it relies on" Tests/abi-guard/run.sh build build/tests/abi-guard
+part fuzz "inputs kept, then a few seconds per target; the long form is Tests/fuzz/long.sh build/tests/fuzz" \
+    Tests/fuzz/run.sh build build/tests/fuzz
 part qemu "CPUs without AVX-512, without AVX2, with SSE2 alone" Tests/qemu/run.sh build build/tests/qemu
 part sandbox "filters, small stacks, memory limits, forks" Tests/sandbox/run.sh build build/tests/sandbox
 part beside "ordinary Swift, a second copy, other tile code in the same process" Tests/beside/run.sh build build/tests/beside

@@ -55,9 +55,13 @@ extension PackedTensor {
               fresh.bitmapOffset == stored.bitmapOffset, fresh.sideOffset == stored.sideOffset,
               fresh.offsetsOffset == stored.offsetsOffset, fresh.totalBytes == stored.totalBytes,
               fresh.type.blockBytes == stored.type.blockBytes, fresh.type.blockElements == stored.type.blockElements,
-              fresh.type.sideBytes == stored.type.sideBytes, fresh.type.quant.low_bits == stored.type.quant.low_bits,
-              fresh.type.quant.high_bits == stored.type.quant.high_bits, fresh.type.quant.type == stored.type.quant.type
-        else { throw .damaged }
+              same(fresh.type.quant, stored.type.quant) else { throw .damaged }
+    }
+
+    private func same(_ a: sx_quant, _ b: sx_quant) -> Bool {
+        a.type == b.type && a.block_k == b.block_k && a.block_bytes == b.block_bytes && a.low_bits == b.low_bits
+            && a.high_bits == b.high_bits && a.sub == b.sub && a.offset == b.offset && a.background == b.background
+            && a.levels == b.levels && a.side == b.side && a.side_bytes == b.side_bytes
     }
 
     private func zeros(from: Int, to: Int) throws(Status) {

@@ -70,6 +70,7 @@ static void test_handles(void) {
     HANDLE_FAULTS(sparamx_buffer, p, sparamx_buffer_clear(p, 0));
     HANDLE_FAULTS(sparamx_buffer, p, sparamx_buffer_reset(p));
     HANDLE_FAULTS(sparamx_buffer, p, sparamx_buffer_tensor_info(p, &t, &info));
+    HANDLE_FAULTS(sparamx_buffer, p, sparamx_buffer_verify_tensor(p, &t));
     _Alignas(64) static unsigned char zeros[512];
     sparamx_buffer *none[] = {NULL, (sparamx_buffer *)(void *)zeros, (sparamx_buffer *)(void *)(zeros + 8)};
     for (size_t i = 0; i < COUNT(none); i++) {
@@ -94,6 +95,7 @@ static void test_tensor_structs(void) {
     STRUCT_FAULTS(sparamx_tensor, p, t, sparamx_buffer_copy_tensor(buffer, p, &t));
     STRUCT_FAULTS(sparamx_tensor, p, t, sparamx_buffer_copy_tensor(buffer, &source, p));
     STRUCT_FAULTS(sparamx_tensor, p, t, sparamx_buffer_tensor_info(buffer, p, &info));
+    STRUCT_FAULTS(sparamx_tensor, p, t, sparamx_buffer_verify_tensor(buffer, p));
     STRUCT_FAULTS(sparamx_tensor, p, t, sparamx_supports_weight(p, SPARAMX_OP_MUL_MAT));
     sparamx_tensor_info good = {.size = sizeof good};
     STRUCT_FAULTS(sparamx_tensor_info, p, good, sparamx_buffer_tensor_info(buffer, &t, p));
@@ -180,6 +182,7 @@ static void test_places(void) {
     sparamx_tensor_info info = {.size = sizeof info};
     EXPECT(SPARAMX_ERR_FOREIGN, sparamx_buffer_get_tensor(buffer, &unknown, scratch, 0, 1));
     EXPECT(SPARAMX_ERR_FOREIGN, sparamx_buffer_tensor_info(buffer, &unknown, &info));
+    EXPECT(SPARAMX_ERR_FOREIGN, sparamx_buffer_verify_tensor(buffer, &unknown));
     EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_get_tensor(other, &t, scratch, 0, 1)); /* of another buffer */
     EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_tensor(other, &t, weights, 0, 1));
     CHECK(sparamx_buffer_resident(buffer) == resident, "refused tensors take memory");

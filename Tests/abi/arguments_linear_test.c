@@ -206,6 +206,8 @@ static void test_info(void) {
     sparamx_tensor_info good = {.size = sizeof good};
     STRUCT_FAULTS(sparamx_tensor_info, p, good, sparamx_linear_info(linear, p));
     HANDLE_FAULTS(sparamx_linear, p, sparamx_linear_info(p, &good));
+    HANDLE_FAULTS(sparamx_linear, p, sparamx_linear_verify(p));
+    EXPECT(SPARAMX_OK, sparamx_linear_verify(linear));
     sparamx_kernel_info kernel = {.size = sizeof kernel};
     STRUCT_FAULTS(sparamx_kernel_info, p, kernel, sparamx_kernel_get(0, p));
     sparamx_capability capability = {.size = sizeof capability};

@@ -27,6 +27,7 @@ for test in api_test guard_test ladder_test replay_test; do # those that run ove
 done
 build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "-L$lib" -lsparamx "$out/libfail.so" -lm -lpthread -ldl
 build quiet_test "${strict[@]}" "$here/quiet_test.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx "$out/libfail.so" -lm -lpthread -ldl
+build verify_test "${strict[@]}" -rdynamic "$here/verify_test.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
 build asks_test "${strict[@]}" -rdynamic "$here/asks_test.c" "$here/piece.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
 build unload_test "${strict[@]}" "$here/unload_test.c" -ldl # does not link to the library
 build capability "${strict[@]}" "$here/capability.c" "-L$lib" -lsparamx

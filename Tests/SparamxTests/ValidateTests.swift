@@ -1,0 +1,199 @@
+import CKernelABI
+@testable import SparamxCore
+import XCTest
+
+/// The proof that a packed tensor is whole: what is packed passes; each class of damage is found; and what is not found
+/// lets every kernel and every read-back stay inside the packed form.
+final class ValidateTests: XCTestCase {
+    private func damaged(_ tensor: PackedTensor) -> Bool {
+        do throws(Status) {
+            try tensor.verify()
+            return false
+        } catch {
+            XCTAssertEqual(error, .damaged)
+            return true
+        }
+    }
+
+    func testWhatIsPackedPasses() throws {
+        for type in weightTypes {
+            for (n, k, matrices) in [(1, 1, 1), (16, 256, 1), (17, 33, 3), (33, 290, 2), (5, 600, 1), (64, 1024, 1)] {
+                for zeros in [0, 50, 100] {
+                    let weights = Matrix(type, n: n, k: whole(type, k), matrices: matrices, zeros: zeros, uneven: n == 33, seed: 1)
+                    for form in [FormChoice.dense, .sparse] {
+                        for isa in Machine.codecs {
+                            let tensor = try weights.pack(form, codec: isa)
+                            defer { tensor.release() }
+                            XCTAssertFalse(damaged(tensor), "type \(type) \(form) \(isa) \(n)x\(weights.k)x\(matrices) \(zeros)%")
+                        }
+                    }
+                }
+            }
+            // Any bytes are a weight: every code, NaN, infinities, scales of all kinds.
+            var weights = Matrix(type, n: 19, k: whole(type, 257)), random = Random(UInt64(type))
+            for i in weights.bytes.indices { weights.bytes[i] = UInt8(random.below(256)) }
+            for form in [FormChoice.dense, .sparse] {
+                let tensor = try weights.pack(form)
+                defer { tensor.release() }
+                XCTAssertFalse(damaged(tensor), "type \(type) \(form), random bytes")
+            }
+        }
+    }
+
+    /// One bit at every place. A bit of the bitmap, of the offsets or of padding is always found.
+    func testEveryFlippedBit() throws {
+        for type in weightTypes {
+            // Padded columns and a padded part of K, where the type has one.
+            let k = type == bf16 || type == f16 ? 37 : whole(type, 32)
+            let weights = Matrix(type, n: 17, k: k, zeros: 40, seed: 3)
+            for form in [FormChoice.dense, .sparse] {
+                let packed = try weights.pack(form)
+                let (tensor, region) = packed.guarded()
+                packed.release()
+                let users = Users(tensor)
+                var found = 0, accepted = 0
+                for byte in 0..<tensor.bytes {
+                    let flips = tensor.bytes > 6000 ? [byte % 8] : Array(0..<8)
+                    for bit in flips {
+                        region.octets[byte] ^= 1 << UInt8(bit)
+                        if damaged(tensor) {
+                            found += 1
+                        } else {
+                            accepted += 1
+                            XCTAssertFalse(mustBeFound(tensor, byte), "type \(type) \(form): bit \(bit) of byte \(byte) of \(tensor.bytes)")
+                            if accepted % 97 == 1 { try users.run("type \(type) \(form), byte \(byte), bit \(bit)", all: accepted % (97 * 16) == 1) }
+                        }
+                        region.octets[byte] ^= 1 << UInt8(bit)
+                    }
+                }
+                XCTAssertFalse(damaged(tensor))
+                XCTAssertGreaterThan(found, 64 * 8)   // the padding behind the values at least
+                XCTAssertGreaterThan(accepted, 0)
+            }
+        }
+    }
+
+    private func mustBeFound(_ tensor: PackedTensor, _ byte: Int) -> Bool {
+        let layout = tensor.layout
+        if byte >= layout.valueBytes && byte < layout.bitmapOffset { return true }
+        return layout.sparse && (byte >= layout.offsetsOffset || byte >= layout.bitmapOffset && byte < layout.sideOffset)
+    }
+
+    /// Damage that keeps counts: bits that change places, words that are swapped, whole chunks of another weight.
+    func testDamageThatKeepsCounts() throws {
+        for type in weightTypes {
+            let k = type == bf16 || type == f16 ? 290 : whole(type, 288)
+            let weights = Matrix(type, n: 35, k: k, zeros: 50, seed: 4)
+            for form in [FormChoice.dense, .sparse] {
+                let packed = try weights.pack(form)
+                let (tensor, region) = packed.guarded()
+                let users = Users(tensor)
+                var random = Random(UInt64(type) * 2 + (form == .sparse ? 1 : 0)), accepted = 0
+                for round in 0..<600 {
+                    for _ in 0...random.below(4) {
+                        let a = random.below(tensor.bytes / 8) * 8, b = random.below(tensor.bytes / 8) * 8
+                        let words = region.base.assumingMemoryBound(to: UInt64.self)
+                        switch random.below(3) {
+                        case 0:
+                            let word = words[a / 8], by = UInt64(random.below(63) + 1)
+                            words[a / 8] = word << by | word >> (64 - by)
+                        case 1:
+                            let word = words[a / 8]
+                            words[a / 8] = words[b / 8]
+                            words[b / 8] = word
+                        default:
+                            let i = random.below(8), j = random.below(8), byte = region.octets[a + i]
+                            region.octets[a + i] = region.octets[a + j]
+                            region.octets[a + j] = byte
+                        }
+                    }
+                    if !damaged(tensor) {
+                        accepted += 1
+                        if accepted % 8 == 1 { try users.run("type \(type) \(form), round \(round)", all: accepted % 64 == 1) }
+                    }
+                    region.base.copyMemory(from: packed.base, byteCount: tensor.bytes)
+                }
+                XCTAssertGreaterThan(accepted, 0, "type \(type) \(form)")
+                packed.release()
+            }
+        }
+    }
+
+    /// Each class of damage by name.
+    func testClassesOfDamage() throws {
+        let weights = Matrix(q8, n: 20, k: 544, zeros: 50, seed: 5)
+        let packed = try weights.pack(.sparse), (tensor, region) = packed.guarded()
+        defer { packed.release() }
+        let layout = tensor.layout
+        func check(_ what: String, _ damage: () -> Void) {
+            damage()
+            XCTAssertTrue(damaged(tensor), what)
+            region.base.copyMemory(from: packed.base, byteCount: tensor.bytes)
+            XCTAssertFalse(damaged(tensor), "after: \(what)")
+        }
+        let last = layout.panels * layout.chunks
+        check("an offset is beyond the values") { tensor.offsets[1] += UInt64(layout.valueBytes) }
+        check("offsets fall") { swap(&tensor.offsets[1], &tensor.offsets[2]) }
+        check("an offset has its sign bit set") { tensor.offsets[1] |= 1 << 47 }
+        check("the low bits are longer than the chunk") { tensor.offsets[0] += 1 << 48 }
+        check("the total is smaller") { tensor.offsets[last] -= 1 }
+        check("something stands above the total") { tensor.offsets[last] |= 1 << 48 }
+        check("the first chunk does not start at 0") { tensor.offsets[0] += 64 }
+        check("every place of a chunk is kept") { for i in 0..<128 { tensor.bitmap[i] = 0xff } }
+        check("no place of a chunk is kept") { for i in 0..<128 { tensor.bitmap[i] = 0 } }
+        check("a bit of a padded column") { tensor.bitmap[layout.kblocks * 128 + 7] |= 0x80 }
+        check("a bit behind the last K") { tensor.bitmap[layout.kblocks * 128 - 1] |= 0x80 }
+        check("the padding behind the values") { region.octets[layout.valueBytes] = 1 }
+        check("the last byte before the bitmap") { region.octets[layout.bitmapOffset - 1] = 1 }
+        check("a scale of a padded column") { tensor.side[layout.kblocks * 64 + 31] = 1 }
+        check("a scale behind the last K") { tensor.side[layout.kblocks * 64 - 1] = 1 }
+        // What the struct says against what the bytes are.
+        let other = try PackedLayout(type: layout.type, sparse: true, n: 20, k: 544, matrices: 1, sparseBytes: layout.valueBytes - 64)
+        XCTAssertTrue(damaged(PackedTensor(layout: other, base: region.base, background: tensor.background, reason: tensor.reason)))
+        XCTAssertTrue(damaged(PackedTensor(layout: layout, base: region.base, background: tensor.background + 1, reason: tensor.reason)))
+
+        // Scales that the file could not hold, and backgrounds where the dense form has none.
+        for (type, form, at, what) in [(Int32(11), FormChoice.dense, 0, "a scale of Q3_K"), (23, .sparse, 0, "a scale of IQ4_XS"),
+                                       (12, .dense, 0, "a background of Q4_K"), (10, .dense, 320, "a background of Q2_K"),
+                                       (3, .dense, 64, "a background of Q4_1"), (7, .dense, 72, "a fifth bit of Q5_1"),
+                                       (13, .dense, 320, "a fifth bit of Q5_K")] {
+            let whole = try Matrix(type, n: 16, k: 256, zeros: 50, seed: 6).pack(form)
+            defer { whole.release() }
+            XCTAssertFalse(damaged(whole), what)
+            whole.side[at] = type == 11 || type == 23 ? 0x45 : whole.side[at] | 1
+            XCTAssertTrue(damaged(whole), what)
+        }
+    }
+}
+
+/// Everything that reads a packed tensor: the kernels of its type and form, and both codecs.
+private struct Users {
+    let tensor: PackedTensor
+    private let rows: [(index: Int, row: KernelRow)]
+
+    init(_ tensor: PackedTensor) {
+        self.tensor = tensor
+        rows = runnableRows().filter { $0.row.type == tensor.layout.type.number && $0.row.sparse == tensor.layout.sparse }
+    }
+
+    /// all: emulated tiles too. A kernel that leaves the packed form dies at a forbidden page.
+    func run(_ label: String, all: Bool) throws {
+        let layout = tensor.layout
+        for (index, row) in rows where all || row.isa != .amx {
+            let m = max(row.serves.lowerBound, min(row.serves.upperBound, 3))
+            let x = Tokens(m: m, k: layout.k, ld: layout.k), y = Results(m: m, n: layout.n, ld: layout.n)
+            x.fill(.normal, zeros: false, seed: 1)
+            let plan = try Plan(layout, m: m, threads: 1, isa: row.isa, forced: index)
+            XCTAssertNil(multiply(plan, tensor, x, y), "\(label) \(row.label)")
+        }
+        let bytes = try layout.type.rowBytes(layout.k) * layout.n
+        var read: [[UInt8]] = []
+        for isa in Machine.codecs {
+            let out = Region(bytes)
+            try Unpacker.bytes(tensor, offset: 0, size: bytes, out: out.octets, codec: Codec(isa))
+            XCTAssertTrue(out.intact, "\(label) \(isa)")
+            read.append([UInt8](UnsafeRawBufferPointer(start: out.base, count: bytes)))
+        }
+        XCTAssertTrue(read.allSatisfy { $0 == read[0] }, "\(label): levels read different bytes back")
+    }
+}
