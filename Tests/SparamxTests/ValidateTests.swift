@@ -19,12 +19,14 @@ final class ValidateTests: XCTestCase {
         for type in weightTypes {
             for (n, k, matrices) in [(1, 1, 1), (16, 256, 1), (17, 33, 3), (33, 290, 2), (5, 600, 1), (64, 1024, 1)] {
                 for zeros in [0, 50, 100] {
-                    let weights = Matrix(type, n: n, k: whole(type, k), matrices: matrices, zeros: zeros, uneven: n == 33, seed: 1)
+                    let weights = Matrix(type, n: n, k: whole(type, k), matrices: matrices, zeros: zeros, uneven: n == 33,
+                                         seed: 1)
                     for form in [FormChoice.dense, .sparse] {
                         for isa in Machine.codecs {
                             let tensor = try weights.pack(form, codec: isa)
                             defer { tensor.release() }
-                            XCTAssertFalse(damaged(tensor), "type \(type) \(form) \(isa) \(n)x\(weights.k)x\(matrices) \(zeros)%")
+                            let label = "type \(type) \(form) \(isa) \(n)x\(weights.k)x\(matrices) \(zeros)%"
+                            XCTAssertFalse(damaged(tensor), label)
                         }
                     }
                 }
@@ -60,8 +62,9 @@ final class ValidateTests: XCTestCase {
                             found += 1
                         } else {
                             accepted += 1
-                            XCTAssertFalse(mustBeFound(tensor, byte), "type \(type) \(form): bit \(bit) of byte \(byte) of \(tensor.bytes)")
-                            if accepted % 97 == 1 { try users.run("type \(type) \(form), byte \(byte), bit \(bit)", all: accepted % (97 * 16) == 1) }
+                            let label = "type \(type) \(form): bit \(bit) of byte \(byte) of \(tensor.bytes)"
+                            XCTAssertFalse(mustBeFound(tensor, byte), label)
+                            if accepted % 97 == 1 { try users.run(label, all: accepted % (97 * 16) == 1) }
                         }
                         region.octets[byte] ^= 1 << UInt8(bit)
                     }
@@ -76,7 +79,8 @@ final class ValidateTests: XCTestCase {
     private func mustBeFound(_ tensor: PackedTensor, _ byte: Int) -> Bool {
         let layout = tensor.layout
         if byte >= layout.valueBytes && byte < layout.bitmapOffset { return true }
-        return layout.sparse && (byte >= layout.offsetsOffset || byte >= layout.bitmapOffset && byte < layout.sideOffset)
+        if !layout.sparse { return false }
+        return byte >= layout.offsetsOffset || byte >= layout.bitmapOffset && byte < layout.sideOffset
     }
 
     /// Damage that keeps counts: bits that change places, words that are swapped, whole chunks of another weight.
@@ -109,7 +113,8 @@ final class ValidateTests: XCTestCase {
                     }
                     if !damaged(tensor) {
                         accepted += 1
-                        if accepted % 8 == 1 { try users.run("type \(type) \(form), round \(round)", all: accepted % 64 == 1) }
+                        let label = "type \(type) \(form), round \(round)"
+                        if accepted % 8 == 1 { try users.run(label, all: accepted % 64 == 1) }
                     }
                     region.base.copyMemory(from: packed.base, byteCount: tensor.bytes)
                 }
@@ -148,15 +153,21 @@ final class ValidateTests: XCTestCase {
         check("a scale of a padded column") { tensor.side[layout.kblocks * 64 + 31] = 1 }
         check("a scale behind the last K") { tensor.side[layout.kblocks * 64 - 1] = 1 }
         // What the struct says against what the bytes are.
-        let other = try PackedLayout(type: layout.type, sparse: true, n: 20, k: 544, matrices: 1, sparseBytes: layout.valueBytes - 64)
-        XCTAssertTrue(damaged(PackedTensor(layout: other, base: region.base, background: tensor.background, reason: tensor.reason)))
-        XCTAssertTrue(damaged(PackedTensor(layout: layout, base: region.base, background: tensor.background + 1, reason: tensor.reason)))
+        let other = try PackedLayout(type: layout.type, sparse: true, n: 20, k: 544, matrices: 1,
+                                     sparseBytes: layout.valueBytes - 64)
+        for (layout, background) in [(other, tensor.background), (layout, tensor.background + 1)] {
+            let wrong = PackedTensor(layout: layout, base: region.base, background: background, reason: tensor.reason)
+            XCTAssertTrue(damaged(wrong))
+        }
 
         // Scales that the file could not hold, and backgrounds where the dense form has none.
-        for (type, form, at, what) in [(Int32(11), FormChoice.dense, 0, "a scale of Q3_K"), (23, .sparse, 0, "a scale of IQ4_XS"),
-                                       (12, .dense, 0, "a background of Q4_K"), (10, .dense, 320, "a background of Q2_K"),
-                                       (3, .dense, 64, "a background of Q4_1"), (7, .dense, 72, "a fifth bit of Q5_1"),
-                                       (13, .dense, 320, "a fifth bit of Q5_K")] {
+        let fields: [(Int32, FormChoice, Int, String)] = [
+            (11, .dense, 0, "a scale of Q3_K"), (23, .sparse, 0, "a scale of IQ4_XS"),
+            (12, .dense, 0, "a background of Q4_K"), (10, .dense, 320, "a background of Q2_K"),
+            (3, .dense, 64, "a background of Q4_1"), (7, .dense, 72, "a fifth bit of Q5_1"),
+            (13, .dense, 320, "a fifth bit of Q5_K"),
+        ]
+        for (type, form, at, what) in fields {
             let whole = try Matrix(type, n: 16, k: 256, zeros: 50, seed: 6).pack(form)
             defer { whole.release() }
             XCTAssertFalse(damaged(whole), what)
@@ -173,7 +184,8 @@ private struct Users {
 
     init(_ tensor: PackedTensor) {
         self.tensor = tensor
-        rows = runnableRows().filter { $0.row.type == tensor.layout.type.number && $0.row.sparse == tensor.layout.sparse }
+        let layout = tensor.layout
+        rows = runnableRows().filter { $0.row.type == layout.type.number && $0.row.sparse == layout.sparse }
     }
 
     /// all: emulated tiles too. A kernel that leaves the packed form dies at a forbidden page.

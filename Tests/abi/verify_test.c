@@ -1,8 +1,8 @@
 /*
- * verify_test - packed weights whose memory something else has written to, in the shipped library: every byte of a small
- * weight of each type and form is changed once. Either sparamx_linear_verify says SPARAMX_ERR_DAMAGED, or the weight still
- * reads back and multiplies; and after the byte is as it was, all is well again. The same in a buffer. This program's own
- * mmap tells where the packed form is.
+ * verify_test - packed weights whose memory something else has written to, in the shipped library: every byte of a
+ * small weight of each type and form is changed once. Either sparamx_linear_verify says SPARAMX_ERR_DAMAGED, or the
+ * weight still reads back and multiplies; and after the byte is as it was, all is well again. The same in a buffer.
+ * This program's own mmap tells where the packed form is.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -39,7 +39,8 @@ static void test_linear(const gguf_type *type, int32_t form) {
     uint8_t *base = packed;
     size_t bytes = packed_bytes;
     sparamx_tensor_info info = {.size = sizeof info};
-    CHECK(sparamx_linear_info(linear, &info) == SPARAMX_OK && info.packed_bytes == bytes, "%s: mapped %zu", type->name, bytes);
+    CHECK(sparamx_linear_info(linear, &info) == SPARAMX_OK && info.packed_bytes == bytes, "%s: mapped %zu", type->name,
+          bytes);
     CHECK(sparamx_linear_verify(linear) == SPARAMX_OK, "%s %s: refused as it was packed", type->name, form_name(form));
     long found = 0, trouble = 0;
     for (size_t i = 0; i < bytes; i++) {
@@ -56,8 +57,10 @@ static void test_linear(const gguf_type *type, int32_t form) {
     size_t tiles = (size_t)(type->block == 1 ? (k + 31) / 32 * 64 : (k + 63) / 64 * 128) * 2;
     size_t least = 64 + (form == SPARAMX_FORM_SPARSE ? tiles + 8 * (2 * (size_t)((k + 255) / 256) + 1) : 0);
     CHECK(found >= (long)least, "%s %s: %ld of %zu changes found", type->name, form_name(form), found, bytes);
-    CHECK(sparamx_linear_verify(linear) == SPARAMX_OK, "%s %s: refused after it was mended", type->name, form_name(form));
-    CHECK(sparamx_linear_read(linear, 0, N, rows) == SPARAMX_OK && memcmp(rows, w, gguf_row_bytes(type, k) * N) == 0, "%s", type->name);
+    CHECK(sparamx_linear_verify(linear) == SPARAMX_OK, "%s %s: refused after it was mended", type->name,
+          form_name(form));
+    CHECK(sparamx_linear_read(linear, 0, N, rows) == SPARAMX_OK && memcmp(rows, w, gguf_row_bytes(type, k) * N) == 0,
+          "%s", type->name);
     sparamx_linear_destroy(linear);
     free(w);
     free(rows);
@@ -84,7 +87,8 @@ static void test_buffer(void) {
     packed[packed_bytes - 1] ^= 1;
     CHECK(sparamx_buffer_set_tensor(buffer, &t, w, 0, sizeof w) == SPARAMX_OK, "uploaded again");
     CHECK(sparamx_buffer_verify_tensor(buffer, &t) == SPARAMX_OK, "uploaded again");
-    sparamx_tensor raw = make_tensor(SPARAMX_TYPE_F32, 16, 4, 1, 1, (char *)sparamx_buffer_base(buffer) + 32768, buffer);
+    sparamx_tensor raw =
+        make_tensor(SPARAMX_TYPE_F32, 16, 4, 1, 1, (char *)sparamx_buffer_base(buffer) + 32768, buffer);
     CHECK(sparamx_buffer_set_tensor(buffer, &raw, w, 0, 256) == SPARAMX_OK, "a tensor that is no weight");
     CHECK(sparamx_buffer_verify_tensor(buffer, &raw) == SPARAMX_ERR_STATE, "a tensor that is no weight");
     sparamx_buffer_destroy(buffer);

@@ -35,8 +35,8 @@ WRAPPED = ["sx_once", "sx_environment", "sx_cpuid", "sx_xgetbv", "sx_request_amx
            "sx_numa_interleave", "sx_allocate", "sx_map", "sx_unmap", "sx_give_back", "sx_huge_pages"]
 # swiftc has no coverage without a sanitizer, and with "fuzzer" it reports operands, which takes as long as the rest: in
 # the fast variant these do nothing.
-REPORTED = [f"__sanitizer_cov_trace_{kind}" for kind in ("cmp1", "cmp2", "cmp4", "cmp8", "const_cmp1", "const_cmp2", "const_cmp4",
-                                                         "const_cmp8", "switch")]
+REPORTED = [f"__sanitizer_cov_trace_{kind}" for kind in
+            ("cmp1", "cmp2", "cmp4", "cmp8", "const_cmp1", "const_cmp2", "const_cmp4", "const_cmp8", "switch")]
 
 
 def files(folder, *endings):
@@ -69,12 +69,12 @@ class Build:
 
     def swift_flags(self):
         environment = {name: value for name, value in os.environ.items() if name != "SPARAMX_ORDINARY_SWIFT"}
-        text = subprocess.run(["swift", "package", "dump-package", "--package-path", ROOT], capture_output=True, text=True,
-                              check=True, env=environment).stdout
+        text = subprocess.run(["swift", "package", "dump-package", "--package-path", ROOT], capture_output=True,
+                              text=True, check=True, env=environment).stdout
         flags = {}
         for target in json.loads(text)["targets"]:
-            groups = [setting["kind"]["unsafeFlags"]["_0"] for setting in target["settings"] if setting["tool"] == "swift"]
-            flags[target["name"]] = sum(groups, [])
+            swift = [setting["kind"] for setting in target["settings"] if setting["tool"] == "swift"]
+            flags[target["name"]] = sum((kind["unsafeFlags"]["_0"] for kind in swift), [])
         return flags
 
     def swift(self, name, flags):
@@ -129,7 +129,8 @@ class Build:
         covered = "-fsanitize-coverage=" + self.edges
         with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
             work = [pool.submit(self.swift, "KernelsAVX512", flags),
-                    pool.submit(lambda: [self.swift(name, flags) for name in ("SparamxCore", "Sparamx", "KernelsReference")]),
+                    pool.submit(lambda: [self.swift(name, flags)
+                                         for name in ("SparamxCore", "Sparamx", "KernelsReference")]),
                     pool.submit(self.swift, "KernelsAMX", flags)]
             objects = []
             for module in C_MODULES:
@@ -152,13 +153,13 @@ class Build:
                 result = item.result()
                 objects += result if isinstance(result, list) else [result]
         sanitizers = "-fsanitize=fuzzer,address,undefined" if self.address else "-fsanitize=fuzzer"
+        wrap = [f"-Wl,--wrap={symbol}" for symbol in WRAPPED + ([] if self.address else REPORTED)]
         # -Wl,--gc-sections drops the Swift runtime's stubs that nothing calls, as in the library itself.
         for name, main in mains.items():
             program = self.path(name)
             inputs = [main, *shared, *objects]
             self.run(program, inputs, ["clang", sanitizers, "-fuse-ld=lld", "-pthread", "-rdynamic", *inputs,
-                                       *[f"-Wl,--wrap={symbol}" for symbol in WRAPPED + ([] if self.address else REPORTED)], "-Wl,--gc-sections", "-lm", "-ldl",
-                                       "-o", program])
+                                       *wrap, "-Wl,--gc-sections", "-lm", "-ldl", "-o", program])
 
 
 def main():

@@ -42,12 +42,12 @@ int64_t take_number(input *in);
     } while (0)
 
 __attribute__((noreturn, format(printf, 4, 5))) void fuzz_broken(const char *file, int line, const char *claim,
-                                                                  const char *format, ...);
+                                                                 const char *format, ...);
 
 /* With FUZZ_TRACE=1 in the environment: what the input does, call by call. */
-#define TRACE(...) \
-    do { \
-        if (fuzz_tracing()) fuzz_trace(__VA_ARGS__); \
+#define TRACE(...)                                                                                                     \
+    do {                                                                                                               \
+        if (fuzz_tracing()) fuzz_trace(__VA_ARGS__);                                                                   \
     } while (0)
 bool fuzz_tracing(void);
 __attribute__((format(printf, 1, 2))) void fuzz_trace(const char *format, ...);
@@ -85,8 +85,8 @@ void *fuzz_edge(int number, size_t bytes);
 
 typedef struct weight_type {
     int32_t number;
-    int32_t block, bytes;  /* elements and bytes of a block */
-    int32_t halves[2];     /* where in a block float16 scales stand, -1 for none */
+    int32_t block, bytes; /* elements and bytes of a block */
+    int32_t halves[2];    /* where in a block float16 scales stand, -1 for none */
 } weight_type;
 
 enum { WEIGHT_TYPES = 15 };

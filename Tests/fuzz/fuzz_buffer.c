@@ -1,7 +1,7 @@
 /*
- * fuzz_buffer.c - a buffer against a plain model of one: tensors of any type and shape announced, written, filled, copied,
- * cleared and forgotten in any order and any ranges, memory that runs out in the middle. After every call the status is
- * the one that the model foretells, and every byte reads back as the model has it.
+ * fuzz_buffer.c - a buffer against a plain model of one: tensors of any type and shape announced, written, filled,
+ * copied, cleared and forgotten in any order and any ranges, memory that runs out in the middle. After every call the
+ * status is the one that the model foretells, and every byte reads back as the model has it.
  */
 #include "fuzz.h"
 
@@ -10,7 +10,7 @@ enum { SIZE = 8 * 4096, SLOTS = 8, NAMES = 4 };
 typedef struct slot {
     sparamx_tensor t;
     size_t offset, bytes;
-    bool weight;  /* will be packed */
+    bool weight; /* will be packed */
     bool packed, touched;
 } slot;
 
@@ -19,7 +19,7 @@ static struct {
     uint8_t *base;
     slot slots[SLOTS];
     int count;
-    bool weights;  /* the buffer's usage */
+    bool weights; /* the buffer's usage */
     uint8_t fill;
     uint8_t content[SIZE], arrived[SIZE];
 } model;
@@ -30,7 +30,8 @@ static uint8_t host[SIZE + 64];
 static size_t tensor_bytes(const sparamx_tensor *t) {
     const weight_type *type = weight_type_find(t->type);
     size_t row = type ? (size_t)(t->ne[0] / type->block * type->bytes) : t->type == 0 ? (size_t)t->ne[0] * 4 : t->nb[1];
-    return row + (size_t)(t->ne[1] - 1) * t->nb[1] + (size_t)(t->ne[2] - 1) * t->nb[2] + (size_t)(t->ne[3] - 1) * t->nb[3];
+    return row + (size_t)(t->ne[1] - 1) * t->nb[1] + (size_t)(t->ne[2] - 1) * t->nb[2] +
+           (size_t)(t->ne[3] - 1) * t->nb[3];
 }
 
 static bool same_shape(const sparamx_tensor *a, const sparamx_tensor *b) {
@@ -39,7 +40,8 @@ static bool same_shape(const sparamx_tensor *a, const sparamx_tensor *b) {
 
 /* A tensor somewhere in the buffer, now and then not quite. */
 static sparamx_tensor name(input *in) {
-    int kind = below(in, 18), page = take(in), n = 1 + below(in, 24), wide = below(in, 3), matrices = 1 + (take(in) % 8 == 0);
+    int kind = below(in, 18), page = take(in), n = 1 + below(in, 24), wide = below(in, 3),
+        matrices = 1 + (take(in) % 8 == 0);
     static const weight_type floats = {0, 1, 4, {-1, -1}}, strange = {999, 1, 3, {-1, -1}};
     const weight_type *type = kind < 15 ? &weight_types[kind] : kind == 15 ? &strange : &floats;
     int64_t k = type->block == 256 ? 256 : type->block == 32 ? 32 * (1 + wide * 2) : 1 + wide * 40 + n % 3;
@@ -140,21 +142,27 @@ static bool starved(sparamx_status status, const sparamx_tensor *t) {
     CLAIM(failed, "no memory, and none was refused");
     slot *s;
     sparamx_tensor_info info = {.size = sizeof info};
-    if (t != NULL && find(t, &s) == SPARAMX_ERR_FOREIGN && sparamx_buffer_tensor_info(model.buffer, t, &info) == SPARAMX_OK)
+    if (t != NULL && find(t, &s) == SPARAMX_ERR_FOREIGN &&
+        sparamx_buffer_tensor_info(model.buffer, t, &info) == SPARAMX_OK)
         announce(t, &s, true);
     return true;
 }
 
-#define EXPECT(status, wanted, what) CLAIM((status) == (wanted), "%s says %d and should say %d", what, (int)(status), (int)(wanted))
+#define EXPECT(status, wanted, what)                                                                                   \
+    CLAIM((status) == (wanted), "%s says %d and should say %d", what, (int)(status), (int)(wanted))
 
 static void write_part(input *in, const sparamx_tensor *t, bool memset_it) {
     size_t bytes = tensor_bytes(t);
     uint8_t how = take(in);
     size_t offset = how < 100 ? 0 : how < 250 ? take_bytes(in, 2) % (bytes + 1) : (size_t)take_number(in);
-    size_t size = how < 60 ? bytes : how < 230 ? take_bytes(in, 2) % (bytes + 1) : how < 245 ? bytes - offset : (size_t)take_number(in);
+    size_t size = how < 60    ? bytes
+                  : how < 230 ? take_bytes(in, 2) % (bytes + 1)
+                  : how < 245 ? bytes - offset
+                              : (size_t)take_number(in);
     uint8_t seed = take(in);
     if (size <= SIZE)
-        for (size_t i = 0; i < size; i++) host[i] = i < 48 && seed & 1 ? take(in) : seed & 2 && i % 3 ? 0 : (uint8_t)(i * seed >> 3);
+        for (size_t i = 0; i < size; i++)
+            host[i] = i < 48 && seed & 1 ? take(in) : seed & 2 && i % 3 ? 0 : (uint8_t)(i * seed >> 3);
     sparamx_status status = memset_it ? sparamx_buffer_memset_tensor(model.buffer, t, seed, offset, size)
                                       : sparamx_buffer_set_tensor(model.buffer, t, host, offset, size);
     TRACE("  write %zu bytes from %zu, value %d: %d", size, offset, seed, status);
@@ -162,7 +170,8 @@ static void write_part(input *in, const sparamx_tensor *t, bool memset_it) {
     slot *s;
     if (size > SIZE || offset > bytes || offset + size > bytes) {
         /* A region that would wrap or reach the buffer is refused as such. */
-        CLAIM(status == SPARAMX_ERR_RANGE || (!memset_it && status == SPARAMX_ERR_OVERLAP), "%zu bytes from %zu of %zu: %d", size, offset, bytes, status);
+        CLAIM(status == SPARAMX_ERR_RANGE || (!memset_it && status == SPARAMX_ERR_OVERLAP),
+              "%zu bytes from %zu of %zu: %d", size, offset, bytes, status);
         return;
     }
     sparamx_status wanted = target(t, &s);
@@ -186,12 +195,14 @@ static void read_part(input *in, const sparamx_tensor *t) {
     sparamx_status wanted = inside ? find(t, &s) : SPARAMX_ERR_RANGE;
     EXPECT(status, wanted, "get_tensor");
     if (wanted == SPARAMX_OK)
-        CLAIM(memcmp(out, model.content + s->offset + offset, size) == 0, "type %d: %zu bytes from %zu", t->type, size, offset);
+        CLAIM(memcmp(out, model.content + s->offset + offset, size) == 0, "type %d: %zu bytes from %zu", t->type, size,
+              offset);
 }
 
 static void two_dimensions(input *in, const sparamx_tensor *t) {
     size_t bytes = tensor_bytes(t);
-    size_t offset = take_bytes(in, 2) % (bytes + 2), size = take(in), copies = take(in) % 12, stride = take(in), host_stride = take(in);
+    size_t offset = take_bytes(in, 2) % (bytes + 2), size = take(in), copies = take(in) % 12, stride = take(in),
+           host_stride = take(in);
     bool get = take(in) & 1;
     if (take(in) % 32 == 0) {
         size_t *fields[] = {&offset, &size, &copies, &stride, &host_stride};
@@ -203,15 +214,17 @@ static void two_dimensions(input *in, const sparamx_tensor *t) {
     bool small = size <= most && copies <= most && offset <= most && stride <= INT64_MAX && host_stride <= INT64_MAX;
     bool fits = small && span <= SIZE && reach <= bytes;
     bool apart = copies <= 1 || (get ? host_stride >= size : stride >= size);
-    if (copies == 0 || size == 0) return; /* nothing to see */
+    if (copies == 0 || size == 0) return;         /* nothing to see */
     if (!fits && small && span <= SIZE) span = 0; /* must be refused */
-    else if (!fits && span > SIZE && small && reach <= bytes) return; /* would be accepted, with more memory than there is */
+    else if (!fits && span > SIZE && small && reach <= bytes)
+        return; /* would be accepted, with more memory than there is */
     for (size_t i = 0; i < SIZE && !get && fits; i += 7) host[i] = take(in);
     memset(host + SIZE, 0, 64);
     static uint8_t before[SIZE];
     if (get) memcpy(before, host, SIZE);
-    sparamx_status status = get ? sparamx_buffer_get_tensor_2d(model.buffer, t, host, offset, size, copies, stride, host_stride)
-                                : sparamx_buffer_set_tensor_2d(model.buffer, t, host, offset, size, copies, stride, host_stride);
+    sparamx_status status =
+        get ? sparamx_buffer_get_tensor_2d(model.buffer, t, host, offset, size, copies, stride, host_stride)
+            : sparamx_buffer_set_tensor_2d(model.buffer, t, host, offset, size, copies, stride, host_stride);
     if (starved(status, t)) return;
     if (!fits) {
         CLAIM(status != SPARAMX_OK, "2d: %zu x %zu", copies, size);
@@ -241,7 +254,8 @@ static void copy(input *in, const sparamx_tensor *from, const sparamx_tensor *to
         source.data = from->data;
     }
     slot *s, *d;
-    bool alike = source.type == to->type && memcmp(source.ne, to->ne, sizeof to->ne) == 0 && tensor_bytes(&source) == tensor_bytes(to);
+    bool alike = source.type == to->type && memcmp(source.ne, to->ne, sizeof to->ne) == 0 &&
+                 tensor_bytes(&source) == tensor_bytes(to);
     sparamx_status wanted = SPARAMX_OK, status = sparamx_buffer_copy_tensor(model.buffer, &source, to);
     if (starved(status, to)) return;
     if (!alike) wanted = SPARAMX_ERR_SHAPE;
@@ -280,7 +294,8 @@ static void whole_buffer(input *in) {
         fuzz_fail_at(0);
         int64_t usage = what == 5 ? take_number(in) : value & 1;
         bool known = (int32_t)usage == SPARAMX_USAGE_WEIGHTS || (int32_t)usage == SPARAMX_USAGE_ANY;
-        EXPECT(sparamx_buffer_set_usage(model.buffer, (int32_t)usage), known ? SPARAMX_OK : SPARAMX_ERR_RANGE, "set_usage");
+        EXPECT(sparamx_buffer_set_usage(model.buffer, (int32_t)usage), known ? SPARAMX_OK : SPARAMX_ERR_RANGE,
+               "set_usage");
         if (known) model.weights = (int32_t)usage == SPARAMX_USAGE_WEIGHTS;
     }
 }
@@ -292,9 +307,12 @@ static void check_all(int level) {
     for (int i = 0; i < model.count; i++) {
         const slot *s = &model.slots[i];
         EXPECT(sparamx_buffer_get_tensor(model.buffer, &s->t, out, 0, s->bytes), SPARAMX_OK, "get_tensor of all");
-        CLAIM(memcmp(out, model.content + s->offset, s->bytes) == 0, "type %d at %zu, level %d", s->t.type, s->offset, level);
+        CLAIM(memcmp(out, model.content + s->offset, s->bytes) == 0, "type %d at %zu, level %d", s->t.type, s->offset,
+              level);
         if (s->packed) EXPECT(sparamx_buffer_verify_tensor(model.buffer, &s->t), SPARAMX_OK, "verify_tensor");
-        else EXPECT(sparamx_buffer_verify_tensor(model.buffer, &s->t), s->weight ? SPARAMX_ERR_INCOMPLETE : SPARAMX_ERR_STATE, "verify_tensor");
+        else
+            EXPECT(sparamx_buffer_verify_tensor(model.buffer, &s->t),
+                   s->weight ? SPARAMX_ERR_INCOMPLETE : SPARAMX_ERR_STATE, "verify_tensor");
         resident += s->packed ? 0 : s->touched ? s->bytes : 0;
     }
     if (model.count == 0) CLAIM(sparamx_buffer_resident(model.buffer) == 0, "resident of nothing");
@@ -307,8 +325,8 @@ static void step(input *in, sparamx_tensor names[NAMES]) {
     if (which >= 128) *t = name(in);
     int fail = take(in) % 16 == 0 ? 1 + below(in, 12) : 0;
     fuzz_fail_at(fail);
-    TRACE("step %d fail %d: type %d ne %lld %lld %lld at %ld", what % 10, fail, t->type, (long long)t->ne[0], (long long)t->ne[1],
-          (long long)t->ne[2], (long)((uint8_t *)t->data - model.base));
+    TRACE("step %d fail %d: type %d ne %lld %lld %lld at %ld", what % 10, fail, t->type, (long long)t->ne[0],
+          (long long)t->ne[1], (long long)t->ne[2], (long)((uint8_t *)t->data - model.base));
     switch (what % 10) {
     case 0: {
         slot *s;
@@ -316,9 +334,12 @@ static void step(input *in, sparamx_tensor names[NAMES]) {
         if (!starved(status, t)) EXPECT(status, announce(t, &s, true), "init_tensor");
         break;
     }
-    case 1: case 2: case 3: write_part(in, t, false); break;
+    case 1:
+    case 2:
+    case 3: write_part(in, t, false); break;
     case 4: write_part(in, t, true); break;
-    case 5: case 6: read_part(in, t); break;
+    case 5:
+    case 6: read_part(in, t); break;
     case 7: two_dimensions(in, t); break;
     case 8: copy(in, &names[which / NAMES % NAMES], t); break;
     default: whole_buffer(in);

@@ -1,7 +1,7 @@
 /*
- * fuzz_linear.c - sparamx_linear with weights of any type, shape, bytes, stride and form. Every level must pack the same
- * bytes, read back what was given, and multiply: kernels that the table calls exact have the reference's bits with any
- * number of threads, the others are as near to the product in double as their arithmetic allows (oracle.h).
+ * fuzz_linear.c - sparamx_linear with weights of any type, shape, bytes, stride and form. Every level must pack the
+ * same bytes, read back what was given, and multiply: kernels that the table calls exact have the reference's bits with
+ * any number of threads, the others are as near to the product in double as their arithmetic allows (oracle.h).
  */
 #include "oracle.h"
 #include "world.h"
@@ -23,7 +23,8 @@ static sparamx_status foretell(const weight_type *type, int64_t n, int64_t k, si
 static void strange_numbers(input *in) {
     int64_t number = take_number(in), n = take_number(in), k = take_number(in);
     size_t stride = (size_t)take_number(in);
-    const weight_type *type = below(in, 4) ? &weight_types[(uint64_t)number % WEIGHT_TYPES] : weight_type_find((int32_t)number);
+    const weight_type *type =
+        below(in, 4) ? &weight_types[(uint64_t)number % WEIGHT_TYPES] : weight_type_find((int32_t)number);
     int32_t number32 = type ? type->number : (int32_t)number;
     unsigned __int128 bytes = 0;
     sparamx_status wanted = type ? foretell(type, n, k, stride, &bytes) : SPARAMX_ERR_TYPE;
@@ -31,9 +32,11 @@ static void strange_numbers(input *in) {
     if (wanted == -1 && bytes <= (unsigned __int128)1 << 62) return;
     sparamx_linear *made = NULL;
     sparamx_status status = sparamx_linear_create(number32, n, k, take(in) == 7 ? NULL : weights, stride, NULL, &made);
-    CLAIM(status != SPARAMX_OK && made == NULL, "type %d, %lld x %lld, stride %zu: %d", number32, (long long)n, (long long)k, stride, status);
-    CLAIM(status == wanted || wanted == -1 || status == SPARAMX_ERR_NULL, "type %d, %lld x %lld, stride %zu: %d and not %d", number32,
-          (long long)n, (long long)k, stride, status, wanted);
+    CLAIM(status != SPARAMX_OK && made == NULL, "type %d, %lld x %lld, stride %zu: %d", number32, (long long)n,
+          (long long)k, stride, status);
+    CLAIM(status == wanted || wanted == -1 || status == SPARAMX_ERR_NULL,
+          "type %d, %lld x %lld, stride %zu: %d and not %d", number32, (long long)n, (long long)k, stride, status,
+          wanted);
 }
 
 typedef struct run {
@@ -56,13 +59,21 @@ static void compute(run *r, int level, int nth) {
     region area = host_region(HOST_WORK);
     size_t need = 0, floats = (size_t)((r->m - 1) * r->ldy + r->n);
     fuzz_level(level);
-    CLAIM(sparamx_linear_work_size(r->linear, r->m, nth, &need) == SPARAMX_OK && need <= area.bytes, "%zu bytes of work area", need);
-    r->params = (sparamx_params){.size = sizeof r->params, .nth = nth, .work = area.base + (area.bytes - need), .work_size = need, .barrier = team_barrier};
+    CLAIM(sparamx_linear_work_size(r->linear, r->m, nth, &need) == SPARAMX_OK && need <= area.bytes,
+          "%zu bytes of work area", need);
+    r->params = (sparamx_params){.size = sizeof r->params,
+                                 .nth = nth,
+                                 .work = area.base + (area.bytes - need),
+                                 .work_size = need,
+                                 .barrier = team_barrier};
     for (size_t i = 0; i < floats; i++) ((uint32_t *)r->y)[i] = 0x7fc0beef;
     team_run(nth, thread, r);
-    for (int i = 0; i < nth; i++) CLAIM(r->statuses[i] == SPARAMX_OK, "level %d m %lld, %d threads: %d", level, (long long)r->m, nth, r->statuses[i]);
+    for (int i = 0; i < nth; i++)
+        CLAIM(r->statuses[i] == SPARAMX_OK, "level %d m %lld, %d threads: %d", level, (long long)r->m, nth,
+              r->statuses[i]);
     for (int64_t i = 0; i + 1 < r->m; i++)
-        for (int64_t j = r->n; j < r->ldy; j++) CLAIM(((uint32_t *)r->y)[i * r->ldy + j] == 0x7fc0beef, "wrote behind row %lld", (long long)i);
+        for (int64_t j = r->n; j < r->ldy; j++)
+            CLAIM(((uint32_t *)r->y)[i * r->ldy + j] == 0x7fc0beef, "wrote behind row %lld", (long long)i);
 }
 
 /* A matrix as the input has it. */
@@ -104,21 +115,28 @@ typedef struct kept {
 } kept;
 
 static const uint8_t *create(const matrix *w, int32_t form, uint8_t options, kept *out, size_t *bytes) {
-    sparamx_linear_options o = {.size = sizeof o, .form = form, .pack_threads = options % 3, .numa = options / 3 % 2,
+    sparamx_linear_options o = {.size = sizeof o,
+                                .form = form,
+                                .pack_threads = options % 3,
+                                .numa = options / 3 % 2,
                                 .kernel = out->kernel ? out->kernel->name : NULL};
     fuzz_level(out->level);
-    sparamx_status status = sparamx_linear_create(w->type->number, w->n, w->k, w->given, w->tight ? 0 : w->stride, &o, &out->linear);
-    CLAIM(status == SPARAMX_OK, "type %d form %d, %lld x %lld, level %d: %d", w->type->number, form, (long long)w->n, (long long)w->k, out->level, status);
+    sparamx_status status =
+        sparamx_linear_create(w->type->number, w->n, w->k, w->given, w->tight ? 0 : w->stride, &o, &out->linear);
+    CLAIM(status == SPARAMX_OK, "type %d form %d, %lld x %lld, level %d: %d", w->type->number, form, (long long)w->n,
+          (long long)w->k, out->level, status);
     return fuzz_last_mapping(bytes);
 }
 
 static void read_back(input *in, const matrix *w, const kept *kept) {
     int64_t begin = take(in) % w->n, count = 1 + take(in) % (w->n - begin);
     uint8_t *out = fuzz_edge(3, (size_t)count * w->row);
-    CLAIM(sparamx_linear_read(kept->linear, begin, count, out) == SPARAMX_OK, "rows %lld+%lld", (long long)begin, (long long)count);
+    CLAIM(sparamx_linear_read(kept->linear, begin, count, out) == SPARAMX_OK, "rows %lld+%lld", (long long)begin,
+          (long long)count);
     for (int64_t j = 0; j < count; j++)
-        CLAIM(memcmp(out + (size_t)j * w->row, weights + (size_t)(begin + j) * w->stride, w->row) == 0, "type %d, level %d: row %lld of %lld x %lld reads back otherwise",
-              w->type->number, kept->level, (long long)(begin + j), (long long)w->n, (long long)w->k);
+        CLAIM(memcmp(out + (size_t)j * w->row, weights + (size_t)(begin + j) * w->stride, w->row) == 0,
+              "type %d, level %d: row %lld of %lld x %lld reads back otherwise", w->type->number, kept->level,
+              (long long)(begin + j), (long long)w->n, (long long)w->k);
 }
 
 /* A row of the kernel table for the type and form, of this level or below. */
@@ -127,12 +145,14 @@ static const sparamx_kernel_info *kernel_of(int32_t type, int32_t form, int leve
     int found = 0, count;
     const sparamx_kernel_info *rows = kernel_rows(&count);
     for (int i = 0; i < count; i++)
-        if (rows[i].type == type && rows[i].form == form && rows[i].isa <= level && found < COUNT(fitting)) fitting[found++] = &rows[i];
+        if (rows[i].type == type && rows[i].form == form && rows[i].isa <= level && found < COUNT(fitting))
+            fitting[found++] = &rows[i];
     return fitting[number % found]; /* the reference's comes first */
 }
 
 static const float *activations(input *in, int64_t floats, bool strange) {
-    static const uint32_t special[] = {0x7fc00000, 0x7f800000, 0xff800000, 1, 0x80000000, 0x7f7fffff, 0x00800000, 0x47c35000};
+    static const uint32_t special[] = {0x7fc00000, 0x7f800000, 0xff800000, 1,
+                                       0x80000000, 0x7f7fffff, 0x00800000, 0x47c35000};
     region xs = host_region(HOST_X);
     float *x = (float *)(xs.base + xs.bytes) - floats;
     for (int64_t i = 0; i < floats; i++) {
@@ -159,28 +179,32 @@ static void multiply(input *in, const matrix *w, int32_t form, const kept *ways,
     float *want = fuzz_edge(1, (size_t)outs * 4), *got = fuzz_edge(2, (size_t)outs * 4);
     int judged = -1; /* not yet known whether the product can be judged */
     for (int i = 0; i < count; i++) {
-        const sparamx_kernel_info *row = ways[i].kernel ? ways[i].kernel : planned(ways[i].level, w->type->number, form, m);
+        const sparamx_kernel_info *row =
+            ways[i].kernel ? ways[i].kernel : planned(ways[i].level, w->type->number, form, m);
         r.linear = ways[i].linear;
         r.y = i == 0 ? want : got;
         compute(&r, ways[i].level, 1);
-        TRACE("%s at level %d, %lld x %lld, m %lld: y[0] %g", row->name, ways[i].level, (long long)w->n, (long long)w->k, (long long)m, (double)r.y[0]);
+        TRACE("%s at level %d, %lld x %lld, m %lld: y[0] %g", row->name, ways[i].level, (long long)w->n,
+              (long long)w->k, (long long)m, (double)r.y[0]);
         for (int64_t l = 0; fuzz_tracing() && l < floats; l++) TRACE("    x[%lld] %g", (long long)l, (double)r.x[l]);
         if (row->exact) {
             int64_t at = first_difference(want, r.y, outs);
-            CLAIM(at < 0, "%s, %lld x %lld, m %lld: y[%lld] is %g and by the reference %g", row->name, (long long)w->n, (long long)w->k, (long long)m,
-                  (long long)at, (double)got[at], (double)want[at]);
+            CLAIM(at < 0, "%s, %lld x %lld, m %lld: y[%lld] is %g and by the reference %g", row->name, (long long)w->n,
+                  (long long)w->k, (long long)m, (long long)at, (double)got[at], (double)want[at]);
         } else {
             if (judged < 0) judged = oracle_make(&o, w->type->number, w->given, w->stride, w->n, w->k, r.x, r.ldx, m);
             int64_t at = judged ? oracle_wrong(&o, row->isa, w->type->number, r.y, r.ldy) : -1;
-            CLAIM(at < 0, "%s, %lld x %lld, m %lld: y[%lld] is %g, should be %g, bound %g", row->name, (long long)w->n, (long long)w->k, (long long)m,
-                  (long long)at, (double)r.y[at / w->n * r.ldy + at % w->n], oracle_value(&o, at), oracle_bound(&o, row->isa, w->type->number, at));
+            CLAIM(at < 0, "%s, %lld x %lld, m %lld: y[%lld] is %g, should be %g, bound %g", row->name, (long long)w->n,
+                  (long long)w->k, (long long)m, (long long)at, (double)r.y[at / w->n * r.ldy + at % w->n],
+                  oracle_value(&o, at), oracle_bound(&o, row->isa, w->type->number, at));
         }
         if (how % 64 != 9) continue;
         float *again = fuzz_edge(3, (size_t)outs * 4), *first = r.y;
         int nth = 2 + shape % 3;
         r.y = again;
         compute(&r, ways[i].level, nth);
-        CLAIM(first_difference(first, again, outs) < 0, "%s m %lld: %d threads differ from one", row->name, (long long)m, nth);
+        CLAIM(first_difference(first, again, outs) < 0, "%s m %lld: %d threads differ from one", row->name,
+              (long long)m, nth);
     }
 }
 
@@ -208,7 +232,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const uint8_t *packed = create(&w, form, options, &ways[1], &bytes);
     if (form == SPARAMX_FORM_AUTO || which % 32 == 1) {
         sparamx_tensor_info info = {.size = sizeof info};
-        CLAIM(sparamx_linear_info(ways[1].linear, &info) == SPARAMX_OK && info.n == w.n && info.k == w.k && info.packed_bytes == bytes, "info");
+        CLAIM(sparamx_linear_info(ways[1].linear, &info) == SPARAMX_OK && info.n == w.n && info.k == w.k &&
+                  info.packed_bytes == bytes,
+              "info");
         CLAIM(form == SPARAMX_FORM_AUTO || info.form == form, "form %d became %d", form, info.form);
         made = info.form;
     }
@@ -222,11 +248,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int i = 0; i < count; i++) {
         if (i == 1) continue;
         const uint8_t *other = create(&w, made, options, &ways[i], &others);
-        CLAIM(others == bytes && memcmp(packed, other, bytes) == 0, "type %d form %d, %lld x %lld: level %d packs other bytes", type, made,
-              (long long)w.n, (long long)w.k, ways[i].level);
+        CLAIM(others == bytes && memcmp(packed, other, bytes) == 0,
+              "type %d form %d, %lld x %lld: level %d packs other bytes", type, made, (long long)w.n, (long long)w.k,
+              ways[i].level);
     }
     for (int i = 0; i < count; i++) {
-        CLAIM(sparamx_linear_verify(ways[i].linear) == SPARAMX_OK, "type %d form %d, %lld x %lld: refused as it was packed", type, made, (long long)w.n, (long long)w.k);
+        CLAIM(sparamx_linear_verify(ways[i].linear) == SPARAMX_OK,
+              "type %d form %d, %lld x %lld: refused as it was packed", type, made, (long long)w.n, (long long)w.k);
         if (i > 0) read_back(&in, &w, &ways[i]);
     }
     if (which & 64) multiply(&in, &w, made, ways, count);

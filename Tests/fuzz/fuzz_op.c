@@ -19,7 +19,8 @@ static uint8_t no_handle[512] __attribute__((aligned(64)));
 
 static void make(input *in, scene *s) {
     const world *w = the_world();
-    int kind = 1 + below(in, 4), places = take(in), i = below(in, WEIGHT_TYPES), j = below(in, WEIGHT_TYPES), shape = take(in);
+    int kind = 1 + below(in, 4), places = take(in), i = below(in, WEIGHT_TYPES), j = below(in, WEIGHT_TYPES),
+        shape = take(in);
     int m = 1 + shape % 5, x2 = 1 + shape / 5 % 3, slots = 1 + shape / 15 % 2, more = shape / 32 % 2;
     bool experts = kind == SPARAMX_OP_MUL_MAT_ID || kind == SPARAMX_OP_MOE_UP_GATE;
     const weight_type *type = &weight_types[i];
@@ -45,9 +46,15 @@ static void make(input *in, scene *s) {
     s->tensors[X] = x;
     s->tensors[DST] = y;
     s->tensors[IDS] = ids;
-    s->op = (sparamx_op){.size = sizeof(sparamx_op), .kind = kind, .dst = &s->tensors[DST], .weight = &s->tensors[WEIGHT],
-                         .weight2 = &s->tensors[WEIGHT2], .x = &s->tensors[X], .ids = &s->tensors[IDS],
-                         .activation = shape / 64 % 2, .limit = shape & 32 ? 0.25f : 0};
+    s->op = (sparamx_op){.size = sizeof(sparamx_op),
+                         .kind = kind,
+                         .dst = &s->tensors[DST],
+                         .weight = &s->tensors[WEIGHT],
+                         .weight2 = &s->tensors[WEIGHT2],
+                         .x = &s->tensors[X],
+                         .ids = &s->tensors[IDS],
+                         .activation = shape / 64 % 2,
+                         .limit = shape & 32 ? 0.25f : 0};
     s->right_weights = true;
 }
 
@@ -58,8 +65,14 @@ static void hurt_tensor(input *in, scene *s, int role) {
     switch (field) {
     case 0: t->size = (uint32_t)take_number(in); break;
     case 1: t->type = (int32_t)take_number(in); break;
-    case 2: case 3: case 4: case 5: t->ne[field - 2] = take_number(in); break;
-    case 6: case 7: case 8: case 9: t->nb[field - 6] = (uint64_t)take_number(in); break;
+    case 2:
+    case 3:
+    case 4:
+    case 5: t->ne[field - 2] = take_number(in); break;
+    case 6:
+    case 7:
+    case 8:
+    case 9: t->nb[field - 6] = (uint64_t)take_number(in); break;
     case 10: t->nb[1 + below(in, 3)] *= 4; break;
     case 11: t->data = take(in) & 1 ? NULL : (void *)((uintptr_t)t->data + (uintptr_t)take_number(in)); break;
     case 12: t->data = host_region(below(in, HOST_REGIONS)).base + take(in) * 4; break;
@@ -118,7 +131,8 @@ static bool in_memory(const sparamx_op *op) {
     bool inside = op->x->data == NULL;
     for (int r = 0; r < HOST_REGIONS; r++) inside = inside || tensor_inside(op->x, host_region(r));
     /* And not for minutes. */
-    __int128 rows = (__int128)op->dst->ne[1] * op->dst->ne[2] * op->dst->ne[3], area = (__int128)op->weight->ne[0] * op->dst->ne[0];
+    __int128 rows = (__int128)op->dst->ne[1] * op->dst->ne[2] * op->dst->ne[3],
+             area = (__int128)op->weight->ne[0] * op->dst->ne[0];
     return inside && area < 1 << 16 && rows <= 64;
 }
 
@@ -142,10 +156,15 @@ static sparamx_status compute(const sparamx_op *op, int level, int nth, float *o
     CLAIM(sparamx_work_size(op, nth, &need) == SPARAMX_OK, "level %d", level);
     if (need > area.bytes) return -1;
     memset(y.base, 0x5a, y.bytes);
-    work w = {.op = op, .params = {.size = sizeof w.params, .nth = nth, .work = area.base + (area.bytes - need), .work_size = need,
-                                   .barrier = team_barrier}};
+    work w = {.op = op,
+              .params = {.size = sizeof w.params,
+                         .nth = nth,
+                         .work = area.base + (area.bytes - need),
+                         .work_size = need,
+                         .barrier = team_barrier}};
     team_run(nth, thread, &w);
-    for (int i = 1; i < nth; i++) CLAIM(w.statuses[i] == w.statuses[0], "thread %d: %d, the first: %d", i, w.statuses[i], w.statuses[0]);
+    for (int i = 1; i < nth; i++)
+        CLAIM(w.statuses[i] == w.statuses[0], "thread %d: %d, the first: %d", i, w.statuses[i], w.statuses[0]);
     memcpy(out, y.base, y.bytes);
     return w.statuses[0];
 }
@@ -157,8 +176,10 @@ static void check_rows(const sparamx_tensor *t, float *out) {
     for (int64_t i3 = 0; i3 < t->ne[3]; i3++)
         for (int64_t i2 = 0; i2 < t->ne[2]; i2++)
             for (int64_t i1 = 0; i1 < t->ne[1]; i1++)
-                memset(first + (uint64_t)i3 * t->nb[3] + (uint64_t)i2 * t->nb[2] + (uint64_t)i1 * t->nb[1], 0x5a, (size_t)t->ne[0] * 4);
-    for (size_t i = 0; i < y.bytes / 4; i++) CLAIM(((uint32_t *)out)[i] == 0x5a5a5a5a, "wrote outside dst, at %zu", i * 4);
+                memset(first + (uint64_t)i3 * t->nb[3] + (uint64_t)i2 * t->nb[2] + (uint64_t)i1 * t->nb[1], 0x5a,
+                       (size_t)t->ne[0] * 4);
+    for (size_t i = 0; i < y.bytes / 4; i++)
+        CLAIM(((uint32_t *)out)[i] == 0x5a5a5a5a, "wrote outside dst, at %zu", i * 4);
 }
 
 static void try_compute(input *in, const scene *s) {
@@ -172,23 +193,28 @@ static void try_compute(input *in, const scene *s) {
     if (status != SPARAMX_OK) {
         region y = host_region(HOST_Y);
         memset(y.base, 0x5a, y.bytes);
-        CLAIM(memcmp(want, y.base, y.bytes) == 0 && memcmp(got, y.base, y.bytes) == 0, "a refusal wrote, status %d", status);
+        CLAIM(memcmp(want, y.base, y.bytes) == 0 && memcmp(got, y.base, y.bytes) == 0, "a refusal wrote, status %d",
+              status);
         return;
     }
     /* Results of a quantized type are the same bits on AVX-512; others stay within a share of the sum of |w||x|: |w| is
      * below 2 and |x| below 1, two factors are rounded to bf16 at most. After an activation only bits are compared. */
     bool fused = op->kind == SPARAMX_OP_UP_GATE || op->kind == SPARAMX_OP_MOE_UP_GATE;
-    bool wide = op->weight->type == 30 || op->weight->type == 1 || (fused && (op->weight2->type == 30 || op->weight2->type == 1));
+    bool wide = op->weight->type == 30 || op->weight->type == 1 ||
+                (fused && (op->weight2->type == 30 || op->weight2->type == 1));
     int64_t count = (int64_t)(host_region(HOST_Y).bytes / 4);
-    bool data = s->right_weights && op->x->data >= (void *)host_region(HOST_X).base && op->x->data < (void *)(host_region(HOST_X).base + host_region(HOST_X).bytes);
+    bool data = s->right_weights && op->x->data >= (void *)host_region(HOST_X).base &&
+                op->x->data < (void *)(host_region(HOST_X).base + host_region(HOST_X).bytes);
     if (other == LEVEL_AVX512 && !wide) {
         int64_t i = first_difference(want, got, count);
-        CLAIM(i < 0, "float %lld of dst is %g by the reference and %g by AVX-512", (long long)i, (double)want[i], (double)got[i]);
+        CLAIM(i < 0, "float %lld of dst is %g by the reference and %g by AVX-512", (long long)i, (double)want[i],
+              (double)got[i]);
     } else if (data && !fused && other == LEVEL_AVX512) {
         float bound = 2 * (float)op->weight->ne[0] * 0x1.1p-7f;
         for (int64_t i = 0; i < count; i++)
             CLAIM(same_float(want[i], got[i]) || (want[i] - got[i] <= bound && got[i] - want[i] <= bound),
-                  "float %lld of dst is %g by the reference and %g at level %d", (long long)i, (double)want[i], (double)got[i], other);
+                  "float %lld of dst is %g by the reference and %g at level %d", (long long)i, (double)want[i],
+                  (double)got[i], other);
     }
     check_rows(op->dst, want);
     check_rows(op->dst, got);
@@ -213,12 +239,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bool countable = (int32_t)threads >= 1 && (int32_t)threads <= 1024;
     if (status == SPARAMX_OK) {
         CLAIM(weight == SPARAMX_OK, "the op is supported, its weight is not: %d", weight);
-        CLAIM(countable ? sized == SPARAMX_OK || sized == SPARAMX_ERR_RANGE : sized == SPARAMX_ERR_RANGE, "%d threads: %d", (int32_t)threads, sized);
+        CLAIM(countable ? sized == SPARAMX_OK || sized == SPARAMX_ERR_RANGE : sized == SPARAMX_ERR_RANGE,
+              "%d threads: %d", (int32_t)threads, sized);
     } else {
         CLAIM(sized != SPARAMX_OK, "work_size of what is not supported (%d)", status);
     }
     CLAIM((sized == SPARAMX_OK) == (need != 99), "work_size says %d and %zu", sized, need);
-    CLAIM(status == SPARAMX_OK || (status >= 10 && status < 20) || status == SPARAMX_ERR_STATE, "supports_op: %d", status);
+    CLAIM(status == SPARAMX_OK || (status >= 10 && status < 20) || status == SPARAMX_ERR_STATE, "supports_op: %d",
+          status);
     sparamx_status again;
     if (compute_flag % 8 == 1) {
         fuzz_level(LEVEL_REFERENCE);
@@ -227,7 +255,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     if (status != SPARAMX_OK) {
         fuzz_level(highest);
-        sparamx_params p = {.size = sizeof p, .nth = 1, .work = host_region(HOST_WORK).base, .work_size = host_region(HOST_WORK).bytes};
+        sparamx_params p = {
+            .size = sizeof p, .nth = 1, .work = host_region(HOST_WORK).base, .work_size = host_region(HOST_WORK).bytes};
         again = sparamx_compute(&p, &s.op);
         /* With two things wrong, each may name another. */
         CLAIM(again != SPARAMX_OK, "supports_op says %d, compute takes it", status);

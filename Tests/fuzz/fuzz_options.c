@@ -29,14 +29,19 @@ static void *structure(input *in, int number, uint32_t size, size_t most) {
 
 static uint32_t struct_size(input *in, uint32_t right) {
     uint8_t kind = take(in);
-    return kind < 200 ? right : kind < 230 ? take(in) : kind < 240 ? right + take(in) - 128 : (uint32_t)take_bytes(in, 4);
+    return kind < 200   ? right
+           : kind < 230 ? take(in)
+           : kind < 240 ? right + take(in) - 128
+                        : (uint32_t)take_bytes(in, 4);
 }
 
 static void out_structs(input *in) {
     /* What became of a weight takes long to say. */
     uint8_t which = take(in);
     which = which == 1 && take(in) == 99 ? 2 : which % 2;
-    uint32_t right = which == 0 ? sizeof(sparamx_capability) : which == 1 ? sizeof(sparamx_kernel_info) : sizeof(sparamx_tensor_info);
+    uint32_t right = which == 0   ? sizeof(sparamx_capability)
+                     : which == 1 ? sizeof(sparamx_kernel_info)
+                                  : sizeof(sparamx_tensor_info);
     uint32_t size = struct_size(in, right);
     void *p = structure(in, 0, size, 1024);
     uint8_t before[1024];
@@ -66,18 +71,23 @@ static void environment(input *in) {
     for (int i = 0; i < length; i++) text[i] = (char)take(in);
     text[length] = 0;
     uint8_t known = take(in);
-    if (known < 40) strcpy(text, known % 4 == 0 ? "" : known % 4 == 1 ? "reference" : known % 4 == 2 ? "avx512" : "amx");
+    if (known < 40)
+        strcpy(text, known % 4 == 0 ? "" : known % 4 == 1 ? "reference" : known % 4 == 2 ? "avx512" : "amx");
     fuzz_ask_again(text);
     sparamx_capability found = {.size = sizeof found};
     CLAIM(sparamx_get_capability(&found) == SPARAMX_OK, "capability");
-    int limit = text[0] == 0 || strcmp(text, "amx") == 0 ? 2 : strcmp(text, "avx512") == 0 ? 1 : strcmp(text, "reference") == 0 ? 0 : -1;
+    int limit = text[0] == 0 || strcmp(text, "amx") == 0 ? 2
+                : strcmp(text, "avx512") == 0            ? 1
+                : strcmp(text, "reference") == 0         ? 0
+                                                         : -1;
     sparamx_linear *made = NULL;
     sparamx_status status = sparamx_linear_create(30, N, K, weights, 0, NULL, &made);
     if (limit < 0) {
         CLAIM(found.status == SPARAMX_ERR_ISA_NAME && found.isa == 0, "SPARAMX_ISA=%s: %d", text, found.status);
         CLAIM(status == SPARAMX_ERR_ISA_NAME && made == NULL, "created with SPARAMX_ISA=%s: %d", text, status);
     } else {
-        CLAIM(found.status == SPARAMX_OK && found.isa <= limit, "SPARAMX_ISA=%s: %d, %d", text, found.status, found.isa);
+        CLAIM(found.status == SPARAMX_OK && found.isa <= limit, "SPARAMX_ISA=%s: %d, %d", text, found.status,
+              found.isa);
         CLAIM(status == SPARAMX_OK, "not created with SPARAMX_ISA=%s: %d", text, status);
     }
     sparamx_linear_destroy(made);
@@ -112,12 +122,14 @@ static void linear_options(input *in) {
     sparamx_status status = sparamx_linear_create(30, N, K, weights, 0, o, &made);
     if (size < right) {
         CLAIM(status == SPARAMX_ERR_STRUCT_SIZE, "options of %u bytes: %d", size, status);
-    } else if (o->form < 0 || o->form > 2 || o->pack_threads < 0 || o->pack_threads > 64 || o->numa < 0 || o->numa > 1) {
+    } else if (o->form < 0 || o->form > 2 || o->pack_threads < 0 || o->pack_threads > 64 || o->numa < 0 ||
+               o->numa > 1) {
         CLAIM(status == SPARAMX_ERR_RANGE, "form %d threads %d numa %d: %d", o->form, o->pack_threads, o->numa, status);
     } else if (name == NULL) {
         CLAIM(status == SPARAMX_OK, "form %d threads %d: %d", o->form, o->pack_threads, status);
     } else {
-        CLAIM(status == SPARAMX_OK || status == SPARAMX_ERR_RANGE || (status >= SPARAMX_ERR_NO_AVX512 && status <= SPARAMX_ERR_SELF_TEST),
+        CLAIM(status == SPARAMX_OK || status == SPARAMX_ERR_RANGE ||
+                  (status >= SPARAMX_ERR_NO_AVX512 && status <= SPARAMX_ERR_SELF_TEST),
               "kernel %s: %d", name, status);
     }
     CLAIM((status == SPARAMX_OK) == (made != NULL), "status %d", status);
@@ -138,11 +150,13 @@ static void buffer_options(input *in) {
     sparamx_buffer *made = NULL;
     sparamx_status status = sparamx_buffer_create(bytes, take(in) & 1 ? o : NULL, &made);
     if (status == SPARAMX_OK) {
-        CLAIM(made != NULL && sparamx_buffer_size(made) == bytes && sparamx_buffer_resident(made) == 0, "a fresh buffer");
+        CLAIM(made != NULL && sparamx_buffer_size(made) == bytes && sparamx_buffer_resident(made) == 0,
+              "a fresh buffer");
         CLAIM((uintptr_t)sparamx_buffer_base(made) % sparamx_buffer_type_alignment() == 0, "its base");
     } else {
         CLAIM(made == NULL, "status %d", status);
-        CLAIM(status == SPARAMX_ERR_RANGE || status == SPARAMX_ERR_STRUCT_SIZE || status == SPARAMX_ERR_NO_MEMORY, "status %d", status);
+        CLAIM(status == SPARAMX_ERR_RANGE || status == SPARAMX_ERR_STRUCT_SIZE || status == SPARAMX_ERR_NO_MEMORY,
+              "status %d", status);
         CLAIM(status != SPARAMX_ERR_NO_MEMORY || bytes > (32u << 20), "no memory for %llu", (unsigned long long)bytes);
     }
     if (bytes > (uint64_t)1 << 46) CLAIM(status != SPARAMX_OK, "%llu bytes", (unsigned long long)bytes);
@@ -177,10 +191,11 @@ static void parameters(input *in) {
     const float *from = pointers & 8 ? NULL : pointers & 16 ? (const float *)((const char *)x + 2) : x;
     float *to = pointers & 32 ? NULL : pointers & 64 ? (float *)((char *)y + 1) : y;
     bool strides = ldx >= K && ldy >= N && ldx <= (int64_t)1 << 62 && ldy <= (int64_t)1 << 62;
-    bool good = size >= right && countable && p->ith >= 0 && p->ith < nth && (nth == 1 || p->barrier != NULL) && p->work != NULL &&
-                need <= p->work_size && p->work_size <= INT64_MAX && from == x && to == y && strides;
+    bool good = size >= right && countable && p->ith >= 0 && p->ith < nth && (nth == 1 || p->barrier != NULL) &&
+                p->work != NULL && need <= p->work_size && p->work_size <= INT64_MAX && from == x && to == y && strides;
     /* What fits in this program's memory is computed; what must be refused is tried too. */
-    bool fits = m >= 1 && m <= 33 && strides && ldx <= COUNT(x) && ldy <= COUNT(y) && (m - 1) * ldx + K <= COUNT(x) && (m - 1) * ldy + N <= COUNT(y) && need <= sizeof work - 3;
+    bool fits = m >= 1 && m <= 33 && strides && ldx <= COUNT(x) && ldy <= COUNT(y) && (m - 1) * ldx + K <= COUNT(x) &&
+                (m - 1) * ldy + N <= COUNT(y) && need <= sizeof work - 3;
     if (good && !fits) return;
     memset(y, 0x5a, sizeof y);
     sparamx_status status = sparamx_linear_compute(linear, p, m, from, ldx, to, ldy);
@@ -198,8 +213,11 @@ static void numbers(input *in) {
     bool inside = row >= 0 && count >= 0 && row <= N && count <= N - row;
     uint8_t *out = fuzz_edge(1, inside ? (size_t)count * K * 2 : 0);
     sparamx_status status = sparamx_linear_read(linear, row, count, out);
-    CLAIM(status == (inside ? SPARAMX_OK : SPARAMX_ERR_RANGE), "rows %lld+%lld: %d", (long long)row, (long long)count, status);
-    if (inside) CLAIM(memcmp(out, weights + row * K * 2, (size_t)count * K * 2) == 0, "rows %lld+%lld", (long long)row, (long long)count);
+    CLAIM(status == (inside ? SPARAMX_OK : SPARAMX_ERR_RANGE), "rows %lld+%lld: %d", (long long)row, (long long)count,
+          status);
+    if (inside)
+        CLAIM(memcmp(out, weights + row * K * 2, (size_t)count * K * 2) == 0, "rows %lld+%lld", (long long)row,
+              (long long)count);
 
     sparamx_tensor t = {.size = struct_size(in, sizeof t), .type = (int32_t)take_number(in)};
     for (int i = 0; i < 4; i++) t.ne[i] = take_number(in);
@@ -212,7 +230,8 @@ static void numbers(input *in) {
     if (status == SPARAMX_OK) {
         const weight_type *type = weight_type_find(t.type);
         unsigned __int128 need = type ? (unsigned __int128)(t.ne[0] / type->block) * (unsigned)type->bytes
-                                 : t.type == 0 || t.type == 26 ? (unsigned __int128)t.ne[0] * 4 : t.nb[1];
+                                 : t.type == 0 || t.type == 26 ? (unsigned __int128)t.ne[0] * 4
+                                                               : t.nb[1];
         for (int i = 1; i < 4; i++) need += (unsigned __int128)(t.ne[i] - 1) * t.nb[i];
         CLAIM(bytes >= need && bytes < need + 4096 && bytes % 4096 == 0, "%zu bytes", bytes);
     } else {
@@ -251,7 +270,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         case 4: parameters(&in); break;
         case 5: numbers(&in); break;
         case 6: parameters(&in); break;
-        default: if (take(&in) == 7) environment(&in); break; /* asks the CPU and computes a product: slow */
+        default:
+            if (take(&in) == 7) environment(&in);
+            break; /* asks the CPU and computes a product: slow */
         }
         CLAIM(fuzz_held() == held, "%lld bytes are left mapped", (long long)(fuzz_held() - held));
     }

@@ -27,7 +27,8 @@ static subject *make(int type_index, int form, int shape) {
     static subject subjects[WEIGHT_TYPES][FORMS][SHAPES];
     subject *s = &subjects[type_index][form][shape];
     if (s->type) return s;
-    static const int64_t rows[SHAPES] = {3, 16, 17, 33}, wide[SHAPES] = {32, 290, 41, 256}, blocks[SHAPES] = {1, 5, 3, 9};
+    static const int64_t rows[SHAPES] = {3, 16, 17, 33}, wide[SHAPES] = {32, 290, 41, 256},
+                         blocks[SHAPES] = {1, 5, 3, 9};
     const weight_type *type = &weight_types[type_index];
     s->type = type;
     s->form = form ? SPARAMX_FORM_SPARSE : SPARAMX_FORM_DENSE;
@@ -44,11 +45,13 @@ static subject *make(int type_index, int form, int shape) {
     for (int level = 0; level <= fuzz_highest(); level++) {
         sparamx_linear_options o = {.size = sizeof o, .form = s->form, .pack_threads = 1};
         fuzz_level(level);
-        CLAIM(sparamx_linear_create(type->number, s->n, s->k, data, 0, &o, &s->at[level].linear) == SPARAMX_OK, "type %d", type->number);
+        CLAIM(sparamx_linear_create(type->number, s->n, s->k, data, 0, &o, &s->at[level].linear) == SPARAMX_OK,
+              "type %d", type->number);
         s->at[level].packed = fuzz_packed(s->at[level].linear, &s->bytes);
         CLAIM(s->bytes <= MOST_BYTES, "%zu bytes", s->bytes);
         if (level == 0) s->clean = memcpy(malloc(s->bytes), s->at[0].packed, s->bytes);
-        CLAIM(memcmp(s->clean, s->at[level].packed, s->bytes) == 0, "type %d form %d: level %d packs other bytes", type->number, s->form, level);
+        CLAIM(memcmp(s->clean, s->at[level].packed, s->bytes) == 0, "type %d form %d: level %d packs other bytes",
+              type->number, s->form, level);
     }
     free(data);
     return s;
@@ -64,9 +67,10 @@ static void hurt(input *in, uint8_t *p, size_t bytes) {
     uint64_t w;
     memcpy(&w, p + word, 8);
     switch (what & 7) {
-    case 0: case 1: p[at] ^= (uint8_t)(1 << (value & 7)); break;
+    case 0:
+    case 1: p[at] ^= (uint8_t)(1 << (value & 7)); break;
     case 2: p[at] = value; break;
-    case 3: w = w << (value & 63) | w >> ((64 - value) & 63); break;             /* as many bits as before */
+    case 3: w = w << (value & 63) | w >> ((64 - value) & 63); break; /* as many bits as before */
     case 4: w += (uint64_t)(int64_t)(int8_t)value; break;
     case 5: w ^= (uint64_t)value << (other % 57); break;
     case 6: w = (uint64_t)take_number(in); break;
@@ -82,7 +86,8 @@ static void hurt(input *in, uint8_t *p, size_t bytes) {
 /* Damage that must be found, from FORMAT.md alone: offsets, and how many codes a chunk has. */
 static bool must_be_found(const subject *s, const uint8_t *now) {
     if (s->form != SPARAMX_FORM_SPARSE) return false;
-    size_t panels = (size_t)(s->n + 15) / 16, chunks = (size_t)(s->k + 255) / 256, end = s->bytes - 8 * (panels * chunks + 1);
+    size_t panels = (size_t)(s->n + 15) / 16, chunks = (size_t)(s->k + 255) / 256,
+           end = s->bytes - 8 * (panels * chunks + 1);
     if (memcmp(now + end, s->clean + end, s->bytes - end) != 0) return true;
     if (s->type->block != 1) return false;
     /* BF16 and F16 have no side stream: the bitmap ends where the offsets begin. */
@@ -106,7 +111,8 @@ static void multiply(const subject *s, int level, int64_t m, float *y) {
     fuzz_level(level);
     CLAIM(sparamx_linear_work_size(s->at[level].linear, m, 1, &need) == SPARAMX_OK && need <= area.bytes, "%zu", need);
     sparamx_params p = {.size = sizeof p, .nth = 1, .work = area.base + (area.bytes - need), .work_size = need};
-    sparamx_status status = sparamx_linear_compute(s->at[level].linear, &p, m, (const float *)(x.base + x.bytes) - m * s->k, s->k, y, s->n);
+    sparamx_status status =
+        sparamx_linear_compute(s->at[level].linear, &p, m, (const float *)(x.base + x.bytes) - m * s->k, s->k, y, s->n);
     CLAIM(status == SPARAMX_OK, "level %d m %lld: %d", level, (long long)m, status);
 }
 
@@ -120,7 +126,8 @@ static void use(input *in, const subject *s, uint8_t how) {
         fuzz_level(level);
         CLAIM(sparamx_linear_read(s->at[level].linear, 0, s->n, out) == SPARAMX_OK, "level %d", level);
         memcpy(rows[level > 0], out, s->row * (size_t)s->n);
-        CLAIM(level == 0 || memcmp(rows[0], rows[1], s->row * (size_t)s->n) == 0, "type %d form %d: level %d reads other bytes back", s->type->number, s->form, level);
+        CLAIM(level == 0 || memcmp(rows[0], rows[1], s->row * (size_t)s->n) == 0,
+              "type %d form %d: level %d reads other bytes back", s->type->number, s->form, level);
     }
     if (how % 8 != 0 && how % 8 != 1) return;
     int64_t m = counts[take(in) % COUNT(counts)];
@@ -131,8 +138,8 @@ static void use(input *in, const subject *s, uint8_t how) {
         multiply(s, level, m, got);
         if (!planned(level, s->type->number, s->form, m)->exact) continue;
         int64_t i = first_difference(want, got, m * s->n);
-        CLAIM(i < 0, "type %d form %d m %lld: result %lld is %g by the reference and %g at level %d", s->type->number, s->form, (long long)m,
-              (long long)i, (double)want[i], (double)got[i], level);
+        CLAIM(i < 0, "type %d form %d m %lld: result %lld is %g by the reference and %g at level %d", s->type->number,
+              s->form, (long long)m, (long long)i, (double)want[i], (double)got[i], level);
     }
 }
 
@@ -157,9 +164,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         CLAIM(level == 0 || found == status, "verify: %d, and %d at level %d", status, found, level);
         status = found;
     }
-    TRACE("type %d form %d n %lld k %lld, %d hurts, changed %d: %d", s->type->number, s->form, (long long)s->n, (long long)s->k, hurts, changed, status);
+    TRACE("type %d form %d n %lld k %lld, %d hurts, changed %d: %d", s->type->number, s->form, (long long)s->n,
+          (long long)s->k, hurts, changed, status);
     CLAIM(changed || status == SPARAMX_OK, "type %d form %d: refused as it was packed", s->type->number, s->form);
-    if (changed && must_be_found(s, now)) CLAIM(status == SPARAMX_ERR_DAMAGED, "type %d form %d: not found", s->type->number, s->form);
+    if (changed && must_be_found(s, now))
+        CLAIM(status == SPARAMX_ERR_DAMAGED, "type %d form %d: not found", s->type->number, s->form);
     if (status == SPARAMX_OK && how < 64) use(&in, s, how);
     for (int level = 0; level <= fuzz_highest() && changed; level++) {
         CLAIM(memcmp(s->at[level].packed, now, s->bytes) == 0, "the packed form was written to");

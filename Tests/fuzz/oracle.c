@@ -26,7 +26,8 @@ static void decode(int32_t type, const uint8_t *row, int64_t k, double *out) {
     }
 }
 
-bool oracle_make(oracle *o, int32_t type, const uint8_t *rows, size_t stride, int64_t n, int64_t k, const float *x, int64_t ldx, int64_t m) {
+bool oracle_make(oracle *o, int32_t type, const uint8_t *rows, size_t stride, int64_t n, int64_t k, const float *x,
+                 int64_t ldx, int64_t m) {
     static double w[1024];
     *o = (oracle){.n = n, .k = k, .m = m};
     if (k > COUNT(w) || m * n > ORACLE_OUTPUTS) return false;
@@ -64,7 +65,8 @@ double oracle_bound(const oracle *o, int isa, int32_t type, int64_t i) {
     double steps = narrow ? k + 2 : floor((k + 1) / 2) + 1;
     double g = steps * v / (1 - steps * v), relative = roundings == 0 ? g : (1 + u) * (1 + g) - 1;
     if (roundings == 2) relative = (1 + u) * (1 + u) * (1 + g) * (type == 1 ? 1 : 1 + v) - 1;
-    double tiny = narrow ? 0x1p-126 * (o->weight_sums[i % o->n] + (1 + u) * o->token_sums[i / o->n] + steps) : 0x1p-150 * steps;
+    double tiny =
+        narrow ? 0x1p-126 * (o->weight_sums[i % o->n] + (1 + u) * o->token_sums[i / o->n] + steps) : 0x1p-150 * steps;
     return o->magnitude[i] * (relative + 0x1p-40) + tiny;
 }
 

@@ -1,9 +1,9 @@
 /*
- * platform.c - the machine under the library while it is fuzzed. The linker leads the library's questions to the CPU, the
- * environment and the memory here (--wrap, see build.py):
+ * platform.c - the machine under the library while it is fuzzed. The linker leads the library's questions to the CPU,
+ * the environment and the memory here (--wrap, see build.py):
  *
- * - several levels in one process: the once-per-process storage and SPARAMX_ISA exist once per level. The third level is
- *   a CPU with AMX, whose tile instructions Tests/emulator executes;
+ * - several levels in one process: the once-per-process storage and SPARAMX_ISA exist once per level. The third level
+ * is a CPU with AMX, whose tile instructions Tests/emulator executes;
  * - every mapping is as long as it was asked for and ends where nothing may be touched: at a red zone of the address
  *   sanitizer, or at a forbidden page. They are reused, because a system call costs more than most runs;
  * - memory runs out when a target says so, and above 64 MiB always.
@@ -43,11 +43,46 @@ void fuzz_trace(const char *format, ...) {
 }
 
 int64_t take_number(input *in) {
-    static const int64_t edges[] = {
-        0, 1, -1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 255, 256, 257, 4095, 4096, 4097, 65535, 65536, 1 << 20,
-        INT32_MAX, (int64_t)INT32_MAX + 1, INT32_MIN, (int64_t)UINT32_MAX, (int64_t)UINT32_MAX + 1, (int64_t)1 << 46,
-        ((int64_t)1 << 46) + 1, ((int64_t)1 << 48) - 1, (int64_t)1 << 61, (int64_t)1 << 62, ((int64_t)1 << 62) + 1,
-        INT64_MAX - 63, INT64_MAX, INT64_MIN, INT64_MIN + 1, -4096, -256, (int64_t)0x5555555555555555};
+    static const int64_t edges[] = {0,
+                                    1,
+                                    -1,
+                                    2,
+                                    3,
+                                    15,
+                                    16,
+                                    17,
+                                    31,
+                                    32,
+                                    33,
+                                    63,
+                                    64,
+                                    255,
+                                    256,
+                                    257,
+                                    4095,
+                                    4096,
+                                    4097,
+                                    65535,
+                                    65536,
+                                    1 << 20,
+                                    INT32_MAX,
+                                    (int64_t)INT32_MAX + 1,
+                                    INT32_MIN,
+                                    (int64_t)UINT32_MAX,
+                                    (int64_t)UINT32_MAX + 1,
+                                    (int64_t)1 << 46,
+                                    ((int64_t)1 << 46) + 1,
+                                    ((int64_t)1 << 48) - 1,
+                                    (int64_t)1 << 61,
+                                    (int64_t)1 << 62,
+                                    ((int64_t)1 << 62) + 1,
+                                    INT64_MAX - 63,
+                                    INT64_MAX,
+                                    INT64_MIN,
+                                    INT64_MIN + 1,
+                                    -4096,
+                                    -256,
+                                    (int64_t)0x5555555555555555};
     uint8_t kind = take(in);
     if (kind < 160) return kind % 96;
     if (kind < 240) return edges[(kind - 160) % COUNT(edges)];
@@ -55,13 +90,15 @@ int64_t take_number(input *in) {
     return (int64_t)take_bytes(in, 8);
 }
 
-/* -- levels ------------------------------------------------------------------------------------------------------------ */
+/* -- levels
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static struct {
     _Alignas(64) char storage[1024];
     bool filled;
     const char *isa;
-} levels[LEVELS] = {[LEVEL_REFERENCE] = {.isa = "reference"}, [LEVEL_AVX512] = {.isa = "avx512"}, [LEVEL_AMX] = {.isa = "amx"}};
+} levels[LEVELS] = {
+    [LEVEL_REFERENCE] = {.isa = "reference"}, [LEVEL_AVX512] = {.isa = "avx512"}, [LEVEL_AMX] = {.isa = "amx"}};
 static int current;
 
 void fuzz_level(int level) { current = level; }
@@ -91,7 +128,9 @@ void __real_sx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 void __wrap_sx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]);
 void __wrap_sx_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t registers[4]) {
     /* A hypervisor takes 20 us for each answer. */
-    static struct { uint32_t leaf, subleaf, registers[4]; } known[16];
+    static struct {
+        uint32_t leaf, subleaf, registers[4];
+    } known[16];
     static int count;
     int i = 0;
     while (i < count && (known[i].leaf != leaf || known[i].subleaf != subleaf)) i++;
@@ -142,7 +181,8 @@ int fuzz_highest(void) {
     return highest;
 }
 
-/* -- memory ------------------------------------------------------------------------------------------------------------ */
+/* -- memory
+ * ------------------------------------------------------------------------------------------------------------ */
 
 enum { PAGE = 4096, SLOT = 1 << 16, SLOTS = 512, MOST = 64 << 20 };
 
@@ -168,7 +208,8 @@ uint8_t *fuzz_last_mapping(size_t *bytes) {
 
 uint8_t *fuzz_packed(const sparamx_linear *linear, size_t *bytes) {
     sparamx_tensor_info info = {.size = sizeof info};
-    CLAIM(sparamx_linear_info(linear, &info) == SPARAMX_OK && info.packed_bytes == last_bytes, "the mapping made last has %zu bytes", last_bytes);
+    CLAIM(sparamx_linear_info(linear, &info) == SPARAMX_OK && info.packed_bytes == last_bytes,
+          "the mapping made last has %zu bytes", last_bytes);
     *bytes = last_bytes;
     return last_base;
 }
@@ -203,19 +244,22 @@ static void unmap(void *p, size_t bytes) {
 
 #else
 
-#define NOTHING(name) \
-    void __wrap___sanitizer_cov_trace_##name(void); \
+#define NOTHING(name)                                                                                                  \
+    void __wrap___sanitizer_cov_trace_##name(void);                                                                    \
     void __wrap___sanitizer_cov_trace_##name(void) {}
-NOTHING(cmp1) NOTHING(cmp2) NOTHING(cmp4) NOTHING(cmp8) NOTHING(const_cmp1) NOTHING(const_cmp2) NOTHING(const_cmp4) NOTHING(const_cmp8)
-NOTHING(switch)
+NOTHING(cmp1)
+NOTHING(cmp2) NOTHING(cmp4) NOTHING(cmp8) NOTHING(const_cmp1) NOTHING(const_cmp2) NOTHING(const_cmp4)
+    NOTHING(const_cmp8) NOTHING(switch)
 
-/* Slots between forbidden pages; what is asked for ends where its slot ends, less what alignment to 64 bytes takes. */
-static uint8_t *slots;
+    /* Slots between forbidden pages; what is asked for ends where its slot ends, less what alignment to 64 bytes takes.
+     */
+    static uint8_t *slots;
 static int free_slots[SLOTS], free_count = -1;
 
 static void *map(size_t bytes) {
     if (free_count < 0) {
-        slots = mmap(NULL, (size_t)SLOTS * (SLOT + PAGE) + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        slots = mmap(NULL, (size_t)SLOTS * (SLOT + PAGE) + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                     -1, 0);
         if (slots == MAP_FAILED) abort();
         slots += PAGE;
         free_count = 0;
@@ -226,7 +270,8 @@ static void *map(size_t bytes) {
     }
     if (bytes > SLOT || free_count == 0) {
         size_t length = (bytes + PAGE - 1) / PAGE * PAGE;
-        uint8_t *p = mmap(NULL, length + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        uint8_t *p =
+            mmap(NULL, length + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED) return NULL;
         if (mprotect(p + length, PAGE, PROT_NONE) != 0) abort();
         return p + (length - (bytes + 63) / 64 * 64);

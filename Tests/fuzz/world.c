@@ -31,7 +31,8 @@ region host_region(int which) {
 
 bool tensor_inside(const sparamx_tensor *t, region r) {
     const weight_type *type = weight_type_find(t->type);
-    unsigned __int128 bytes = type ? (unsigned __int128)(t->ne[0] / type->block) * (unsigned)type->bytes : (unsigned __int128)t->ne[0] * 4;
+    unsigned __int128 bytes =
+        type ? (unsigned __int128)(t->ne[0] / type->block) * (unsigned)type->bytes : (unsigned __int128)t->ne[0] * 4;
     for (int i = 1; i < 4; i++) bytes += (unsigned __int128)(t->ne[i] - 1) * t->nb[i];
     const uint8_t *at = t->data;
     return at >= r.base && at <= r.base + r.bytes && bytes <= (size_t)(r.base + r.bytes - at);
@@ -43,9 +44,12 @@ const world *the_world(void) {
     static const int forms[] = {SPARAMX_FORM_DENSE, SPARAMX_FORM_SPARSE, SPARAMX_FORM_AUTO, 0, SPARAMX_FORM_AUTO};
     for (int place = 0; place < PLACES; place++) {
         sparamx_buffer *buffer = NULL;
-        sparamx_buffer_options o = {.size = sizeof o, .form = forms[place % COUNT(forms)], .pack_threads = 1,
+        sparamx_buffer_options o = {.size = sizeof o,
+                                    .form = forms[place % COUNT(forms)],
+                                    .pack_threads = 1,
                                     .usage = place == AT_RAW ? SPARAMX_USAGE_ANY : SPARAMX_USAGE_WEIGHTS};
-        if (place != AT_HOST && place != AT_NOWHERE) CLAIM(sparamx_buffer_create(1 << 20, &o, &buffer) == SPARAMX_OK, "a buffer");
+        if (place != AT_HOST && place != AT_NOWHERE)
+            CLAIM(sparamx_buffer_create(1 << 20, &o, &buffer) == SPARAMX_OK, "a buffer");
         w.buffers[place] = buffer;
         uint8_t *at = place == AT_HOST ? host_region(HOST_WEIGHTS).base : sparamx_buffer_base(buffer);
         uint32_t state = 7;
@@ -75,7 +79,8 @@ const world *the_world(void) {
     return &w;
 }
 
-/* -- a team ------------------------------------------------------------------------------------------------------------ */
+/* -- a team
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static struct {
     pthread_mutex_t mutex;
