@@ -48,7 +48,7 @@ for target in options op buffer packed linear; do
 done
 
 # Memory that ends a byte too early is seen: the red zones are where they should be.
-if FUZZ_BREAK=1 "$out/address/linear" -runs=1 "$here/seeds/linear" >"$out/break.log" 2>&1; then
+if FUZZ_BREAK=1 "$out/address/linear" -runs=1 "-artifact_prefix=$out/break-" "$here/seeds/linear" >"$out/break.log" 2>&1; then
     echo "not ok: a mapping that is a byte too short goes unseen"
     tally_failed=$((tally_failed + 1))
 elif grep -q 'AddressSanitizer' "$out/break.log"; then
