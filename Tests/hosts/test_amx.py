@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 import build_host
+import test_backend_ops
 from conftest import ROOT, WORK, Host, find_library, our_lines
 from test_numerics import CHUNKS, CONTEXT, MAX_KLD, SAME_TOP, base, divergence  # noqa: F401 (base is a fixture)
 from test_placement import expected_mib, reported_mib
@@ -95,10 +96,10 @@ def test_tiles_shared_with_the_hosts_amx(clang_host, model, tiles, threads):
     assert a == b
 
 
-def test_device_with_amx(linked, tiles):
+@pytest.mark.parametrize("op, parameters, least", test_backend_ops.PRODUCTS, ids=["MUL_MAT", "MUL_MAT_ID"])
+def test_device_with_amx(linked, tiles, op, parameters, least):
     """test-backend-ops, with the library's AMX kernels."""
-    result = linked.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", "MUL_MAT", SPARAMX_MODE="accel", **tiles)
-    passed, total = map(int, re.search(r"(\d+)/(\d+) tests passed", result.stdout).groups())
-    print(f"test-backend-ops with AMX: {passed} of {total}")
-    assert passed == total >= 100
+    passed, total, claimed = test_backend_ops.run(linked, op, parameters, **tiles)
+    assert passed == total >= least
+    assert claimed == test_backend_ops.TYPES
     assert products_counted(tiles) != 0

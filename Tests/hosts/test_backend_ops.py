@@ -8,6 +8,7 @@ TYPES = {"bf16", "f16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", 
 # Three cases have 128 experts of 4096x2048 in Q4_K. Almost all of their time goes to the test program, which quantizes
 # 1.1 billion weights for each in one thread: minutes per case on a quiet machine, where the 518 others take half a minute.
 LARGE, N_LARGE, LARGE_TIMEOUT = "m=4096", 3, 7200
+PRODUCTS = [("MUL_MAT", "", 400), ("MUL_MAT_ID", f"^(?!.*{LARGE})", 500)]
 
 
 def run(host, op, parameters, **options):
@@ -23,9 +24,9 @@ def run(host, op, parameters, **options):
     return passed, total, set(claimed)
 
 
-@pytest.mark.parametrize("op, least", [("MUL_MAT", 400), ("MUL_MAT_ID", 500)])
-def test_matrix_products(host, op, least):
-    passed, total, claimed = run(host, op, f"^(?!.*{LARGE})" if op == "MUL_MAT_ID" else "")
+@pytest.mark.parametrize("op, parameters, least", PRODUCTS, ids=["MUL_MAT", "MUL_MAT_ID"])
+def test_matrix_products(host, op, parameters, least):
+    passed, total, claimed = run(host, op, parameters)
     assert passed == total >= least
     assert claimed == TYPES
 
