@@ -98,6 +98,7 @@ static void test_matrix(const gguf_type *type, int32_t form, int64_t n, int64_t 
     sparamx_linear *linear = NULL;
     if (!CHECK(sparamx_linear_create(type->number, n, k, w, 0, &o, &linear) == SPARAMX_OK, "%s", current)) return;
     read_back(linear, n, row, w, front);
+    CHECK(sparamx_linear_verify(linear) == SPARAMX_OK, "%s: refused as it was packed", current);
     for (size_t i = 0; i < COUNT(tokens); i++) {
         int64_t m = tokens[i];
         /* Results of the first pass are the measure for the second. */
