@@ -23,10 +23,17 @@ void *sx_map(size_t bytes) {
     size_t page = 4096, length = (bytes + page - 1) & ~(page - 1);
     size_t before = (huge - ((uintptr_t)p & (huge - 1))) & (huge - 1);
     size_t after = ((bytes + huge + page - 1) & ~(page - 1)) - before - length;
-    if ((!before || munmap(p, before) == 0) && (!after || munmap(p + before + length, after) == 0)) return p + before;
-    // Cutting takes one mapping more than the process may have; without cuts it does not.
-    sx_unmap(p, bytes + huge);
-    return map_anywhere(bytes);
+    // Cutting can take one mapping more than the process may have; without cuts it does not. What is once given back may be
+    // another thread's by now, so only the rest goes.
+    if (before && munmap(p, before) != 0) {
+        sx_unmap(p, before + length + after);
+        return map_anywhere(bytes);
+    }
+    if (after && munmap(p + before + length, after) != 0) {
+        sx_unmap(p + before, length + after);
+        return map_anywhere(bytes);
+    }
+    return p + before;
 }
 
 void sx_unmap(void *pointer, size_t bytes) {
