@@ -69,7 +69,9 @@ struct IntegerSums {
         case 0: return (a0, b0)
         case 1: return (a1, b1)
         case 2: return (a2, b2)
-        default: return (a3, b3)
+        case 3: return (a3, b3)
+        case 4: return (a4, b4)
+        default: return (a5, b5)
         }
     }
 

@@ -1,0 +1,161 @@
+import CKernelABI
+import CTileShims
+
+// Expanded weights of two panels times up to 16 tokens. The same code for all types whose parts have the same size and a
+// minimum or none, so it is there four times and not once per type.
+//
+// Up to 6 tokens at a time: 12 integer sums, 12 results and 2 rows of weights fill the registers. Rows of a part are written
+// out, not looped over: on Zen 5 the loop cost a third of the rate (3.5 against 5.4 G vpdpbusd/s of 7.4; the scaling of
+// 32 k takes another fifth, of 16 k a third).
+
+/// Size of a part, and whether it has a minimum, as a type: constant before anything is inlined.
+private protocol PartForm {
+    static var sixteen: Bool { get }
+    static var minimum: Bool { get }
+}
+
+private enum Part32: PartForm {
+    @inline(__always) static var sixteen: Bool { false }
+    @inline(__always) static var minimum: Bool { false }
+}
+
+private enum Part32Minimum: PartForm {
+    @inline(__always) static var sixteen: Bool { false }
+    @inline(__always) static var minimum: Bool { true }
+}
+
+private enum Part16: PartForm {
+    @inline(__always) static var sixteen: Bool { true }
+    @inline(__always) static var minimum: Bool { false }
+}
+
+private enum Part16Minimum: PartForm {
+    @inline(__always) static var sixteen: Bool { true }
+    @inline(__always) static var minimum: Bool { true }
+}
+
+/// Tokens of a group.
+private protocol GroupSize {
+    static var count: Int { get }
+}
+
+private enum One: GroupSize { @inline(__always) static var count: Int { 1 } }
+private enum Two: GroupSize { @inline(__always) static var count: Int { 2 } }
+private enum Three: GroupSize { @inline(__always) static var count: Int { 3 } }
+private enum Four: GroupSize { @inline(__always) static var count: Int { 4 } }
+private enum Five: GroupSize { @inline(__always) static var count: Int { 5 } }
+private enum Six: GroupSize { @inline(__always) static var count: Int { 6 } }
+
+/// Where the scratch of QuantGemm.swift has the scales and minimums of the first panel; those of the second are 4 KB
+/// behind, its levels 16 KB.
+let scalesAt = 32768, minimumsAt = 40960
+
+/// One row of 4 k of two panels against the tokens of a group.
+@inline(__always)
+private func multiply(_ count: Int, _ sums: inout IntegerSums, _ w: UnsafeRawPointer, _ x: UnsafeRawPointer, _ row: Int) {
+    let u = sx_load(w + row * 64), v = sx_load(w + (row * 64 + 16384))
+    sums.each(count) { token, a, b in
+        let four = sx_broadcast32(x + (token * 64 + row * 4))
+        a = sx_dpbusd(a, u, four)
+        b = sx_dpbusd(b, v, four)
+    }
+}
+
+/// A group of tokens against all of the chunk.
+@inline(never)
+private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int, fresh: Bool,
+                                _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
+                                _ tokenSums: UnsafeRawPointer, _ ahead0: UnsafeRawPointer, _ ahead1: UnsafeRawPointer, lines: Int) {
+    let count = G.count
+    var totals = FloatSums()
+    if !fresh { totals.load(count, kept) }
+    var w = scratch, side = scratch + scalesAt, x = x, scales = tokenScales, sumsAt = tokenSums
+    var ahead0 = ahead0, ahead1 = ahead1
+    let end = w + blocks * 1024
+    while w < end {
+        // Before the products: behind them, the compiler would move them across this loop and leave their loads in front.
+        var line = 0
+        while line < lines {
+            sx_prefetch_l2(ahead0)
+            sx_prefetch_l2(ahead1)
+            ahead0 += 64
+            ahead1 += 64
+            line += 1
+        }
+        var sums = IntegerSums(count, sumsAt, from: !P.minimum)
+        multiply(count, &sums, w, x, 0)
+        multiply(count, &sums, w, x, 1)
+        multiply(count, &sums, w, x, 2)
+        multiply(count, &sums, w, x, 3)
+        if !P.sixteen {
+            multiply(count, &sums, w, x, 4)
+            multiply(count, &sums, w, x, 5)
+            multiply(count, &sums, w, x, 6)
+            multiply(count, &sums, w, x, 7)
+        }
+        let s0 = sx_load_ps(side), s1 = sx_load_ps(side + 4096)
+        totals.each(count) { token, a, b in
+            let scale = sx_broadcast_ps(scales + token * 4)
+            let (p, q) = sums.token(token)
+            a = sx_fma(sx_float(p), sx_mul(s0, scale), a)
+            b = sx_fma(sx_float(q), sx_mul(s1, scale), b)
+            if P.minimum {
+                let sum = sx_broadcast_ps(sumsAt + token * 4)
+                a = sx_fnmadd(sx_load_ps(side + (minimumsAt - scalesAt)), sum, a)
+                b = sx_fnmadd(sx_load_ps(side + (minimumsAt - scalesAt + 4096)), sum, b)
+            }
+        }
+        w += P.sixteen ? 256 : 512
+        side += 64
+        sumsAt += rows * 4
+        // Activations have a scale per 32, and 64 k lie together.
+        let step = P.sixteen ? 16 : 32, done = (w - scratch) / 16
+        x += done & 63 == 0 ? rows * 64 - (64 - step) : step
+        if done & 31 == 0 { scales += rows * 4 }
+    }
+    totals.store(count, kept)
+}
+
+@inline(__always)
+private func tile<P: PartForm>(_: P.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int, fresh: Bool,
+                               _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
+                               _ tokenSums: UnsafeRawPointer, _ ahead0: UnsafeRawPointer, _ ahead1: UnsafeRawPointer, lines: Int) {
+    // 7 tokens are 4 and 3, not 6 and 1: a group of one reads as many weights as a group of six.
+    var first = 0, groups = (rows + 5) / 6, lines = lines
+    while first < rows {
+        let count = (rows - first + groups - 1) / groups
+        let kept = kept + first * 128, x = x + first * 64, scales = tokenScales + first * 4, sums = tokenSums + first * 4
+        switch count {
+        case 1: group(P.self, One.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
+        case 2: group(P.self, Two.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
+        case 3: group(P.self, Three.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
+        case 4: group(P.self, Four.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
+        case 5: group(P.self, Five.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
+        default: group(P.self, Six.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
+        }
+        first += count
+        groups -= 1
+        lines = 0  // the first group has fetched
+    }
+}
+
+/// Adds the products of `rows` tokens (1 to 16) with one chunk of two panels to their results. scratch: the expanded weights;
+/// fresh: there are no results yet; kept: 128 bytes per token; x, tokenScales, tokenSums: of the first token, packed as
+/// FORMAT.md says; ahead0, ahead1: weights that come next, fetched to L2 meanwhile, `lines` per part.
+@inline(__always)
+func multiplyTile<Q: QuantType>(_: Q.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int, fresh: Bool,
+                                _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
+                                _ tokenSums: UnsafeRawPointer, _ ahead0: UnsafeRawPointer, _ ahead1: UnsafeRawPointer, lines: Int) {
+    let q = Q.quant
+    if q.sub == 16 {
+        if q.offset == 0 {
+            tile(Part16Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead0, ahead1, lines: lines)
+        } else {
+            tile(Part16.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead0, ahead1, lines: lines)
+        }
+    } else if q.offset == 0 {
+        tile(Part32Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead0, ahead1, lines: lines)
+    } else {
+        tile(Part32.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead0, ahead1, lines: lines)
+    }
+}
