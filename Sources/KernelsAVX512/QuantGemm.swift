@@ -4,15 +4,16 @@ import CTileShims
 // Quantized types, any number of tokens on machines without AMX: 1024 k of two panels are expanded once and multiplied
 // with all tokens of a block, in the arithmetic and order of QuantDecode.swift.
 
-/// Scratch: expanded levels of two panels, their scales, their minimums (as QuantTokens.swift reads them), places of planes; results behind.
-private let memoryAt = 49152, resultsAt = 65536
+/// Scratch: expanded levels of two panels, their scales, their minimums (as QuantTokens.swift reads them), places of planes, what to
+/// fetch ahead; results behind.
+private let memoryAt = 49152, listAt = 49216, resultsAt = 65536
 
 @inline(__always)
 func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee, q = Q.quant, sparse = F.sparse
     let scratch = UnsafeMutableRawPointer(args.scratch), results = scratch + resultsAt
     let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
-    eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, _ in
+    eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, next in
         let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
         let last = firstBlock + blocks == Int(args.kblocks)
         let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
@@ -22,9 +23,7 @@ func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: Uns
                         scratch + (scalesAt + side * 4096), scratch + (minimumsAt + side * 4096), scratch + memoryAt)
             side += 1
         }
-        // What one part of a panel has of the weights that come next, in lines.
-        let lines = max(1, Int(q.sub) * Int(q.low_bits + q.high_bits) / 32)
-        let first = followingQuant(q, sparse: sparse, args, panel, chunk), other = followingQuant(q, sparse: sparse, args, second, chunk)
+        let ahead = linesAhead(q, sparse: sparse, args, next.pair, next.chunk, parts: blocks * 64 / Int(q.sub), scratch + listAt)
         var tile = 0
         while tile < tokens {
             let rows = min(16, tokens - tile)
@@ -33,7 +32,7 @@ func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: Uns
             multiplyTile(Q.self, scratch, blocks, rows, fresh: chunk == 0, kept, UnsafeRawPointer(args.a) + rowIndex * 64,
                          UnsafeRawPointer(args.a_scale.unsafelyUnwrapped) + rowIndex * 8,
                          UnsafeRawPointer(args.a_sum.unsafelyUnwrapped) + rowIndex * (256 / Int(q.sub)),
-                         first, other, lines: tile == 0 ? lines : 0)
+                         tile == 0 ? ahead : AheadLines(scratch + listAt))
             if last {
                 var i = 0
                 while i < rows {
@@ -47,11 +46,27 @@ func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: Uns
     }
 }
 
-/// As `following` of Panels.swift.
+/// What the expansion of a pair of panels and a chunk will read: to be fetched while `parts` parts are multiplied. A pair
+/// below 0: nothing. list: 96 bytes.
 @inline(__always)
-private func followingQuant(_ q: sx_quant, sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int) -> UnsafeRawPointer {
-    let single = args.m <= 32
-    let next = single ? panel : min(panel + 2, Int(args.panel_end) - 1)
-    let at = min((single ? chunk + 1 : chunk) * 4, Int(args.chunks) - 1)
-    return QuantStreams(q, sparse: sparse, args, next, at).low
+private func linesAhead(_ q: sx_quant, sparse: Bool, _ args: sx_kernel_args, _ pair: Int, _ chunk: Int, parts: Int,
+                        _ list: UnsafeMutableRawPointer) -> AheadLines {
+    var ahead = AheadLines(list)
+    if pair < 0 { return ahead }
+    let blocks = min(16, Int(args.kblocks) - chunk * 16), at = chunk * 4
+    var side = 0
+    while side < 2 {
+        let panel = min(pair + side, Int(args.panel_end) - 1), streams = QuantStreams(q, sparse: sparse, args, panel, at)
+        if sparse {
+            let end = args.offsets.unsafelyUnwrapped[panel * Int(args.chunks) + min(at + 4, Int(args.chunks))]
+            ahead.add(streams.low, UnsafeRawPointer(args.values) + Int(sx_offset_bytes(end)) - streams.low)
+            ahead.add(UnsafeRawPointer(streams.mask), blocks * 128)
+        } else {
+            ahead.add(streams.low, blocks * 128 * Int(q.low_bits + q.high_bits))
+        }
+        ahead.add(streams.side, blocks * Int(q.side_bytes))
+        side += 1
+    }
+    ahead.spread(over: parts)
+    return ahead
 }

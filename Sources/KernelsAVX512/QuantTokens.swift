@@ -65,23 +65,16 @@ private func multiply(_ count: Int, _ sums: inout IntegerSums, _ w: UnsafeRawPoi
 @inline(never)
 private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int, fresh: Bool,
                                 _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
-                                _ tokenSums: UnsafeRawPointer, _ ahead0: UnsafeRawPointer, _ ahead1: UnsafeRawPointer, lines: Int) {
+                                _ tokenSums: UnsafeRawPointer, _ ahead: AheadLines) {
     let count = G.count
     var totals = FloatSums()
     if !fresh { totals.load(count, kept) }
     var w = scratch, side = scratch + scalesAt, x = x, scales = tokenScales, sumsAt = tokenSums
-    var ahead0 = ahead0, ahead1 = ahead1
+    var ahead = ahead
     let end = w + blocks * 1024
     while w < end {
         // Before the products: behind them, the compiler would move them across this loop and leave their loads in front.
-        var line = 0
-        while line < lines {
-            sx_prefetch_l2(ahead0)
-            sx_prefetch_l2(ahead1)
-            ahead0 += 64
-            ahead1 += 64
-            line += 1
-        }
+        ahead.fetch()
         var sums = IntegerSums(count, sumsAt, from: !P.minimum)
         multiply(count, &sums, w, x, 0)
         multiply(count, &sums, w, x, 1)
@@ -119,43 +112,43 @@ private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: U
 @inline(__always)
 private func tile<P: PartForm>(_: P.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int, fresh: Bool,
                                _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
-                               _ tokenSums: UnsafeRawPointer, _ ahead0: UnsafeRawPointer, _ ahead1: UnsafeRawPointer, lines: Int) {
+                               _ tokenSums: UnsafeRawPointer, _ ahead: AheadLines) {
     // 7 tokens are 4 and 3, not 6 and 1: a group of one reads as many weights as a group of six.
-    var first = 0, groups = (rows + 5) / 6, lines = lines
+    var first = 0, groups = (rows + 5) / 6, ahead = ahead
     while first < rows {
         let count = (rows - first + groups - 1) / groups
         let kept = kept + first * 128, x = x + first * 64, scales = tokenScales + first * 4, sums = tokenSums + first * 4
         switch count {
-        case 1: group(P.self, One.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
-        case 2: group(P.self, Two.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
-        case 3: group(P.self, Three.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
-        case 4: group(P.self, Four.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
-        case 5: group(P.self, Five.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
-        default: group(P.self, Six.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead0, ahead1, lines: lines)
+        case 1: group(P.self, One.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead)
+        case 2: group(P.self, Two.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead)
+        case 3: group(P.self, Three.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead)
+        case 4: group(P.self, Four.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead)
+        case 5: group(P.self, Five.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead)
+        default: group(P.self, Six.self, scratch, blocks, rows, fresh: fresh, kept, x, scales, sums, ahead)
         }
         first += count
         groups -= 1
-        lines = 0  // the first group has fetched
+        ahead.stop()  // the first group has fetched
     }
 }
 
 /// Adds the products of `rows` tokens (1 to 16) with one chunk of two panels to their results. scratch: the expanded weights;
 /// fresh: there are no results yet; kept: 128 bytes per token; x, tokenScales, tokenSums: of the first token, packed as
-/// FORMAT.md says; ahead0, ahead1: weights that come next, fetched to L2 meanwhile, `lines` per part.
+/// FORMAT.md says; ahead: weights that come next, fetched meanwhile.
 @inline(__always)
 func multiplyTile<Q: QuantType>(_: Q.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int, fresh: Bool,
                                 _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
-                                _ tokenSums: UnsafeRawPointer, _ ahead0: UnsafeRawPointer, _ ahead1: UnsafeRawPointer, lines: Int) {
+                                _ tokenSums: UnsafeRawPointer, _ ahead: AheadLines) {
     let q = Q.quant
     if q.sub == 16 {
         if q.offset == 0 {
-            tile(Part16Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead0, ahead1, lines: lines)
+            tile(Part16Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)
         } else {
-            tile(Part16.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead0, ahead1, lines: lines)
+            tile(Part16.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)
         }
     } else if q.offset == 0 {
-        tile(Part32Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead0, ahead1, lines: lines)
+        tile(Part32Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)
     } else {
-        tile(Part32.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead0, ahead1, lines: lines)
+        tile(Part32.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)
     }
 }
