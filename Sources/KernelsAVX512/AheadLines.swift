@@ -1,3 +1,4 @@
+import CKernelABI
 import CTileShims
 
 /// Memory that will be read soon, as a list of ranges, and how much of it to bring to L2 at a time: a burst would wait for
@@ -50,4 +51,28 @@ struct AheadLines {
             }
         }
     }
+}
+
+/// What a pair of panels of BF16 or F16 and a chunk need. A pair below 0: nothing. list: 64 bytes.
+@inline(__always)
+func wideAhead(_ args: sx_kernel_args, sparse: Bool, _ pair: Int, _ chunk: Int, steps: Int,
+               _ list: UnsafeMutableRawPointer) -> AheadLines {
+    var ahead = AheadLines(list)
+    if pair < 0 { return ahead }
+    let block = chunk * 16, blocks = min(16, Int(args.kblocks) - block)
+    var side = 0
+    while side < 2 {
+        let panel = min(pair + side, Int(args.panel_end) - 1)
+        if sparse {
+            let entries = args.offsets.unsafelyUnwrapped + panel * Int(args.chunks)
+            let begin = Int(sx_offset_bytes(entries[chunk * 2])), end = Int(sx_offset_bytes(entries[min(chunk * 2 + 2, Int(args.chunks))]))
+            ahead.add(UnsafeRawPointer(args.values) + begin, end - begin)
+            ahead.add(UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + (panel * Int(args.kblocks) + block) * 64), blocks * 64)
+        } else {
+            ahead.add(denseTile(args, panel, block), blocks * 1024)
+        }
+        side += 1
+    }
+    ahead.spread(over: steps)
+    return ahead
 }

@@ -119,20 +119,23 @@ private func widen(sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ firstBl
     }
 }
 
+/// In the scratch, between widened weights and results.
+private let listAt = 49152
+
 @inline(__always)
 private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let weights = UnsafeMutableRawPointer(args.scratch), results = weights + 65536
     let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
-    eachGemmBlock(args) { firstToken, tokens, pair, slot, chunk, _ in
+    eachGemmBlock(args) { firstToken, tokens, pair, slot, chunk, next in
         let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
         let last = firstBlock + blocks == Int(args.kblocks)
         let pairEnd = min(pair + 2, Int(args.panel_end))
+        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 4, weights + listAt)
         var panel = pair
         while panel < pairEnd {
             // A widened panel fills the L1 alone, so the panels of a pair take turns; each keeps half of the results.
             widen(sparse: sparse, args, panel, firstBlock, blocks, weights)
-            var ahead = following(args, sparse: sparse, panel, chunk, blocks: 16, perOffset: 8)
             let keptPanel = results + ((2 * slot + panel - pair) * stride)
             var tile = 0
             while tile < tokens {
@@ -143,18 +146,26 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                     let kept = keptPanel + (tile + group) * 128
                     if chunk > 0 { sums.load(count, kept) }
                     var w = UnsafeRawPointer(weights), xs = x + group * 128
-                    let end = w + blocks * 2048
-                    let step = tile + group == 0 ? 64 : 0  // the first group fetches, the others repeat its last line
+                    let end = w + blocks * 2048, fetching = tile + group == 0  // the first group of each panel
                     while w < end {
-                        var row = 0
-                        while row < 16 {
-                            multiply(count, &sums, sx_load_ps(w), sx_load_ps(w + 64), xs + row * 8)
-                            sx_prefetch_l2(ahead)
-                            ahead += step
-                            w += 128
-                            row += 1
+                        var half = 0
+                        while half < 2048 {
+                            // Written out for the reason given in BF16.swift.
+                            if fetching { ahead.fetch() }
+                            let row = w + half
+                            multiply(count, &sums, sx_load_ps(row), sx_load_ps(row + 64), xs)
+                            multiply(count, &sums, sx_load_ps(row + 128), sx_load_ps(row + 192), xs + 8)
+                            multiply(count, &sums, sx_load_ps(row + 256), sx_load_ps(row + 320), xs + 16)
+                            multiply(count, &sums, sx_load_ps(row + 384), sx_load_ps(row + 448), xs + 24)
+                            multiply(count, &sums, sx_load_ps(row + 512), sx_load_ps(row + 576), xs + 32)
+                            multiply(count, &sums, sx_load_ps(row + 640), sx_load_ps(row + 704), xs + 40)
+                            multiply(count, &sums, sx_load_ps(row + 768), sx_load_ps(row + 832), xs + 48)
+                            multiply(count, &sums, sx_load_ps(row + 896), sx_load_ps(row + 960), xs + 56)
+                            xs += 64
+                            half += 1024
                         }
-                        xs += rows * 128
+                        w += 2048
+                        xs += rows * 128 - 128
                     }
                     if last {
                         sums.each(count) { i, a, b in

@@ -57,18 +57,6 @@ func activationRow(_ args: sx_kernel_args, _ kblock: Int, _ token: Int) -> Int {
 @inline(__always)
 func pairsPerBlock(_ args: sx_kernel_args) -> Int { args.m <= 32 ? 1 : Int(SX_GEMM_PAIRS) }
 
-/// The weights that are needed after this panel and chunk, to be brought closer meanwhile. blocks: K-blocks of the
-/// weights in a chunk; perOffset: K-blocks per entry of the offsets.
-@inline(__always)
-func following(_ args: sx_kernel_args, sparse: Bool, _ panel: Int, _ chunk: Int, blocks: Int, perOffset: Int) -> UnsafeRawPointer {
-    let single = args.m <= 32
-    let next = single ? panel : min(panel + 2, Int(args.panel_end) - 1)
-    let block = min((single ? chunk + 1 : chunk) * blocks, Int(args.kblocks))
-    // One entry beyond a panel's last is the next panel's first; behind the last panel stands the total.
-    if sparse { return UnsafeRawPointer(args.values) + Int(args.offsets.unsafelyUnwrapped[next * Int(args.chunks) + min(block / perOffset, Int(args.chunks))]) }
-    return denseTile(args, next, block)
-}
-
 /// Walks a thread's part of a product with many tokens: blocks of tokens, blocks of panel pairs, chunks of K, pairs.
 /// The body brings the weights of a pair and chunk into tiles, or finds them there, and multiplies them with all tokens
 /// of the block. It is also told which pair and chunk come next (-1: none).
