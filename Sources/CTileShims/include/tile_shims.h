@@ -28,8 +28,16 @@ SX_AVX512 __m512i sx_mask_load8(__m512i other, uint64_t mask, const void *p) { r
 SX_AVX512 __m512 sx_mask_load_ps(uint16_t mask, const void *p) { return _mm512_maskz_loadu_ps(mask, p); }
 
 // Expansion and its reverse.
-SX_AVX512 __m512i sx_expand16(uint32_t mask, __m512i v) { return _mm512_maskz_expand_epi16(mask, v); }
-SX_AVX512 __m512i sx_expand8(__m512i other, uint64_t mask, __m512i v) { return _mm512_mask_expand_epi8(other, mask, v); }
+// Expansions from registers: reading memory, on Zen 5, they wait for all stores before them (a row expanded and stored took
+// 5.0 cycles, 3.2 with a load of its own). The empty statement keeps the compiler from joining load and expansion.
+SX_AVX512 __m512i sx_expand16(uint32_t mask, __m512i v) {
+    __asm__("" : "+v"(v));
+    return _mm512_maskz_expand_epi16(mask, v);
+}
+SX_AVX512 __m512i sx_expand8(__m512i other, uint64_t mask, __m512i v) {
+    __asm__("" : "+v"(v));
+    return _mm512_mask_expand_epi8(other, mask, v);
+}
 SX_AVX512 __m512i sx_compress16(uint32_t mask, __m512i v) { return _mm512_maskz_compress_epi16(mask, v); }
 SX_AVX512 __m512i sx_compress8(uint64_t mask, __m512i v) { return _mm512_maskz_compress_epi8(mask, v); }
 SX_AVX512 uint32_t sx_nonzero16(__m512i v) { return _mm512_test_epi16_mask(v, v); }
