@@ -39,63 +39,72 @@ private struct SparseRows {
     mutating func nextTile() { mask += 16 }
 }
 
+/// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass, from L2 then.
 @inline(__always)
-private func decode(_ count: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
+    let step = count * passes * 64
     eachDistantPair(args) { first, second in
-        // One token has two chains per panel: a single one would wait for the latency of vdpbf16ps.
-        var even = FloatSums(), odd = FloatSums()
-        var x = UnsafeRawPointer(args.a)
-        var kblock = 0
-        if sparse {
-            var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
-            while kblock < Int(args.kblocks) {
-                sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
-                sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
-                var row = 0
-                while row < 16 {
-                    let w0 = p0.row(row), w1 = p1.row(row)
-                    multiply(count, &even, w0, w1, x + row * 4)
-                    let v0 = p0.row(row + 1), v1 = p1.row(row + 1)
-                    if count == 1 {
-                        multiply(1, &odd, v0, v1, x + row * 4 + 4)
-                    } else {
-                        multiply(count, &even, v0, v1, x + row * 4 + 4)
+        var pass = 0
+        while pass < passes {
+            // One token has two chains per panel: a single one would wait for the latency of vdpbf16ps.
+            var even = FloatSums(), odd = FloatSums()
+            var x = UnsafeRawPointer(args.a) + pass * count * 64
+            var kblock = 0
+            if sparse {
+                var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
+                while kblock < Int(args.kblocks) {
+                    sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
+                    sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
+                    var row = 0
+                    while row < 16 {
+                        let w0 = p0.row(row), w1 = p1.row(row)
+                        multiply(count, &even, w0, w1, x + row * 4)
+                        let v0 = p0.row(row + 1), v1 = p1.row(row + 1)
+                        if count == 1 {
+                            multiply(1, &odd, v0, v1, x + row * 4 + 4)
+                        } else {
+                            multiply(count, &even, v0, v1, x + row * 4 + 4)
+                        }
+                        row += 2
                     }
-                    row += 2
+                    p0.nextTile()
+                    p1.nextTile()
+                    x += step
+                    kblock += 1
                 }
-                p0.nextTile()
-                p1.nextTile()
-                x += count * 64
-                kblock += 1
-            }
-        } else {
-            var p0 = denseTile(args, first, 0), p1 = denseTile(args, second, 0)
-            while kblock < Int(args.kblocks) {
-                var row = 0
-                while row < 16 {
-                    sx_prefetch(p0 + prefetchAhead + row * 64)
-                    sx_prefetch(p1 + prefetchAhead + row * 64)
-                    if count == 1 && row & 1 == 1 {
-                        multiply(1, &odd, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
-                    } else {
-                        multiply(count, &even, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
+            } else {
+                var p0 = denseTile(args, first, 0), p1 = denseTile(args, second, 0)
+                while kblock < Int(args.kblocks) {
+                    var row = 0
+                    while row < 16 {
+                        sx_prefetch(p0 + prefetchAhead + row * 64)
+                        sx_prefetch(p1 + prefetchAhead + row * 64)
+                        if count == 1 && row & 1 == 1 {
+                            multiply(1, &odd, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
+                        } else {
+                            multiply(count, &even, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
+                        }
+                        row += 1
                     }
-                    row += 1
+                    p0 += 1024
+                    p1 += 1024
+                    x += step
+                    kblock += 1
                 }
-                p0 += 1024
-                p1 += 1024
-                x += count * 64
-                kblock += 1
             }
-        }
-        if count == 1 {
-            even.a0 = sx_add(even.a0, odd.a0)
-            even.b0 = sx_add(even.b0, odd.b0)
-        }
-        even.each(count) { token, a, b in
-            storeResult(args, token, first, a)
-            storeResult(args, token, second, b)
+            if count == 1 {
+                even.a0 = sx_add(even.a0, odd.a0)
+                even.b0 = sx_add(even.b0, odd.b0)
+            }
+            even.each(count) { token, a, b in
+                let token = pass * count + token
+                if token < Int(args.m) {  // the last tokens of a group may not exist
+                    storeResult(args, token, first, a)
+                    storeResult(args, token, second, b)
+                }
+            }
+            pass += 1
         }
     }
 }
@@ -201,6 +210,14 @@ public func sx_avx512_bf16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) { de
 public func sx_avx512_bf16_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: true, args) }
 @c(sx_avx512_bf16_sparse_m4) @implementation
 public func sx_avx512_bf16_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: true, args) }
+@c(sx_avx512_bf16_dense_m8) @implementation
+public func sx_avx512_bf16_dense_m8(_ args: UnsafePointer<sx_kernel_args>) { decode(8, sparse: false, args) }
+@c(sx_avx512_bf16_dense_m16) @implementation
+public func sx_avx512_bf16_dense_m16(_ args: UnsafePointer<sx_kernel_args>) { decode(8, passes: 2, sparse: false, args) }
+@c(sx_avx512_bf16_sparse_m8) @implementation
+public func sx_avx512_bf16_sparse_m8(_ args: UnsafePointer<sx_kernel_args>) { decode(8, sparse: true, args) }
+@c(sx_avx512_bf16_sparse_m16) @implementation
+public func sx_avx512_bf16_sparse_m16(_ args: UnsafePointer<sx_kernel_args>) { decode(8, passes: 2, sparse: true, args) }
 @c(sx_avx512_bf16_dense_gemm) @implementation
 public func sx_avx512_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: false, args) }
 @c(sx_avx512_bf16_sparse_gemm) @implementation

@@ -42,49 +42,63 @@ private struct SparseRows {
     }
 }
 
+/// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass, from L2 then.
 @inline(__always)
-private func decode(_ count: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
+    let step = count * passes * 128
     eachDistantPair(args) { first, second in
-        var s0 = FloatSums(), s1 = FloatSums()
-        var x = UnsafeRawPointer(args.a)
-        var kblock = 0
-        if sparse {
-            var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
-            while kblock < Int(args.kblocks) {
-                sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
-                sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
-                var row = 0
-                while row < 16 {
-                    let w0 = p0.row(row), w1 = p1.row(row)
-                    multiply(count, &s0, sx_f16_low(w0), sx_f16_high(w0), x + row * 8)
-                    multiply(count, &s1, sx_f16_low(w1), sx_f16_high(w1), x + row * 8)
-                    row += 1
+        var pass = 0
+        while pass < passes {
+            var s0 = FloatSums(), s1 = FloatSums()
+            var x = UnsafeRawPointer(args.a) + pass * count * 128
+            var kblock = 0
+            if sparse {
+                var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
+                while kblock < Int(args.kblocks) {
+                    sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
+                    sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
+                    var row = 0
+                    while row < 16 {
+                        let w0 = p0.row(row), w1 = p1.row(row)
+                        multiply(count, &s0, sx_f16_low(w0), sx_f16_high(w0), x + row * 8)
+                        multiply(count, &s1, sx_f16_low(w1), sx_f16_high(w1), x + row * 8)
+                        row += 1
+                    }
+                    p0.mask += 16
+                    p1.mask += 16
+                    x += step
+                    kblock += 1
                 }
-                p0.mask += 16
-                p1.mask += 16
-                x += count * 128
-                kblock += 1
-            }
-        } else {
-            var p0 = denseTile(args, first, 0), p1 = denseTile(args, second, 0)
-            while kblock < Int(args.kblocks) {
-                var row = 0
-                while row < 16 {
-                    sx_prefetch(p0 + prefetchAhead)
-                    sx_prefetch(p1 + prefetchAhead)
-                    multiply(count, &s0, sx_f16_load(p0), sx_f16_load(p0 + 32), x + row * 8)
-                    multiply(count, &s1, sx_f16_load(p1), sx_f16_load(p1 + 32), x + row * 8)
-                    p0 += 64
-                    p1 += 64
-                    row += 1
+            } else {
+                var p0 = denseTile(args, first, 0), p1 = denseTile(args, second, 0)
+                while kblock < Int(args.kblocks) {
+                    var row = 0
+                    while row < 16 {
+                        sx_prefetch(p0 + prefetchAhead)
+                        sx_prefetch(p1 + prefetchAhead)
+                        multiply(count, &s0, sx_f16_load(p0), sx_f16_load(p0 + 32), x + row * 8)
+                        multiply(count, &s1, sx_f16_load(p1), sx_f16_load(p1 + 32), x + row * 8)
+                        p0 += 64
+                        p1 += 64
+                        row += 1
+                    }
+                    x += step
+                    kblock += 1
                 }
-                x += count * 128
-                kblock += 1
             }
+            store(count, args, pass * count, first, &s0)
+            store(count, args, pass * count, second, &s1)
+            pass += 1
         }
-        s0.each(count) { token, a, b in storeResult(args, token, first, joinPairs(a, b)) }
-        s1.each(count) { token, a, b in storeResult(args, token, second, joinPairs(a, b)) }
+    }
+}
+
+/// Results of a group; its last tokens may not exist.
+@inline(__always)
+private func store(_ count: Int, _ args: sx_kernel_args, _ token: Int, _ panel: Int, _ sums: inout FloatSums) {
+    sums.each(count) { i, a, b in
+        if token + i < Int(args.m) { storeResult(args, token + i, panel, joinPairs(a, b)) }
     }
 }
 
@@ -198,6 +212,14 @@ public func sx_avx512_f16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) { dec
 public func sx_avx512_f16_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: true, args) }
 @c(sx_avx512_f16_sparse_m4) @implementation
 public func sx_avx512_f16_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: true, args) }
+@c(sx_avx512_f16_dense_m6) @implementation
+public func sx_avx512_f16_dense_m6(_ args: UnsafePointer<sx_kernel_args>) { decode(3, passes: 2, sparse: false, args) }
+@c(sx_avx512_f16_dense_m8) @implementation
+public func sx_avx512_f16_dense_m8(_ args: UnsafePointer<sx_kernel_args>) { decode(4, passes: 2, sparse: false, args) }
+@c(sx_avx512_f16_sparse_m6) @implementation
+public func sx_avx512_f16_sparse_m6(_ args: UnsafePointer<sx_kernel_args>) { decode(3, passes: 2, sparse: true, args) }
+@c(sx_avx512_f16_sparse_m8) @implementation
+public func sx_avx512_f16_sparse_m8(_ args: UnsafePointer<sx_kernel_args>) { decode(4, passes: 2, sparse: true, args) }
 @c(sx_avx512_f16_dense_gemm) @implementation
 public func sx_avx512_f16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: false, args) }
 @c(sx_avx512_f16_sparse_gemm) @implementation

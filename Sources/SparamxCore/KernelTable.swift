@@ -49,7 +49,7 @@ struct Scratch {
 package enum KernelTable {
     package static let count = wideRows + quantRows
     package static let many = Int(Int32.max)
-    private static let wideRows = 32
+    private static let wideRows = 40
 
     package static func row(_ index: Int) -> KernelRow {
         let bf16 = Int32(SX_BF16), f16 = Int32(SX_F16)
@@ -64,35 +64,43 @@ package enum KernelTable {
         case 6: return gemm512("avx512-f16-dense-gemm", f16, false, sx_avx512_f16_dense_gemm)
         case 7: return gemm512("avx512-f16-sparse-gemm", f16, true, sx_avx512_f16_sparse_gemm)
 
-        case 8: return decode("avx512-bf16-dense-m1", bf16, false, 1, sx_avx512_bf16_dense_m1)
-        case 9: return decode("avx512-bf16-dense-m2", bf16, false, 2, sx_avx512_bf16_dense_m2)
-        case 10: return decode("avx512-bf16-dense-m3", bf16, false, 3, sx_avx512_bf16_dense_m3)
-        case 11: return decode("avx512-bf16-dense-m4", bf16, false, 4, sx_avx512_bf16_dense_m4)
-        case 12: return decode("avx512-bf16-sparse-m1", bf16, true, 1, sx_avx512_bf16_sparse_m1)
-        case 13: return decode("avx512-bf16-sparse-m2", bf16, true, 2, sx_avx512_bf16_sparse_m2)
-        case 14: return decode("avx512-bf16-sparse-m3", bf16, true, 3, sx_avx512_bf16_sparse_m3)
-        case 15: return decode("avx512-bf16-sparse-m4", bf16, true, 4, sx_avx512_bf16_sparse_m4)
-        case 16: return decode("avx512-f16-dense-m1", f16, false, 1, sx_avx512_f16_dense_m1)
-        case 17: return decode("avx512-f16-dense-m2", f16, false, 2, sx_avx512_f16_dense_m2)
-        case 18: return decode("avx512-f16-dense-m3", f16, false, 3, sx_avx512_f16_dense_m3)
-        case 19: return decode("avx512-f16-dense-m4", f16, false, 4, sx_avx512_f16_dense_m4)
-        case 20: return decode("avx512-f16-sparse-m1", f16, true, 1, sx_avx512_f16_sparse_m1)
-        case 21: return decode("avx512-f16-sparse-m2", f16, true, 2, sx_avx512_f16_sparse_m2)
-        case 22: return decode("avx512-f16-sparse-m3", f16, true, 3, sx_avx512_f16_sparse_m3)
-        case 23: return decode("avx512-f16-sparse-m4", f16, true, 4, sx_avx512_f16_sparse_m4)
+        case 8: return decode("avx512-bf16-dense-m1", bf16, false, 1...1, sx_avx512_bf16_dense_m1)
+        case 9: return decode("avx512-bf16-dense-m2", bf16, false, 2...2, sx_avx512_bf16_dense_m2)
+        case 10: return decode("avx512-bf16-dense-m3", bf16, false, 3...3, sx_avx512_bf16_dense_m3)
+        case 11: return decode("avx512-bf16-dense-m4", bf16, false, 4...4, sx_avx512_bf16_dense_m4)
+        case 12: return decode("avx512-bf16-sparse-m1", bf16, true, 1...1, sx_avx512_bf16_sparse_m1)
+        case 13: return decode("avx512-bf16-sparse-m2", bf16, true, 2...2, sx_avx512_bf16_sparse_m2)
+        case 14: return decode("avx512-bf16-sparse-m3", bf16, true, 3...3, sx_avx512_bf16_sparse_m3)
+        case 15: return decode("avx512-bf16-sparse-m4", bf16, true, 4...4, sx_avx512_bf16_sparse_m4)
+        case 16: return decode("avx512-bf16-dense-m8", bf16, false, 5...8, sx_avx512_bf16_dense_m8)
+        case 17: return decode("avx512-bf16-dense-m16", bf16, false, 13...16, sx_avx512_bf16_dense_m16)
+        case 18: return decode("avx512-bf16-sparse-m8", bf16, true, 5...8, sx_avx512_bf16_sparse_m8)
+        case 19: return decode("avx512-bf16-sparse-m16", bf16, true, 9...16, sx_avx512_bf16_sparse_m16)
+        case 20: return decode("avx512-f16-dense-m1", f16, false, 1...1, sx_avx512_f16_dense_m1)
+        case 21: return decode("avx512-f16-dense-m2", f16, false, 2...2, sx_avx512_f16_dense_m2)
+        case 22: return decode("avx512-f16-dense-m3", f16, false, 3...3, sx_avx512_f16_dense_m3)
+        case 23: return decode("avx512-f16-dense-m4", f16, false, 4...4, sx_avx512_f16_dense_m4)
+        case 24: return decode("avx512-f16-sparse-m1", f16, true, 1...1, sx_avx512_f16_sparse_m1)
+        case 25: return decode("avx512-f16-sparse-m2", f16, true, 2...2, sx_avx512_f16_sparse_m2)
+        case 26: return decode("avx512-f16-sparse-m3", f16, true, 3...3, sx_avx512_f16_sparse_m3)
+        case 27: return decode("avx512-f16-sparse-m4", f16, true, 4...4, sx_avx512_f16_sparse_m4)
+        case 28: return decode("avx512-f16-dense-m6", f16, false, 5...6, sx_avx512_f16_dense_m6)
+        case 29: return decode("avx512-f16-dense-m8", f16, false, 7...8, sx_avx512_f16_dense_m8)
+        case 30: return decode("avx512-f16-sparse-m6", f16, true, 5...6, sx_avx512_f16_sparse_m6)
+        case 31: return decode("avx512-f16-sparse-m8", f16, true, 7...8, sx_avx512_f16_sparse_m8)
 
         // Where the tile unit takes over: bf16 from 2 tokens, and sparse from the first, because above 60% zeros
         // vdpbf16ps is expected to cost more than memory does (5 cycles per tile row against 4.3 at 70%, by count; the
         // switch points come from prototypes on Emerald Rapids, not from these kernels); F16 keeps its full accuracy to
         // 16 tokens and is rounded to bf16 beyond.
-        case 24: return gemmAMX("amx-bf16-dense-gemm", bf16, false, sx_amx_bf16_dense_gemm)
-        case 25: return gemmAMX("amx-bf16-sparse-gemm", bf16, true, sx_amx_bf16_sparse_gemm)
-        case 26: return gemmAMX("amx-f16-dense-gemm", f16, false, sx_amx_f16_dense_gemm)
-        case 27: return gemmAMX("amx-f16-sparse-gemm", f16, true, sx_amx_f16_sparse_gemm)
-        case 28: return ring("amx-bf16-dense-ring", bf16, false, 2, sx_amx_bf16_dense_ring)
-        case 29: return ring("amx-bf16-sparse-ring", bf16, true, 1, sx_amx_bf16_sparse_ring)
-        case 30: return ring("amx-f16-dense-ring", f16, false, 17, sx_amx_f16_dense_ring)
-        case 31: return ring("amx-f16-sparse-ring", f16, true, 17, sx_amx_f16_sparse_ring)
+        case 32: return gemmAMX("amx-bf16-dense-gemm", bf16, false, sx_amx_bf16_dense_gemm)
+        case 33: return gemmAMX("amx-bf16-sparse-gemm", bf16, true, sx_amx_bf16_sparse_gemm)
+        case 34: return gemmAMX("amx-f16-dense-gemm", f16, false, sx_amx_f16_dense_gemm)
+        case 35: return gemmAMX("amx-f16-sparse-gemm", f16, true, sx_amx_f16_sparse_gemm)
+        case 36: return ring("amx-bf16-dense-ring", bf16, false, 2, sx_amx_bf16_dense_ring)
+        case 37: return ring("amx-bf16-sparse-ring", bf16, true, 1, sx_amx_bf16_sparse_ring)
+        case 38: return ring("amx-f16-dense-ring", f16, false, 17, sx_amx_f16_dense_ring)
+        case 39: return ring("amx-f16-sparse-ring", f16, true, 17, sx_amx_f16_sparse_ring)
         default: return quantRow(index - wideRows)
         }
     }
@@ -102,8 +110,9 @@ package enum KernelTable {
                   activation: .plain, exact: true, scratch: .registers, function: f)
     }
 
-    private static func decode(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ m: Int, _ f: sx_kernel_fn) -> KernelRow {
-        KernelRow(name: name, isa: .avx512, type: type, sparse: sparse, serves: m...m, from: m, activation: vector(type),
+    private static func decode(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ m: ClosedRange<Int>,
+                               _ f: sx_kernel_fn) -> KernelRow {
+        KernelRow(name: name, isa: .avx512, type: type, sparse: sparse, serves: m, from: m.lowerBound, activation: vector(type),
                   exact: false, scratch: .registers, function: f)
     }
 

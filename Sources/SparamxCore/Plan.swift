@@ -47,8 +47,8 @@ package struct Plan {
         workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
     }
 
-    /// A kernel that serves 3 or 4 tokens always computes 4; nil where the tokens decide.
-    static func fixedRows(_ kernel: KernelRow) -> Int? { kernel.serves.upperBound <= 4 ? kernel.serves.upperBound : nil }
+    /// A kernel that serves 3 or 4 tokens always computes 4, and so on to 16; nil where the tokens decide.
+    static func fixedRows(_ kernel: KernelRow) -> Int? { kernel.serves.upperBound <= 16 ? kernel.serves.upperBound : nil }
 
     /// Chunks of packed activations.
     var chunks: Int { (kblocks + Int(SX_ACT_CHUNK) - 1) / Int(SX_ACT_CHUNK) }
