@@ -212,12 +212,8 @@ public func sx_avx512_f16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) { dec
 public func sx_avx512_f16_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: true, args) }
 @c(sx_avx512_f16_sparse_m4) @implementation
 public func sx_avx512_f16_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: true, args) }
-@c(sx_avx512_f16_dense_m6) @implementation
-public func sx_avx512_f16_dense_m6(_ args: UnsafePointer<sx_kernel_args>) { decode(3, passes: 2, sparse: false, args) }
 @c(sx_avx512_f16_dense_m8) @implementation
 public func sx_avx512_f16_dense_m8(_ args: UnsafePointer<sx_kernel_args>) { decode(4, passes: 2, sparse: false, args) }
-@c(sx_avx512_f16_sparse_m6) @implementation
-public func sx_avx512_f16_sparse_m6(_ args: UnsafePointer<sx_kernel_args>) { decode(3, passes: 2, sparse: true, args) }
 @c(sx_avx512_f16_sparse_m8) @implementation
 public func sx_avx512_f16_sparse_m8(_ args: UnsafePointer<sx_kernel_args>) { decode(4, passes: 2, sparse: true, args) }
 @c(sx_avx512_f16_dense_gemm) @implementation

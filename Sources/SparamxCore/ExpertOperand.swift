@@ -6,9 +6,6 @@ package struct ExpertOperand {
     let tensor: PackedTensor?   // nil: not packed
     let file: Rows?             // then the first matrix in the file's layout, nil while there is no data
     private let isa: ISA
-    /// Rows of the kernel table for this type and form, in its order. No type and form have more than this.
-    private var candidates = SIMD32<Int16>(repeating: 0)
-    private var count = 0
     package private(set) var need = Need()
 
     /// Upper bounds over all numbers of rows a group can have.
@@ -51,31 +48,22 @@ package struct ExpertOperand {
         self.tensor = tensor
         self.file = file
         self.isa = isa
-        for index in 0..<KernelTable.count {
+        var found = false
+        for place in 0..<KernelTable.places {
+            guard let index = KernelTable.index(place, type: layout.type.number, sparse: layout.sparse) else { continue }
             let row = KernelTable.row(index)
-            guard row.type == layout.type.number, row.sparse == layout.sparse, row.isa.rawValue <= isa.rawValue,
-                  max(row.from, row.serves.lowerBound) <= rows else { continue }
-            if count < 32 { candidates[count] = Int16(truncatingIfNeeded: index) }
-            count += 1
+            guard row.isa.rawValue <= isa.rawValue, max(row.from, row.serves.lowerBound) <= rows else { continue }
+            found = true
             let m = max(row.serves.lowerBound, min(rows, Routing.mostRows, row.serves.upperBound))
             let plan = try Plan(layout, m: m, threads: 1, isa: isa, forced: index, raw: tensor == nil && !layout.sparse)
             need.include(Need(rowBytes: (plan.scratchOffset + plan.rows - 1) / plan.rows,
                               padding: row.isa == .amx ? 15 : Plan.fixedRows(row).map { $0 - row.serves.lowerBound } ?? 0,
                               scratch: plan.scratchBytes))
         }
-        guard count > 0 else { throw .type }
+        guard found else { throw .type }
     }
 
-    /// What KernelTable.choose would say, without going through the whole table for every group.
     func kernel(_ m: Int) throws(Status) -> Int {
-        if count <= 32 {
-            var i = count - 1
-            while i >= 0 {
-                let index = Int(candidates[i]), row = KernelTable.row(index)
-                if row.serves.contains(m) && row.from <= m { return index }
-                i -= 1
-            }
-        }
         guard let index = KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else { throw .type }
         return index
     }

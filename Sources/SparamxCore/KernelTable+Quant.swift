@@ -37,6 +37,36 @@ extension KernelTable {
                          activation: exact ? .q8 : .bf16, exact: exact, scratch: .ring, function: function)
     }
 
+    /// As `index` of the wide types.
+    static func quantIndex(_ place: Int, type: Int32, sparse: Bool) -> Int? {
+        guard place < 7, let number = number(type) else { return nil }
+        let column = number + (sparse ? types : 0)
+        switch place {
+        case 0, 1: return place * perKind + column
+        case 2..<5: return 2 * perKind + column * 3 + place - 2
+        default: return place * perKind + column
+        }
+    }
+
+    private static func number(_ type: Int32) -> Int? {
+        switch type {
+        case Int32(SX_Q4_0): return 0
+        case Int32(SX_Q4_1): return 1
+        case Int32(SX_Q5_0): return 2
+        case Int32(SX_Q5_1): return 3
+        case Int32(SX_Q8_0): return 4
+        case Int32(SX_Q2_K): return 5
+        case Int32(SX_Q3_K): return 6
+        case Int32(SX_Q4_K): return 7
+        case Int32(SX_Q5_K): return 8
+        case Int32(SX_Q6_K): return 9
+        case Int32(SX_IQ4_NL): return 10
+        case Int32(SX_IQ4_XS): return 11
+        case Int32(SX_MXFP4): return 12
+        default: return nil
+        }
+    }
+
     private static func quantType(_ index: Int) -> Int32 {
         switch index {
         case 0: return Int32(SX_Q4_0)

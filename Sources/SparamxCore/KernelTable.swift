@@ -49,7 +49,7 @@ struct Scratch {
 package enum KernelTable {
     package static let count = wideRows + quantRows
     package static let many = Int(Int32.max)
-    private static let wideRows = 40
+    private static let wideRows = 38
 
     package static func row(_ index: Int) -> KernelRow {
         let bf16 = Int32(SX_BF16), f16 = Int32(SX_F16)
@@ -64,45 +64,58 @@ package enum KernelTable {
         case 6: return gemm512("avx512-f16-dense-gemm", f16, false, sx_avx512_f16_dense_gemm)
         case 7: return gemm512("avx512-f16-sparse-gemm", f16, true, sx_avx512_f16_sparse_gemm)
 
-        case 8: return decode("avx512-bf16-dense-m1", bf16, false, 1...1, sx_avx512_bf16_dense_m1)
-        case 9: return decode("avx512-bf16-dense-m2", bf16, false, 2...2, sx_avx512_bf16_dense_m2)
-        case 10: return decode("avx512-bf16-dense-m3", bf16, false, 3...3, sx_avx512_bf16_dense_m3)
-        case 11: return decode("avx512-bf16-dense-m4", bf16, false, 4...4, sx_avx512_bf16_dense_m4)
-        case 12: return decode("avx512-bf16-sparse-m1", bf16, true, 1...1, sx_avx512_bf16_sparse_m1)
-        case 13: return decode("avx512-bf16-sparse-m2", bf16, true, 2...2, sx_avx512_bf16_sparse_m2)
-        case 14: return decode("avx512-bf16-sparse-m3", bf16, true, 3...3, sx_avx512_bf16_sparse_m3)
-        case 15: return decode("avx512-bf16-sparse-m4", bf16, true, 4...4, sx_avx512_bf16_sparse_m4)
-        case 16: return decode("avx512-bf16-dense-m8", bf16, false, 5...8, sx_avx512_bf16_dense_m8)
-        case 17: return decode("avx512-bf16-dense-m16", bf16, false, 13...16, sx_avx512_bf16_dense_m16)
-        case 18: return decode("avx512-bf16-sparse-m8", bf16, true, 5...8, sx_avx512_bf16_sparse_m8)
-        case 19: return decode("avx512-bf16-sparse-m16", bf16, true, 9...16, sx_avx512_bf16_sparse_m16)
-        case 20: return decode("avx512-f16-dense-m1", f16, false, 1...1, sx_avx512_f16_dense_m1)
-        case 21: return decode("avx512-f16-dense-m2", f16, false, 2...2, sx_avx512_f16_dense_m2)
-        case 22: return decode("avx512-f16-dense-m3", f16, false, 3...3, sx_avx512_f16_dense_m3)
-        case 23: return decode("avx512-f16-dense-m4", f16, false, 4...4, sx_avx512_f16_dense_m4)
-        case 24: return decode("avx512-f16-sparse-m1", f16, true, 1...1, sx_avx512_f16_sparse_m1)
-        case 25: return decode("avx512-f16-sparse-m2", f16, true, 2...2, sx_avx512_f16_sparse_m2)
-        case 26: return decode("avx512-f16-sparse-m3", f16, true, 3...3, sx_avx512_f16_sparse_m3)
-        case 27: return decode("avx512-f16-sparse-m4", f16, true, 4...4, sx_avx512_f16_sparse_m4)
-        case 28: return decode("avx512-f16-dense-m6", f16, false, 5...6, sx_avx512_f16_dense_m6)
-        case 29: return decode("avx512-f16-dense-m8", f16, false, 7...8, sx_avx512_f16_dense_m8)
-        case 30: return decode("avx512-f16-sparse-m6", f16, true, 5...6, sx_avx512_f16_sparse_m6)
-        case 31: return decode("avx512-f16-sparse-m8", f16, true, 7...8, sx_avx512_f16_sparse_m8)
+        case 8: return decode("avx512-bf16-dense-m16", bf16, false, 9...16, sx_avx512_bf16_dense_m16)
+        case 9: return decode("avx512-bf16-sparse-m16", bf16, true, 9...16, sx_avx512_bf16_sparse_m16)
+        case 10: return decode("avx512-bf16-dense-m1", bf16, false, 1...1, sx_avx512_bf16_dense_m1)
+        case 11: return decode("avx512-bf16-sparse-m1", bf16, true, 1...1, sx_avx512_bf16_sparse_m1)
+        case 12: return decode("avx512-f16-dense-m1", f16, false, 1...1, sx_avx512_f16_dense_m1)
+        case 13: return decode("avx512-f16-sparse-m1", f16, true, 1...1, sx_avx512_f16_sparse_m1)
+        case 14: return decode("avx512-bf16-dense-m2", bf16, false, 2...2, sx_avx512_bf16_dense_m2)
+        case 15: return decode("avx512-bf16-sparse-m2", bf16, true, 2...2, sx_avx512_bf16_sparse_m2)
+        case 16: return decode("avx512-f16-dense-m2", f16, false, 2...2, sx_avx512_f16_dense_m2)
+        case 17: return decode("avx512-f16-sparse-m2", f16, true, 2...2, sx_avx512_f16_sparse_m2)
+        case 18: return decode("avx512-bf16-dense-m3", bf16, false, 3...3, sx_avx512_bf16_dense_m3)
+        case 19: return decode("avx512-bf16-sparse-m3", bf16, true, 3...3, sx_avx512_bf16_sparse_m3)
+        case 20: return decode("avx512-f16-dense-m3", f16, false, 3...3, sx_avx512_f16_dense_m3)
+        case 21: return decode("avx512-f16-sparse-m3", f16, true, 3...3, sx_avx512_f16_sparse_m3)
+        case 22: return decode("avx512-bf16-dense-m4", bf16, false, 4...4, sx_avx512_bf16_dense_m4)
+        case 23: return decode("avx512-bf16-sparse-m4", bf16, true, 4...4, sx_avx512_bf16_sparse_m4)
+        case 24: return decode("avx512-f16-dense-m4", f16, false, 4...4, sx_avx512_f16_dense_m4)
+        case 25: return decode("avx512-f16-sparse-m4", f16, true, 4...4, sx_avx512_f16_sparse_m4)
+        case 26: return decode("avx512-bf16-dense-m8", bf16, false, 5...8, sx_avx512_bf16_dense_m8)
+        case 27: return decode("avx512-bf16-sparse-m8", bf16, true, 5...8, sx_avx512_bf16_sparse_m8)
+        case 28: return decode("avx512-f16-dense-m8", f16, false, 5...8, sx_avx512_f16_dense_m8)
+        case 29: return decode("avx512-f16-sparse-m8", f16, true, 5...8, sx_avx512_f16_sparse_m8)
 
         // Where the tile unit takes over: bf16 from 2 tokens, and sparse from the first, because above 60% zeros
         // vdpbf16ps is expected to cost more than memory does (5 cycles per tile row against 4.3 at 70%, by count; the
         // switch points come from prototypes on Emerald Rapids, not from these kernels); F16 keeps its full accuracy to
         // 16 tokens and is rounded to bf16 beyond.
-        case 32: return gemmAMX("amx-bf16-dense-gemm", bf16, false, sx_amx_bf16_dense_gemm)
-        case 33: return gemmAMX("amx-bf16-sparse-gemm", bf16, true, sx_amx_bf16_sparse_gemm)
-        case 34: return gemmAMX("amx-f16-dense-gemm", f16, false, sx_amx_f16_dense_gemm)
-        case 35: return gemmAMX("amx-f16-sparse-gemm", f16, true, sx_amx_f16_sparse_gemm)
-        case 36: return ring("amx-bf16-dense-ring", bf16, false, 2, sx_amx_bf16_dense_ring)
-        case 37: return ring("amx-bf16-sparse-ring", bf16, true, 1, sx_amx_bf16_sparse_ring)
-        case 38: return ring("amx-f16-dense-ring", f16, false, 17, sx_amx_f16_dense_ring)
-        case 39: return ring("amx-f16-sparse-ring", f16, true, 17, sx_amx_f16_sparse_ring)
+        case 30: return gemmAMX("amx-bf16-dense-gemm", bf16, false, sx_amx_bf16_dense_gemm)
+        case 31: return gemmAMX("amx-bf16-sparse-gemm", bf16, true, sx_amx_bf16_sparse_gemm)
+        case 32: return gemmAMX("amx-f16-dense-gemm", f16, false, sx_amx_f16_dense_gemm)
+        case 33: return gemmAMX("amx-f16-sparse-gemm", f16, true, sx_amx_f16_sparse_gemm)
+        case 34: return ring("amx-bf16-dense-ring", bf16, false, 2, sx_amx_bf16_dense_ring)
+        case 35: return ring("amx-bf16-sparse-ring", bf16, true, 1, sx_amx_bf16_sparse_ring)
+        case 36: return ring("amx-f16-dense-ring", f16, false, 17, sx_amx_f16_dense_ring)
+        case 37: return ring("amx-f16-sparse-ring", f16, true, 17, sx_amx_f16_sparse_ring)
         default: return quantRow(index - wideRows)
         }
+    }
+
+    /// Rows of one type and form are in fixed places, so that a product does not go through the whole table: place 0 up to
+    /// `places`, in the order of the table. nil: the type has no such row.
+    package static let places = 10
+
+    package static func index(_ place: Int, type: Int32, sparse: Bool) -> Int? {
+        guard type == Int32(SX_BF16) || type == Int32(SX_F16) else {
+            guard let index = quantIndex(place, type: type, sparse: sparse) else { return nil }
+            return wideRows + index
+        }
+        let column = (type == Int32(SX_F16) ? 2 : 0) + (sparse ? 1 : 0)
+        if place < 2 { return place * 4 + column }
+        if place == 2 { return type == Int32(SX_BF16) ? 8 + column : nil }
+        return 10 + (place - 3) * 4 + column
     }
 
     private static func reference(_ name: StaticString, _ type: Int32, _ sparse: Bool, _ f: sx_kernel_fn) -> KernelRow {
@@ -135,28 +148,27 @@ package enum KernelTable {
 
     /// The next number of tokens from which another row can be the choice, or nil: there is none.
     package static func change(type: Int32, sparse: Bool, after m: Int) -> Int? {
-        var next: Int? = nil, index = 0
-        while index < count {
+        var next: Int? = nil
+        for place in 0..<places {
+            guard let index = index(place, type: type, sparse: sparse) else { continue }
             let row = row(index)
-            if row.type == type && row.sparse == sparse {
-                for place in 0..<3 {
-                    let tokens = place == 0 ? row.from : place == 1 ? row.serves.lowerBound : row.serves.upperBound + 1
-                    if tokens > m && tokens <= many { next = min(next ?? many, tokens) }
-                }
+            for bound in 0..<3 {
+                let tokens = bound == 0 ? row.from : bound == 1 ? row.serves.lowerBound : row.serves.upperBound + 1
+                if tokens > m && tokens <= many { next = min(next ?? many, tokens) }
             }
-            index += 1
         }
         return next
     }
 
     /// The row for a product, or nil if nothing serves the type.
     package static func choose(type: Int32, sparse: Bool, m: Int, isa: ISA) -> Int? {
-        var index = count - 1
-        while index >= 0 {
-            let candidate = row(index)
-            if candidate.type == type && candidate.sparse == sparse && candidate.isa.rawValue <= isa.rawValue
-                && candidate.serves.contains(m) && candidate.from <= m { return index }
-            index -= 1
+        var place = places - 1
+        while place >= 0 {
+            if let index = index(place, type: type, sparse: sparse) {
+                let candidate = row(index)
+                if candidate.isa.rawValue <= isa.rawValue && candidate.serves.contains(m) && candidate.from <= m { return index }
+            }
+            place -= 1
         }
         return nil
     }

@@ -52,6 +52,18 @@ final class PlanTests: XCTestCase {
         XCTAssertNil(KernelTable.choose(type: 9, sparse: false, m: 1, isa: .amx))
     }
 
+    /// The places of a type and form are all its rows, in the order of the table.
+    func testPlaces() {
+        for type in weightTypes {
+            for sparse in [false, true] {
+                let places = (0..<KernelTable.places).compactMap { KernelTable.index($0, type: type, sparse: sparse) }
+                let rows = (0..<KernelTable.count).filter { KernelTable.row($0).type == type && KernelTable.row($0).sparse == sparse }
+                XCTAssertEqual(places, rows, "type \(type)")
+            }
+        }
+        XCTAssertNil(KernelTable.index(0, type: 9, sparse: false))
+    }
+
     // The plan.
 
     func testPartsOfTheWorkAreaAreApart() throws {

@@ -4,7 +4,7 @@
     bench.py --host DIR --plugin libggml-sparamx.so [--library libsparamx.so] [--json FILE] [MODEL.gguf ...]
 
 DIR is the folder with llama-bench. Without models it makes a llama of 1.1 B parameters with examples/make_model.py, half
-of its weights zero, in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in --cache). Other types
+of its weights zero (--sparsity), in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in --cache). Other types
 of --types are made from the BF16 one with the host's own llama-quantize, which must then be in DIR too. --experts 16 makes
 a mixture of 16 experts of about the same size in its place, of which --experts-used work on a token.
 
@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAKE_MODEL = Path(__file__).resolve().parents[1] / "make_model.py"
-SPARSITY = 0.5
 DENSE = ("--preset", "1b")
 MIXTURE = ("--preset", "1b", "--embd", "1024", "--heads", "16", "--kv-heads", "4")  # the rest follows from the experts
 MIXTURE_FF, MIXTURE_WEIGHTS = 1536, 0.95e9
@@ -43,10 +42,11 @@ def parse_arguments():
     parser.add_argument("--plugin", type=Path, required=True, help="libggml-sparamx.so, built for this host")
     parser.add_argument("--library", type=Path, help="libsparamx.so (default: found beside the plugin)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt test")
-    parser.add_argument("--gen", type=int, default=64, help="tokens of the generation test")
+    parser.add_argument("--prompt", type=int, nargs="+", default=[512], help="tokens of the prompt tests (default: 512)")
+    parser.add_argument("--gen", type=int, default=64, help="tokens of the generation test; 0: none")
     parser.add_argument("--rounds", type=int, default=5, help="times that each side runs each test")
     parser.add_argument("--types", nargs="+", choices=MADE + QUANTIZED, default=("bf16", "q8_0"), help="of the models made")
+    parser.add_argument("--sparsity", type=float, default=0.5, help="share of zeros in the models made (default: 0.5)")
     parser.add_argument("--experts", type=int, default=0, help="of the models made (default: none)")
     parser.add_argument("--experts-used", type=int, default=4, help="of them per token (default: 4)")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "sparamx-hosts" / "models")
@@ -62,7 +62,7 @@ def find_models(args):
     if args.models:
         return [(path, None, None) for path in args.models]
     args.cache.mkdir(parents=True, exist_ok=True)
-    return [(make_model(args, kind), SPARSITY, kind.upper()) for kind in args.types]
+    return [(make_model(args, kind), args.sparsity, kind.upper()) for kind in args.types]
 
 
 def sizes(args):
@@ -77,12 +77,12 @@ def sizes(args):
 
 def make_model(args, kind):
     name, options = sizes(args)
-    path = args.cache / f"{name}-{kind}-{round(SPARSITY * 100)}.gguf"
+    path = args.cache / f"{name}-{kind}-{round(args.sparsity * 100)}.gguf"
     if path.exists():
         return path
     partial = path.with_suffix(".partial")
     if kind in MADE:
-        command = [sys.executable, MAKE_MODEL, partial, *options, "--type", kind, "--sparsity", str(SPARSITY), "--force"]
+        command = [sys.executable, MAKE_MODEL, partial, *options, "--type", kind, "--sparsity", str(args.sparsity), "--force"]
     else:
         command = [args.host / "llama-quantize", make_model(args, "bf16"), partial, kind.upper(), str(args.threads)]
     print(f"making {path}", file=sys.stderr)
@@ -104,15 +104,15 @@ class Run:
     memory: tuple     # bytes of the library's weights: in the file, packed, resident
 
 
-def run_once(args, model, test, with_plugin):
+def run_once(args, model, prompt, gen, with_plugin):
     env = {name: value for name, value in os.environ.items() if name not in ("GGML_BACKEND_PATH", "LD_PRELOAD", "SPARAMX_MODE")}
     if with_plugin:
         env.update(GGML_BACKEND_PATH=str(args.plugin.resolve()), SPARAMX_STATS="1")
         if args.library:
             env["SPARAMX_LIB"] = str(args.library.resolve())
-    prompt, gen = (args.prompt, 0) if test.startswith("pp") else (0, args.gen)
+    repeats = 1 if gen else max(1, 256 // prompt)  # a few tokens are over too soon to be measured once
     command = [str(args.host / "llama-bench"), "-m", str(model), "-p", str(prompt), "-n", str(gen), "-t", str(args.threads),
-               "-r", "1", "-o", "json"]
+               "-r", str(repeats), "-o", "json"]
     result = subprocess.run(command, env=env, capture_output=True, text=True)
     if result.returncode != 0:
         sys.exit(f"bench.py: {' '.join(command)} ended with status {result.returncode}:\n{result.stderr[-2000:]}")
@@ -128,11 +128,12 @@ def run_once(args, model, test, with_plugin):
 
 
 def measure(args, model, sparsity, kind):
-    for test in (f"pp{args.prompt}", f"tg{args.gen}"):
+    for prompt, gen in [(prompt, 0) for prompt in args.prompt] + [(0, args.gen)] * bool(args.gen):
+        test = f"tg{gen}" if gen else f"pp{prompt}"
         stock, ours = [], []
         for _ in range(args.rounds):
-            stock.append(run_once(args, model, test, False).speed)
-            ours.append(run_once(args, model, test, True))
+            stock.append(run_once(args, model, prompt, gen, False).speed)
+            ours.append(run_once(args, model, prompt, gen, True))
         speeds = [run.speed for run in ours]
         row = {"model": ours[0].model, "type": kind or ours[0].model.split(maxsplit=2)[-1], "sparsity": sparsity, "test": test,
                "stock_tps": round(statistics.median(stock), 3), "sparamx_tps": round(statistics.median(speeds), 3)}
