@@ -26,9 +26,12 @@ VECTOR = re.compile(r"sx_(avx512|amx)_|\$e\d+Kernels(AVX512|AMX)")
 # for each kernel would be 330 KB of code. So such a kernel may jump to a body, if the one address it names is that of its
 # own expansion function, and a body may call through a pointer: there is only the one it got.
 SHARED = re.compile(r"\$e10KernelsAMX\d+quant(Ring|RingWide|Gemm)__")
+# The AVX-512 kernels for many tokens of the quantized types share the functions that multiply a group of tokens.
+GROUP = re.compile(r"\$e13KernelsAVX5125group\w*PartForm")
+GROUPED = re.compile(r"sx_avx512_(q\d_[01k]|iq4_nl|iq4_xs|mxfp4)_(dense|sparse)_gemm$")
 EXPANDED = re.compile(r"sx_amx_(\w+)_(ring|gemm)$")
 TILE = re.compile(r"sx_amx_|" + SHARED.pattern)
-PRODUCT = re.compile(r"sx_(avx512|amx)_(bf16|f16|q\d_[01k]|iq4_nl|iq4_xs|mxfp4)_(dense|sparse)_|" + SHARED.pattern)
+PRODUCT = re.compile(r"sx_(avx512|amx)_(bf16|f16|q\d_[01k]|iq4_nl|iq4_xs|mxfp4)_(dense|sparse)_|" + SHARED.pattern + "|" + GROUP.pattern)
 CPU_QUESTIONS = {"cpuid": "sx_cpuid", "xgetbv": "sx_xgetbv"}
 CALLABLE = {"memset@plt", "memcpy@plt"}
 PREFIXES = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3}
@@ -186,7 +189,7 @@ def instructions(path):
 def check_instructions(report, path):
     rules = ("nothing above baseline x86-64 outside the kernels", "tile instructions in sx_amx_* alone",
              "cpuid and xgetbv in the functions of that name alone", "no traps in AVX-512 and AMX kernels",
-             "product kernels call memset, memcpy and their own expansion at most", "every byte of code can be decoded")
+             "product kernels call memset, memcpy, their own expansion and groups of tokens at most", "every byte of code can be decoded")
     broken = {rule: {} for rule in rules}
 
     def note(rule, symbol, what):
@@ -213,7 +216,8 @@ def check_instructions(report, path):
                 named.setdefault(symbol, set()).add(whole)
             expands = kernel and named.get(symbol) == {f"sx_amx_{kernel.group(1)}_expand"} and SHARED.match(whole or "")
             through = SHARED.match(symbol) and not target
-            if name.startswith("call") and not (whole in CALLABLE or expands or through) \
+            grouped = GROUPED.match(symbol) and GROUP.match(whole or "")
+            if name.startswith("call") and not (whole in CALLABLE or expands or through or grouped) \
                     or name.startswith("jmp") and not (inside or expands):
                 note(rules[4], symbol, f"{name} {operands}")
         if name == "(bad)":

@@ -15,6 +15,7 @@ STUBS
 __attribute__((noinline, used)) static void sx_cpuid(void) { ASM("cpuid"); }
 __attribute__((noinline, used)) static void sx_xgetbv(void) { ASM("xgetbv"); }
 static void shared_body(void (*expand)(void));
+static void token_group(void);
 __attribute__((used)) static void sx_avx512_bf16_dense_m1(void) { ASM("vpexpandw %zmm0, %zmm1"); IN_VECTOR }
 __attribute__((used)) static void sx_avx512_count(void) { ASM("popcnt %eax, %eax"); }
 __attribute__((used)) static void sx_amx_bf16_sparse_ring(char *p) {
@@ -23,6 +24,8 @@ __attribute__((noinline, noipa, used)) static void shared_body(void (*expand)(vo
     ASM("tilezero %tmm0"); expand(); ASM("nop"); IN_BODY }
 __attribute__((noinline, noipa, used)) static void sx_amx_q4_0_sparse_expand(void) { ASM("vpxor %xmm0, %xmm0, %xmm0"); IN_EXPANSION }
 __attribute__((used)) static void sx_amx_q4_0_sparse_ring(void) { shared_body(sx_amx_q4_0_sparse_expand); }
+__attribute__((noinline, noipa, used)) static void token_group(void) { ASM("vpdpbusd %zmm0, %zmm0, %zmm1"); IN_GROUP }
+__attribute__((used)) static void sx_avx512_q4_0_sparse_gemm(void) { token_group(); ASM("nop"); IN_GEMM }
 __attribute__((used)) static void local(void) {
     ASM("lfence; sfence; mfence; pause; bsf %eax, %eax; rep bsf %eax, %eax; movapd %xmm0, %xmm1"); IN_BASELINE }
 """
@@ -72,6 +75,9 @@ BREAKS = [
     ("product kernels call", [], {"shared_body(sx_amx_q4_0_sparse_expand)": "shared_body(sx_avx512_count)"}),
     ("product kernels call", [], {"IN_BODY": "sx_cpuid();"}),
     ("product kernels call", [], {"IN_BODY": 'ASM("jmp *%rax");'}),
+    ("product kernels call", [], {"IN_GROUP": "sx_cpuid();"}),
+    ("product kernels call", [], {"IN_GEMM": "sx_cpuid();"}),
+    ("product kernels call", [], {"IN_VECTOR": "token_group();"}),
     ("product kernels call", [], {"IN_EXPANSION": "static void (*volatile f)(void); f();"}),
 ]
 
@@ -86,7 +92,9 @@ def source(replacements):
         if old not in text:
             raise ValueError(f"{old} is not in the source")
         text = text.replace(old, new)
-    return text.replace("IN_VECTOR", "").replace("IN_BASELINE", "").replace("IN_BODY", "").replace("IN_EXPANSION", "")
+    for place in ("VECTOR", "BASELINE", "BODY", "EXPANSION", "GROUP", "GEMM"):
+        text = text.replace("IN_" + place, "")
+    return text
 
 
 def build(compiler, directory, arguments, replacements):
@@ -103,7 +111,8 @@ def build(compiler, directory, arguments, replacements):
     if result.returncode != 0:
         raise OSError(result.stderr)
     # Assemblers take names that begin with $ for numbers.
-    check_library.run("objcopy", "--redefine-sym", "shared_body=$e10KernelsAMX9quantRing__body", path)
+    check_library.run("objcopy", "--redefine-sym", "shared_body=$e10KernelsAMX9quantRing__body",
+                      "--redefine-sym", "token_group=$e13KernelsAVX5125group__PartForm", path)
     return path
 
 

@@ -28,6 +28,7 @@ struct AheadLines {
         total += lines
     }
 
+    /// All of it in so many calls of fetch.
     @inline(__always)
     mutating func spread(over steps: Int) { perStep = (total + steps - 1) / steps }
 

@@ -159,7 +159,7 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                 var p0 = w0, p1 = w1, xs = x + group * 64
                 let end = w0 + blocks * 1024
                 while p0 < end {
-                    // Half a tile is written out; as a loop over rows it took a third longer on Zen 5.
+                    // Half a tile is written out: see QuantTokens.swift.
                     var half = 0
                     while half < 1024 {
                         ahead.fetch()

@@ -164,7 +164,7 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                     while w < end {
                         var half = 0
                         while half < 2048 {
-                            // Written out for the reason given in BF16.swift.
+                            // Written out: see QuantTokens.swift.
                             if fetching { ahead.fetch() }
                             let row = w + half
                             multiply(count, &sums, sx_load_ps(row), sx_load_ps(row + 64), xs)

@@ -2,10 +2,10 @@ import CKernelABI
 import CTileShims
 
 // Quantized types, any number of tokens on machines without AMX: 1024 k of two panels are expanded once and multiplied
-// with all tokens of a block, in the arithmetic and order of QuantDecode.swift.
+// with all tokens of a block (QuantTokens.swift), in the arithmetic and order of QuantDecode.swift.
 
-/// Scratch: expanded levels of two panels, their scales, their minimums (as QuantTokens.swift reads them), places of planes, what to
-/// fetch ahead; results behind.
+/// Scratch: levels, scales and minimums of two panels as QuantTokens.swift reads them; what the expansion needs, what to
+/// fetch ahead; results.
 private let memoryAt = 49152, listAt = 49216, resultsAt = 65536
 
 @inline(__always)
