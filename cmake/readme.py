@@ -56,7 +56,7 @@ def ranges(rows, kind, form, level):
         name = plan(rows, kind, form, level, tokens)
         if name is None:
             sys.exit(f"no kernel for {TYPES[kind]} {FORMS[form]} at level {LEVELS[level]} with {tokens} tokens")
-        short = name.split("-", 3)[0] + " " + ("-".join(name.split("-")[3:]).rstrip("1234") or "scalar")
+        short = name.split("-", 3)[0] + " " + ("-".join(name.split("-")[3:]).rstrip("0123456789") or "scalar")
         if short.endswith(" m"):
             short = short[:-2] + " decode"
         if found and found[-1][2] == short:
