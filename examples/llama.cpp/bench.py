@@ -4,8 +4,8 @@
     bench.py --host DIR --plugin libggml-sparamx.so [--library libsparamx.so] [--json FILE] [MODEL.gguf ...]
 
 DIR is the folder with llama-bench. Without models it makes a llama of 1.1 B parameters with examples/make_model.py, half
-of its weights zero (--sparsity), in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in --cache). Other types
-of --types are made from the BF16 one with the host's own llama-quantize, which must then be in DIR too. --experts 16 makes
+of its weights zero (--sparsity), in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in --cache).
+Other types of --types are made from the BF16 one with the host's own llama-quantize, which must then be in DIR too. --experts 16 makes
 a mixture of 16 experts of about the same size in its place, of which --experts-used work on a token.
 
 "In products" says how much of the time with the plugin is spent in the library's products; the rest is the host's:
@@ -54,6 +54,10 @@ def parse_arguments():
     args = parser.parse_args()
     if args.experts and not 1 <= args.experts_used <= args.experts:
         parser.error("--experts-used must be from 1 to --experts")
+    if min(args.prompt) < 1 or args.gen < 0:
+        parser.error("--prompt must be at least 1, --gen at least 0")
+    if not 0 <= args.sparsity < 1:
+        parser.error("--sparsity must be from 0 to below 1")
     return args
 
 
