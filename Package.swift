@@ -5,11 +5,15 @@ import PackageDescription
 // serves `swift test`, which needs the Swift runtime. This is the one place that switches.
 let ordinary = Context.environment["SPARAMX_ORDINARY_SWIFT"] == "1"
 let mode = ordinary ? [] : ["-enable-experimental-feature", "Embedded"]
+// Embedded Swift marks every function as one that nothing unwinds through, and then writes no unwind tables: an exception from
+// a host's callback would end the process inside a `try`, and backtraces would stop here. So the mark is taken off, but
+// in kernels: they call nothing of a host's, and the mark would go from their intrinsics too, which then are not optimized.
+let unwindTables = ordinary ? [] : ["-force-remove-attribute=nounwind", "-disable-nounwind-inference"].flatMap { ["-Xllvm", $0] }
 // One section per function, so that the linker can drop what is not used, the unused runtime stubs above all.
 let sections = ["-Xfrontend", "-function-sections"]
 // Testable only where tests are built.
 let testable = ordinary ? ["-enable-testing"] : []
-let baseline: [SwiftSetting] = [.unsafeFlags(mode + sections + testable + ["-wmo"])]
+let baseline: [SwiftSetting] = [.unsafeFlags(mode + unwindTables + sections + testable + ["-wmo"])]
 
 // Kernels are checked at their front door, so inside them nothing is checked twice. Each kernel target has its own
 // instruction sets; nothing outside them is compiled for more than baseline x86-64.

@@ -71,7 +71,7 @@ enum {
     SPARAMX_ERR_AMX_ENOSYS = 23,     /* the kernel does not know the AMX request, or a sandbox hides it: ENOSYS */
     SPARAMX_ERR_AMX_SIGALTSTACK = 24,/* the kernel refused AMX: ENOSPC, some thread's signal stack is too small */
     SPARAMX_ERR_HIDDEN = 25,         /* the CPU has it, but operating system or hypervisor do not enable its state */
-    SPARAMX_ERR_CAPPED = 26,         /* SPARAMX_ISA forbids it */
+    SPARAMX_ERR_CAPPED = 26,         /* SPARAMX_ISA or sparamx_cap_isa forbids it */
     SPARAMX_ERR_ISA_NAME = 27,       /* SPARAMX_ISA holds an unknown name */
     SPARAMX_ERR_SELF_TEST = 28,      /* the start-up product came out wrong: this CPU or its emulation is faulty */
 
@@ -82,7 +82,8 @@ enum {
     /* 4x: data and state */
     SPARAMX_ERR_INCOMPLETE = 40, /* not every byte of this weight has been uploaded yet */
     SPARAMX_ERR_STATE = 41,      /* the object is in a state that does not allow this call */
-    SPARAMX_ERR_DAMAGED = 42     /* the packed form of a weight is not what packing can have written */
+    SPARAMX_ERR_DAMAGED = 42,    /* the packed form of a weight is not what packing can have written */
+    SPARAMX_ERR_CHANGED = 43     /* the weights were changed by somebody else while they were being packed */
 };
 
 /* One English sentence that says what is wrong and what to do. Unknown values give a sentence too. Thread-safe. */
@@ -125,6 +126,13 @@ typedef struct sparamx_capability {
 
 /* Fills *out. Thread-safe. */
 sparamx_status sparamx_get_capability(sparamx_capability *out);
+
+/*
+ * Caps the level from inside the program: the lower of this and SPARAMX_ISA holds. isa: SPARAMX_ISA_*, else
+ * SPARAMX_ERR_RANGE. Only before the first call that finds the level out (get_capability and everything that creates,
+ * asks or computes): SPARAMX_ERR_STATE afterwards, and nothing changes. The last of several calls counts. Thread-safe.
+ */
+sparamx_status sparamx_cap_isa(int32_t isa);
 
 /* ------------------------------------------------------------------------------------------------ tensors, forms -- */
 
@@ -521,6 +529,7 @@ typedef struct sparamx_api {
 
     sparamx_status (*buffer_verify_tensor)(const sparamx_buffer *buffer, const sparamx_tensor *tensor);
     sparamx_status (*linear_verify)(const sparamx_linear *linear);
+    sparamx_status (*cap_isa)(int32_t isa);
 } sparamx_api;
 
 /*

@@ -43,6 +43,7 @@ static const sparamx_api table = {
     .linear_info = sparamx_linear_info,
     .buffer_verify_tensor = sparamx_buffer_verify_tensor,
     .linear_verify = sparamx_linear_verify,
+    .cap_isa = sparamx_cap_isa,
 };
 
 const void *sx_api_table(void) { return &table; }

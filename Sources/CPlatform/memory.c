@@ -10,6 +10,13 @@ void *sx_allocate(size_t bytes) { return calloc(1, bytes ? bytes : 1); }
 
 void sx_free(void *pointer) { free(pointer); }
 
+void *sx_reserve(size_t bytes) {
+    void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+bool sx_make_usable(void *pointer, size_t bytes) { return mprotect(pointer, bytes, PROT_READ | PROT_WRITE) == 0; }
+
 static void *map_anywhere(size_t bytes) {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
@@ -17,8 +24,9 @@ static void *map_anywhere(size_t bytes) {
 
 void *sx_map(size_t bytes) {
     if (bytes < 2 * huge || bytes > SIZE_MAX - huge) return map_anywhere(bytes);
-    // Start on a 2 MB frame: a mapping that starts anywhere loses up to two frames to small pages.
-    char *p = map_anywhere(bytes + huge);
+    // Start on a 2 MB frame: a mapping that starts anywhere loses up to two frames to small pages. What is cut off is never
+    // usable: with mlockall it would become resident first.
+    char *p = sx_reserve(bytes + huge);
     if (!p) return map_anywhere(bytes);
     size_t page = 4096, length = (bytes + page - 1) & ~(page - 1);
     size_t before = (huge - ((uintptr_t)p & (huge - 1))) & (huge - 1);
@@ -29,11 +37,14 @@ void *sx_map(size_t bytes) {
         sx_unmap(p, before + length + after);
         return map_anywhere(bytes);
     }
-    if (after && munmap(p + before + length, after) != 0) {
-        sx_unmap(p + before, length + after);
+    p += before;
+    if (after && munmap(p + length, after) != 0) {
+        sx_unmap(p, length + after);
         return map_anywhere(bytes);
     }
-    return p + before;
+    if (sx_make_usable(p, length)) return p;
+    sx_unmap(p, length);
+    return map_anywhere(bytes);
 }
 
 void sx_unmap(void *pointer, size_t bytes) {
@@ -42,7 +53,16 @@ void sx_unmap(void *pointer, size_t bytes) {
 }
 
 void sx_give_back(void *pointer, size_t bytes) {
-    // Refused for locked memory (mlockall). What was given back has to read as zero all the same.
+    // A fresh mapping in the place of the old one: that also frees memory which is locked (mlockall).
+    void *p = mmap(pointer, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (p != MAP_FAILED) return;
+    // No mapping to be had. What is given back has to read as zero when it is used again.
+    if (madvise(pointer, bytes, MADV_DONTNEED) == 0) return;
+    if (mprotect(pointer, bytes, PROT_READ | PROT_WRITE) == 0) memset(pointer, 0, bytes);
+}
+
+void sx_zero_pages(void *pointer, size_t bytes) {
+    // Refused for locked memory.
     if (madvise(pointer, bytes, MADV_DONTNEED) != 0) memset(pointer, 0, bytes);
 }
 

@@ -54,8 +54,17 @@ let readAhead = 1024
 private func encode(sparse: Bool, _ args: sx_codec_args) {
     var values = UnsafeMutableRawPointer(args.values)
     var mask = sparse ? UnsafeMutableRawPointer(args.bitmap.unsafelyUnwrapped) : values
+    // Of the sparse form: the bytes that are left of the chunk, by what was counted. The source may have changed since, and
+    // behind them is another thread's panel, or another mapping.
+    var room = 0, kept = 0, changed = false
     var kblock = 0
     while kblock < Int(args.kblocks) {
+        if sparse && kblock % 8 == 0 {
+            changed = changed || room != 0
+            let offsets = args.offsets.unsafelyUnwrapped + kblock / 8
+            values = UnsafeMutableRawPointer(args.values) + Int(sx_offset_bytes(offsets[0]) - sx_offset_bytes(args.offsets.unsafelyUnwrapped[0]))
+            room = Int(sx_offset_bytes(offsets[1]) - sx_offset_bytes(offsets[0]))
+        }
         var rows = Rows { column in
             sx_prefetch(args.source + (column * Int(args.row_stride) + kblock * 64 + readAhead))
             return fileRow(args, column, kblock)
@@ -67,15 +76,25 @@ private func encode(sparse: Bool, _ args: sx_codec_args) {
             } else {
                 // A masked store of the codes themselves: the bytes behind them may belong to another thread's panel.
                 let bits = sx_nonzero16(codes)
-                let present = bits.nonzeroBitCount
+                var present = bits.nonzeroBitCount
+                kept += present
+                if present * 2 > room {
+                    changed = true
+                    present = room / 2
+                }
                 mask.storeBytes(of: bits, as: UInt32.self)
                 sx_mask_store16(values, UInt32(truncatingIfNeeded: (UInt64(1) << UInt64(present)) - 1), sx_compress16(bits, codes))
                 values += present * 2
+                room -= present * 2
                 mask += 4
             }
         }
         if !sparse { values += 1024 }
         kblock += 1
+    }
+    if sparse {
+        args.kept.unsafelyUnwrapped[0] += UInt64(kept)
+        if changed || room != 0 { args.changed.unsafelyUnwrapped[0] = 1 }
     }
 }
 

@@ -194,10 +194,11 @@ private func encode(sparse: Bool, _ pointer: UnsafePointer<sx_codec_args>) {
         encodeSide(panel, chunk, sparse: sparse)
         var lowBytes = Int(sx_plane_bytes(q.low_bits, Int64(blocks)))
         var highBytes = Int(sx_plane_bytes(q.high_bits, Int64(blocks)))
-        if sparse, let offsets = args.offsets {
+        if sparse {
+            let offsets = args.offsets.unsafelyUnwrapped
             lowBytes = Int(sx_offset_low(offsets[chunk]))
             highBytes = Int(sx_offset_bytes(offsets[chunk + 1]) - sx_offset_bytes(offsets[chunk])) - lowBytes
-            fillPlanes(panel, blocks, &mask, lowBytes, highBytes)
+            if !fillPlanes(panel, blocks, &mask, lowBytes, highBytes) { args.changed.unsafelyUnwrapped[0] = 1 }
             merge(q.low_bits, shift: 0, panel.lows, pitch(q.low_bits), values, lowBytes)
             if highBytes > 0 { merge(q.high_bits, shift: q.low_bits, panel.highs, pitch(q.high_bits), values + lowBytes, highBytes) }
         } else {
@@ -236,36 +237,44 @@ private func encodeSide(_ panel: Panel, _ chunk: Int, sparse: Bool) {
     }
 }
 
-/// Writes a chunk's masks and puts what is kept of every block behind what its planes hold.
-private func fillPlanes(_ panel: Panel, _ blocks: Int, _ mask: inout UnsafeMutableRawPointer, _ lowBytes: Int, _ highBytes: Int) {
+/// Writes a chunk's masks and puts what is kept of every block behind what its planes hold. false: that is not what was
+/// counted. The planes have room for whatever the source became.
+private func fillPlanes(_ panel: Panel, _ blocks: Int, _ mask: inout UnsafeMutableRawPointer, _ lowBytes: Int, _ highBytes: Int) -> Bool {
     let q = panel.q
     let lowPlanes = 8 / Int(q.low_bits), highPlanes = q.high_bits == 0 ? 1 : 8 / Int(q.high_bits)
     // What is not filled is zero in the merged bytes.
     zeroPlanes(panel.lows, lowPlanes, pitch(q.low_bits), lowBytes)
     if highBytes > 0 { zeroPlanes(panel.highs, highPlanes, pitch(q.high_bits), highBytes) }
-    var plane = 0
+    var plane = 0, fullestLow = 0, fullestHigh = 0, kept = 0
     while plane < lowPlanes {
-        var out = panel.lows + plane * pitch(q.low_bits)
+        let first = panel.lows + plane * pitch(q.low_bits)
+        var out = first
         var block = plane
         while block < blocks {
             out = compress(panel, block, mask, out)
             block += lowPlanes
         }
         zeroBehind(out)
+        kept += out - first
+        fullestLow = max(fullestLow, out - first)
         plane += 1
     }
     plane = 0
-    while highBytes > 0 && plane < highPlanes {
-        var out = panel.highs + plane * pitch(q.high_bits)
+    while q.high_bits > 0 && plane < highPlanes {
+        let first = panel.highs + plane * pitch(q.high_bits)
+        var out = first
         var block = plane
         while block < blocks {
             out = compress(panel, block, mask, out)
             block += highPlanes
         }
         zeroBehind(out)
+        fullestHigh = max(fullestHigh, out - first)
         plane += 1
     }
     mask += blocks * 64
+    panel.args.kept.unsafelyUnwrapped[0] += UInt64(kept)
+    return fullestLow == lowBytes && fullestHigh == highBytes
 }
 
 private func zeroPlanes(_ planes: UnsafeMutableRawPointer, _ count: Int, _ pitch: Int, _ bytes: Int) {
@@ -303,7 +312,8 @@ private func decode(sparse: Bool, _ pointer: UnsafePointer<sx_codec_args>) {
         let blocks = panel.blocks(chunk)
         var low = UnsafeRawPointer(args.values) + chunk * 512 * Int(q.low_bits + q.high_bits)
         var high = low + Int(sx_plane_bytes(q.low_bits, Int64(blocks)))
-        if sparse, let offsets = args.offsets {
+        if sparse {
+            let offsets = args.offsets.unsafelyUnwrapped
             low = UnsafeRawPointer(args.values) + Int(sx_offset_bytes(offsets[chunk]) - sx_offset_bytes(offsets[0]))
             high = low + Int(sx_offset_low(offsets[chunk]))
         }

@@ -77,18 +77,32 @@ public func sx_reference_encode_dense(_ pointer: UnsafePointer<sx_codec_args>) {
 
 @c(sx_reference_encode_sparse) @implementation
 public func sx_reference_encode_sparse(_ pointer: UnsafePointer<sx_codec_args>) {
-    let source = Source(args: pointer.pointee)
-    var out = source.args.values
+    let source = Source(args: pointer.pointee), args = source.args, offsets = args.offsets!
+    let rowsPerChunk = Int(SX_CHUNK_K) / 2
+    var at = 0, chunkEnd = 0, kept: UInt64 = 0
     eachCode(source) { row, index, column, k in
-        let mask = source.args.bitmap! + row * 4 + index / 8
+        if index == 0 && row % rowsPerChunk == 0 {
+            if at != chunkEnd { args.changed![0] = 1 }
+            let chunk = row / rowsPerChunk
+            at = Int(sx_offset_bytes(offsets[chunk]) - sx_offset_bytes(offsets[0]))
+            chunkEnd = Int(sx_offset_bytes(offsets[chunk + 1]) - sx_offset_bytes(offsets[0]))
+        }
+        let mask = args.bitmap! + row * 4 + index / 8
         if index % 8 == 0 { mask[0] = 0 }
         let code = source.code(column, k)
         guard code != 0 else { return }
+        guard at + 2 <= chunkEnd else {
+            args.changed![0] = 1
+            return
+        }
         mask[0] |= 1 << UInt8(index % 8)
-        out[0] = UInt8(truncatingIfNeeded: code)
-        out[1] = UInt8(truncatingIfNeeded: code >> 8)
-        out += 2
+        args.values[at] = UInt8(truncatingIfNeeded: code)
+        args.values[at + 1] = UInt8(truncatingIfNeeded: code >> 8)
+        at += 2
+        kept += 1
     }
+    if at != chunkEnd { args.changed![0] = 1 }
+    args.kept![0] += kept
 }
 
 @c(sx_reference_decode_dense) @implementation

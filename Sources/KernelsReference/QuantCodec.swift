@@ -179,13 +179,21 @@ private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
                 if let mask, i % 8 == 0 { mask[0] = 0 }
                 if !sparse || panel.keeps(block, i) {
                     if let mask { mask[0] |= 1 << UInt8(truncatingIfNeeded: i % 8) }
-                    put(q, block, panel.code(block, i), low: values + (low + count), high: values + (lowBytes + high + count))
+                    if low + count < lowBytes && (q.high_bits == 0 || lowBytes + high + count < all) {
+                        put(q, block, panel.code(block, i), low: values + (low + count), high: values + (lowBytes + high + count))
+                    } else if sparse {
+                        args.changed![0] = 1
+                    }
                     count += 1
                 }
                 i += 1
             }
             at[block] = count
+            if sparse { args.kept![0] += UInt64(count) }
             block += 1
+        }
+        if sparse && (planeBytes(q.low_bits, at, blocks) != lowBytes || planeBytes(q.high_bits, at, blocks) != all - lowBytes) {
+            args.changed![0] = 1
         }
         values += all
         chunk += 1

@@ -66,6 +66,7 @@ func level() throws(Status) -> ISA {
 
 func packOptions(form: Int32, threads: Int32, numa: Int32) throws(Status) -> PackOptions {
     guard let choice = FormChoice(rawValue: form), (0...64).contains(threads), numa == 0 || numa == 1 else { throw .range }
+    if numa == 1 { sx_numa_prepare() }
     return PackOptions(form: choice, threads: threads, interleave: numa == 1)
 }
 

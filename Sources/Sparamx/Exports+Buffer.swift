@@ -64,7 +64,7 @@ public func sparamx_buffer_size(_ pointer: OpaquePointer!) -> Int {
 
 @c(sparamx_buffer_resident) @implementation
 public func sparamx_buffer_resident(_ pointer: OpaquePointer!) -> Int {
-    do throws(Status) { return Buffer.resident(try buffer(pointer)) } catch { return 0 }
+    do throws(Status) { return try buffer(pointer).pointee.resident } catch { return 0 }
 }
 
 @c(sparamx_buffer_set_usage) @implementation
@@ -156,13 +156,11 @@ public func sparamx_buffer_get_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafeP
     status { () throws(Status) in
         let handle = try buffer(pointer), source = try tensor(t)
         let bytes = try span(data, size: size, copies: copies, stride: dataStride)
-        _ = try Pieces(offset: offset, size: size, copies: copies, stride: tensorStride, of: source.bytes, apart: false)
+        let pieces = try Pieces(offset: offset, size: size, copies: copies, stride: tensorStride, of: source.bytes, apart: false)
         guard copies <= 1 || dataStride >= size else { throw .stride }
         try apart(data, bytes, handle.pointee.base, handle.pointee.size)
-        if size == 0 { return }
-        for i in 0..<copies {
-            try handle.pointee.read(source, data + i * dataStride, offset: offset + i * tensorStride, size: size)
-        }
+        if pieces.isEmpty { return }
+        try handle.pointee.read(source, data, pieces, outStride: dataStride)
     }
 }
 

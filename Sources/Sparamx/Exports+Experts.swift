@@ -45,7 +45,7 @@ struct ExpertOp {
                 do throws(Status) {
                     if let packed = try packed() { return try ExpertOperand(packed: packed, rows: rows, isa: isa).need }
                 } catch {
-                    if error != .incomplete && error != .foreign { throw error }
+                    if let buffer { try mayStillArrive(error, tensor, in: buffer) }
                 }
             }
             var need = try ExpertOperand(raw: layout(sparse: false), file: nil, rows: rows, isa: isa).need
@@ -103,7 +103,21 @@ struct ExpertOp {
         return try ExpertArea(rows: rows, experts: first.tensor.ne.2, threads: threads, panels: panels, one, two).bytes
     }
 
-    func compute(_ worker: Worker, _ workSize: Int) throws(Status) {
+    /// As far as the op says where its operands are.
+    func checkPlaces() throws(Status) {
+        try Sparamx.checkPlaces(x, y)
+        try checkPlace(first)
+        if let second { try checkPlace(second) }
+        guard let ids, let data = ids.data else { return }
+        guard UInt(bitPattern: data) % 4 == 0 else { throw .alignment }
+        if let to = y.data { try apart(data, ids.bytes, to, y.bytes) }
+    }
+
+    private func checkPlace(_ side: Side) throws(Status) {
+        if side.buffer == nil, let w = side.tensor.data, let to = y.data { try apart(w, side.tensor.bytes, to, y.bytes) }
+    }
+
+    func compute(_ worker: inout Worker, _ workSize: Int) throws(Status) {
         let isa = try level()
         guard first.tensor.data != nil, second == nil || second!.tensor.data != nil else { throw .null }
         var gates: ExpertOperand? = nil
@@ -122,6 +136,8 @@ struct ExpertOp {
             try apart(data, ids.bytes, worker.work!, product.area.bytes)
             numbers = ExpertIDs(base: data, slots: ids.ne.0, tokenStride: ids.nb.1)
         }
+        worker.begin()
+        defer { worker.end() }
         try product.run(worker, numbers,
                         x: RowPlaces(base: from, ne: (y.ne.1, y.ne.2), repeats: x.ne.1, nb: (x.nb.1, x.nb.2, x.nb.3)),
                         y: RowPlaces(base: to, ne: (y.ne.1, y.ne.2), repeats: y.ne.1, nb: (y.nb.1, y.nb.2, y.nb.3)))

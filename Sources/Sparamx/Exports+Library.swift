@@ -29,13 +29,21 @@ public func sparamx_get_capability(_ pointer: UnsafeMutablePointer<sparamx_capab
         result.pointee.avx512 = found.avx512.rawValue
         result.pointee.amx = found.amx.rawValue
         result.pointee.cpus = found.cpus
-        result.pointee.numa_nodes = found.numaNodes
+        result.pointee.numa_nodes = sx_numa_nodes()
         result.pointee.amx_errno = found.errno
         result.pointee.avx512_reason = text(found.avx512.sentence)
         result.pointee.amx_reason = text(found.amx.sentence)
         withUnsafeMutableBytes(of: &result.pointee.cpu) { to in
             withUnsafeBytes(of: found.brand) { from in to.copyMemory(from: from) }
         }
+    }
+}
+
+@c(sparamx_cap_isa) @implementation
+public func sparamx_cap_isa(_ isa: Int32) -> sparamx_status {
+    status { () throws(Status) in
+        guard let level = ISA(rawValue: isa) else { throw .range }
+        guard Capability.cap(level) else { throw .state }
     }
 }
 

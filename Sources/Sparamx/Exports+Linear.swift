@@ -24,6 +24,7 @@ public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data:
             let o = try structure(options)
             pack = try packOptions(form: o.form, threads: o.pack_threads, numa: o.numa)
             name = o.kernel
+            if let name { _ = try kernel(named: name, type: type, sparse: nil) }
         }
         let rows = Rows(base: UnsafeMutableRawPointer(mutating: data), rowStride: stride, matrixStride: 0)
         let tensor = try Packer.pack(weightType, n: Int(n), k: Int(k), matrices: 1, rows: rows, options: pack, codec: Codec(isa))
@@ -37,11 +38,11 @@ public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data:
     }
 }
 
-/// The row of the kernel table with this name, for this type and form, if it runs here.
-private func kernel(named name: UnsafePointer<CChar>, type: Int32, sparse: Bool) throws(Status) -> Int {
+/// The row of the kernel table with this name, for this type and form (nil: either), if it runs here.
+private func kernel(named name: UnsafePointer<CChar>, type: Int32, sparse: Bool?) throws(Status) -> Int {
     for index in 0..<KernelTable.count {
         let row = KernelTable.row(index)
-        guard row.type == type, row.sparse == sparse, equal(name, row.name) else { continue }
+        guard row.type == type, sparse == nil || row.sparse == sparse, equal(name, row.name) else { continue }
         let reason = usable(row)
         guard reason == .ok else { throw reason }
         return index
@@ -95,7 +96,7 @@ public func sparamx_linear_compute(_ pointer: OpaquePointer!, _ params: UnsafePo
                                    _ ldy: Int64) -> sparamx_status {
     status { () throws(Status) in
         let handle = try linear(pointer)
-        let (worker, workSize) = try worker(params)
+        var (worker, workSize) = try worker(params)
         let plan = try plan(handle, m, worker.threads)
         guard let x, let y else { throw .null }
         let layout = handle.pointee.tensor.layout
@@ -105,6 +106,8 @@ public func sparamx_linear_compute(_ pointer: OpaquePointer!, _ params: UnsafePo
         let xBytes = try Checked.product(try Checked.sum(try Checked.product(plan.m - 1, Int(ldx)), layout.k), 4)
         let yBytes = try Checked.product(try Checked.sum(try Checked.product(plan.m - 1, Int(ldy)), layout.n), 4)
         try checkMemory(plan.workBytes, worker, workSize, x: x, xBytes, y: y, yBytes)
+        worker.begin()
+        defer { worker.end() }
         Product.run(plan, .packed(handle.pointee.tensor, matrix: 0), worker: worker, x: x, ldx: Int(ldx), y: y, ldy: Int(ldy), again: false)
     }
 }

@@ -55,11 +55,17 @@ private struct Multiplication {
                     return try Plan(packed.layout, m: m, threads: threads, isa: isa).workBytes
                 }
             } catch {
-                if error != .incomplete && error != .foreign { throw error }
+                try mayStillArrive(error, weight, in: owner)
             }
         }
         return max(try Plan(layout(sparse: false), m: m, threads: threads, isa: isa, raw: true).workBytes,
                    try Plan(layout(sparse: true), m: m, threads: threads, isa: isa).workBytes)
+    }
+
+    /// As far as the op says where its operands are.
+    func checkPlaces() throws(Status) {
+        try Sparamx.checkPlaces(x, y)
+        if weightBuffer == nil, let w = weight.data, let to = y.data { try apart(w, weight.bytes, to, y.bytes) }
     }
 
     /// Matrix i of a weight that is not packed.
@@ -67,6 +73,20 @@ private struct Multiplication {
         let start = data + (matrix / weight.ne.2 * weight.nb.3 + matrix % weight.ne.2 * weight.nb.2)
         return Rows(base: start, rowStride: weight.nb.1, matrixStride: 0)
     }
+}
+
+/// Why a weight cannot be used now: goes on if that can change before the product is computed.
+func mayStillArrive(_ reason: Status, _ weight: Tensor, in owner: OpaquePointer) throws(Status) {
+    if reason == .incomplete { return }
+    guard reason == .foreign else { throw reason }
+    try Buffer.checkFree(try buffer(owner), weight)
+}
+
+/// Activations and results where the op says where they are.
+func checkPlaces(_ x: Tensor, _ y: Tensor) throws(Status) {
+    if let from = x.data, UInt(bitPattern: from) % 4 != 0 { throw .alignment }
+    if let to = y.data, UInt(bitPattern: to) % 4 != 0 { throw .alignment }
+    if let from = x.data, let to = y.data { try apart(from, x.bytes, to, y.bytes) }
 }
 
 private enum CallWeight {
@@ -92,8 +112,12 @@ private enum CheckedOp {
 
     func workBytes(threads: Int) throws(Status) -> Int {
         switch self {
-        case .plain(let product): return try product.workBytes(threads: threads)
-        case .experts(let product): return try product.workBytes(threads: threads)
+        case .plain(let product):
+            try product.checkPlaces()
+            return try product.workBytes(threads: threads)
+        case .experts(let product):
+            try product.checkPlaces()
+            return try product.workBytes(threads: threads)
         }
     }
 }
@@ -115,11 +139,11 @@ public func sparamx_work_size(_ pointer: UnsafePointer<sparamx_op>!, _ threads: 
 @c(sparamx_compute) @implementation
 public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!, _ pointer: UnsafePointer<sparamx_op>!) -> sparamx_status {
     status { () throws(Status) in
-        let (worker, workSize) = try worker(params)
+        var (worker, workSize) = try worker(params)
         let product: Multiplication
         switch try CheckedOp(pointer) {
         case .plain(let plain): product = plain
-        case .experts(let experts): return try experts.compute(worker, workSize)
+        case .experts(let experts): return try experts.compute(&worker, workSize)
         }
         guard let weightData = product.weight.data else { throw .null }
         var packed: PackedTensor? = nil
@@ -135,6 +159,8 @@ public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!, _ pointer:
         }
         let (w, xs, ys) = (product.weight, product.x, product.y)
         let xPerW2 = xs.ne.2 / w.ne.2, xPerW3 = xs.ne.3 / w.ne.3
+        worker.begin()
+        defer { worker.end() }
         var again = false
         for i3 in 0..<xs.ne.3 {
             for i2 in 0..<xs.ne.2 {

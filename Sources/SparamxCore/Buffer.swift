@@ -4,19 +4,21 @@ import CPlatform
 /// lock: to Swift a change of one field is a change of the struct that holds it.
 private struct Slots {
     var mutex = sx_mutex()
-    var all: UnsafeMutablePointer<UnsafeMutablePointer<Slot>>?
-    var count = 0, capacity = 0
+    var places = RangeTree()             // what each tensor covers; the value is the slot's address
     var fill: UInt8 = 0                  // what a tensor announced later holds, set by clear
 
-    mutating func grow() throws(Status) {
-        if count < capacity { return }
-        let larger = capacity * 2 + 16
-        guard let memory = sx_allocate(larger * 8) else { throw .noMemory }
-        let fresh = memory.assumingMemoryBound(to: UnsafeMutablePointer<Slot>.self)
-        if let all { memory.copyMemory(from: all, byteCount: count * 8) }
-        sx_free(all)
-        all = fresh
-        capacity = larger
+    /// The slot whose tensor is the first to end after a position.
+    func first(endingAfter position: Int) -> UnsafeMutablePointer<Slot>? {
+        places.first(endingAfter: position).flatMap { UnsafeMutablePointer<Slot>(bitPattern: $0.value) }
+    }
+
+    /// All slots, by place.
+    func each(_ body: (UnsafeMutablePointer<Slot>) -> Void) {
+        var at = -1
+        while let place = places.first(endingAfter: at), let slot = UnsafeMutablePointer<Slot>(bitPattern: place.value) {
+            at = place.end
+            body(slot)
+        }
     }
 }
 
@@ -30,9 +32,9 @@ package struct Buffer {
     package let size: Int
     let space: Int                       // mapped bytes, at least one page
     package let base: UnsafeMutableRawPointer
-    private let index: UnsafeMutablePointer<UnsafeMutableRawPointer?>  // slot that starts on a page, or nil
-    private let indexBytes: Int
+    private let index: SlotIndex
     private let slots: UnsafeMutablePointer<Slots>
+    private let residentBytes: UnsafeMutablePointer<Int64>  // changed by many threads: only atomically
     package var options: PackOptions
     package var forWeights: Bool
     let codec: Codec
@@ -42,38 +44,40 @@ package struct Buffer {
     package static func create(size: Int, forWeights: Bool, options: PackOptions, isa: ISA) throws(Status) -> Handle {
         if size < 0 || size > maxSize { throw .range }
         let space = max(try Checked.roundUp(size, to: alignment), alignment)
-        guard let memory = sx_allocate(MemoryLayout<Buffer>.stride + MemoryLayout<Slots>.stride) else { throw .noMemory }
-        guard let base = sx_map(space) else {
+        // The buffer, its slots, its count.
+        let countOffset = MemoryLayout<Buffer>.stride + MemoryLayout<Slots>.stride
+        guard let memory = sx_allocate(countOffset + 8) else { throw .noMemory }
+        guard let base = sx_reserve(space) else {
             sx_free(memory)
             throw .noMemory
         }
-        let indexBytes = space / alignment * 8
-        guard let index = sx_map(indexBytes) else {
+        let index: SlotIndex
+        do throws(Status) { index = try SlotIndex(pages: space / alignment) } catch {
             sx_unmap(base, space)
             sx_free(memory)
-            throw .noMemory
+            throw error
         }
         let slots = (memory + MemoryLayout<Buffer>.stride).bindMemory(to: Slots.self, capacity: 1)
         slots.initialize(to: Slots())
         sx_mutex_init(&slots.pointee.mutex)
         let handle = memory.bindMemory(to: Buffer.self, capacity: 1)
         handle.initialize(to: Buffer(
-            sign: sign, size: size, space: space, base: base,
-            index: index.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), indexBytes: indexBytes, slots: slots,
-            options: options, forWeights: forWeights, codec: Codec(isa)))
+            sign: sign, size: size, space: space, base: base, index: index, slots: slots,
+            residentBytes: (memory + countOffset).bindMemory(to: Int64.self, capacity: 1), options: options,
+            forWeights: forWeights, codec: Codec(isa)))
         return handle
     }
 
-    private init(sign: UInt64, size: Int, space: Int, base: UnsafeMutableRawPointer,
-                 index: UnsafeMutablePointer<UnsafeMutableRawPointer?>, indexBytes: Int,
-                 slots: UnsafeMutablePointer<Slots>, options: PackOptions, forWeights: Bool, codec: Codec) {
+    private init(sign: UInt64, size: Int, space: Int, base: UnsafeMutableRawPointer, index: SlotIndex,
+                 slots: UnsafeMutablePointer<Slots>, residentBytes: UnsafeMutablePointer<Int64>, options: PackOptions,
+                 forWeights: Bool, codec: Codec) {
         self.sign = sign
         self.size = size
         self.space = space
         self.base = base
         self.index = index
-        self.indexBytes = indexBytes
         self.slots = slots
+        self.residentBytes = residentBytes
         self.options = options
         self.forWeights = forWeights
         self.codec = codec
@@ -81,8 +85,8 @@ package struct Buffer {
 
     package static func destroy(_ handle: Handle) {
         reset(handle)
-        sx_free(handle.pointee.slots.pointee.all)
-        sx_unmap(handle.pointee.index, handle.pointee.indexBytes)
+        handle.pointee.slots.pointee.places.release()
+        handle.pointee.index.release()
         sx_unmap(handle.pointee.base, handle.pointee.space)
         sx_mutex_destroy(&handle.pointee.slots.pointee.mutex)
         handle.pointee.sign = 0
@@ -104,14 +108,23 @@ package struct Buffer {
     /// The slot that starts where the tensor does. Takes no lock: compute calls it on every thread.
     private func find(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
         let offset = try place(tensor)
-        guard offset % Self.alignment == 0, let slot = sx_load_acquire(index + offset / Self.alignment) else { throw .foreign }
-        let found = slot.assumingMemoryBound(to: Slot.self)
+        guard offset % Self.alignment == 0, let found = index.slot(on: offset / Self.alignment) else { throw .foreign }
         guard found.pointee.tensor.sameShape(tensor) else { throw .shape }
         return found
     }
 
     private func access(_ slot: UnsafeMutablePointer<Slot>) -> SlotAccess {
-        SlotAccess(slot: slot, raw: (base + slot.pointee.offset).assumingMemoryBound(to: UInt8.self), options: options, codec: codec)
+        SlotAccess(slot: slot, raw: (base + slot.pointee.offset).assumingMemoryBound(to: UInt8.self), resident: residentBytes,
+                   options: options, codec: codec)
+    }
+
+    /// Whether a tensor that has no slot can still get one: nothing announced is where it lies.
+    package static func checkFree(_ handle: Handle, _ tensor: Tensor) throws(Status) {
+        sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
+        defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
+        let offset = try handle.pointee.place(tensor)
+        guard let slot = handle.pointee.slots.pointee.first(endingAfter: offset) else { return }
+        if slot.pointee.offset < offset + tensor.bytes { throw .foreign }
     }
 
     package static func announce(_ handle: Handle, _ tensor: Tensor) throws(Status) {
@@ -121,46 +134,64 @@ package struct Buffer {
     }
 
     private func announceLocked(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot>? {
-        let offset = try place(tensor)
-        for i in 0..<slots.pointee.count {
-            let slot = slots.pointee.all![i], begin = slot.pointee.offset, end = begin + slot.pointee.tensor.bytes
-            if offset + tensor.bytes <= begin || offset >= end { continue }
-            if offset == begin && slot.pointee.tensor.bytes == tensor.bytes && slot.pointee.tensor.sameShape(tensor) {
-                // What it will hold is made before what it held goes: memory may be short.
-                var fresh = Slot(tensor: tensor, offset: offset, forWeights: forWeights)
-                let fill = slots.pointee.fill
-                if fill != 0 {
-                    try withUnsafeMutablePointer(to: &fresh) { (place) throws(Status) in try access(place).prepareClear(fill) }
-                }
-                access(slot).release()
-                slot.pointee = fresh
-                if fill != 0 { access(slot).commitClear(fill) }
+        let offset = try place(tensor), end = offset + tensor.bytes
+        if let slot = slots.pointee.first(endingAfter: offset), slot.pointee.offset < end {
+            let other = slot.pointee.tensor, begin = slot.pointee.offset
+            if offset == begin && other.bytes == tensor.bytes && other.sameShape(tensor) {
+                try announceAgain(slot, tensor)
                 return slot
             }
-            if offset >= begin && offset + tensor.bytes <= end { return nil }  // a view
+            if offset >= begin && end <= begin + other.bytes { return nil }  // a view
             throw .overlap
         }
         guard offset % Self.alignment == 0 else { throw .alignment }
-        try slots.pointee.grow()
+        try slots.pointee.places.reserve(1)
+        try index.reserve(offset / Self.alignment)
         guard let memory = sx_allocate(MemoryLayout<Slot>.stride) else { throw .noMemory }
         let slot = memory.bindMemory(to: Slot.self, capacity: 1)
-        slot.initialize(to: Slot(tensor: tensor, offset: offset, forWeights: forWeights))
-        do throws(Status) { try refill(slot) } catch {
+        slot.initialize(to: Slot(tensor, offset: offset, forWeights: forWeights))
+        do throws(Status) {
+            try access(slot).start()
+            // A buffer that was cleared to a value hands it to tensors that come later. Zero is what fresh pages hold.
+            let fill = slots.pointee.fill
+            if fill != 0 {
+                try withRow(of: fill, bytes: slot.pointee.rowBytes) { (row) throws(Status) in
+                    try access(slot).prepareClear(fill, row: row)
+                    access(slot).commitClear(fill)
+                }
+            }
+        } catch {
             access(slot).release()
             sx_free(slot)
             throw error
         }
-        slots.pointee.all![slots.pointee.count] = slot
-        slots.pointee.count += 1
-        sx_store_release(index + offset / Self.alignment, slot)
+        slots.pointee.places.insert(offset, end, value: Int(bitPattern: slot))
+        index.set(offset / Self.alignment, slot)
         return slot
     }
 
-    /// A buffer that was cleared to a value hands it to tensors that come later. Zero is what fresh pages hold.
-    private func refill(_ slot: UnsafeMutablePointer<Slot>) throws(Status) {
-        let bytes = slot.pointee.tensor.bytes
-        let fill = slots.pointee.fill
-        if fill != 0 { try access(slot).fill(fill, Pieces(offset: 0, size: bytes, of: bytes)) }
+    /// Forgets what a tensor held. What it will hold is made before what it held goes: memory may be short.
+    private func announceAgain(_ slot: UnsafeMutablePointer<Slot>, _ tensor: Tensor) throws(Status) {
+        let old = access(slot), fill = slots.pointee.fill
+        var next = Slot(tensor, offset: slot.pointee.offset, forWeights: forWeights)
+        let staysRaw = next.weight == nil
+        if staysRaw { try old.makeUsable() }
+        try withRow(of: fill, bytes: fill == 0 ? 0 : next.rowBytes) { (row) throws(Status) in
+            if fill != 0 { next.pending = try next.packing(ofRow: row, options: options, codec: codec) }
+            old.release(keepPlace: staysRaw)
+            next.usable = slot.pointee.usable
+            slot.pointee = next
+            if fill != 0 { access(slot).commitClear(fill) }
+        }
+    }
+
+    /// Calls body with a row of this many bytes of one value.
+    private func withRow(of value: UInt8, bytes: Int, _ body: (UnsafeRawPointer) throws(Status) -> Void) throws(Status) {
+        if bytes == 0 { return try body(base) }
+        guard let row = sx_map(bytes) else { throw .noMemory }
+        defer { sx_unmap(row, bytes) }
+        if value != 0 { row.initializeMemory(as: UInt8.self, repeating: value, count: bytes) }
+        try body(row)
     }
 
     /// The tensor's slot, announced now if the host has not done so.
@@ -193,47 +224,57 @@ package struct Buffer {
         try access(find(tensor)).read(out.assumingMemoryBound(to: UInt8.self), offset: offset, size: size)
     }
 
+    package func read(_ tensor: Tensor, _ out: UnsafeMutableRawPointer, _ pieces: Pieces, outStride: Int) throws(Status) {
+        let slot = access(try find(tensor))
+        if let packed = slot.slot.pointee.packed {
+            return try Unpacker.pieces(packed, pieces, out: out, outStride: outStride, codec: codec)
+        }
+        for i in 0..<pieces.copies {
+            try slot.read((out + i * outStride).assumingMemoryBound(to: UInt8.self), offset: pieces.offset + i * pieces.stride,
+                          size: pieces.size)
+        }
+    }
+
     package static func clear(_ handle: Handle, _ value: UInt8) throws(Status) {
         sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
         defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
-        let slots = handle.pointee.slots, count = slots.pointee.count
-        for i in 0..<count {
-            do throws(Status) { try handle.pointee.access(slots.pointee.all![i]).prepareClear(value) } catch {
-                for j in 0..<i { handle.pointee.access(slots.pointee.all![j]).forgetClear() }
-                throw error
+        let buffer = handle.pointee, slots = buffer.slots
+        var longest = 0
+        slots.pointee.each { longest = max(longest, $0.pointee.rowBytes) }
+        try buffer.withRow(of: value, bytes: longest) { (row) throws(Status) in
+            var failure = Status.ok
+            slots.pointee.each { slot in
+                if failure != .ok { return }
+                do throws(Status) { try buffer.access(slot).prepareClear(value, row: row) } catch { failure = error }
             }
+            if failure != .ok {
+                slots.pointee.each { buffer.access($0).forgetClear() }
+                throw failure
+            }
+            slots.pointee.each { buffer.access($0).commitClear(value) }
+            slots.pointee.fill = value
         }
-        for i in 0..<count { handle.pointee.access(slots.pointee.all![i]).commitClear(value) }
-        slots.pointee.fill = value
     }
 
     package static func reset(_ handle: Handle) {
         sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
         defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
-        let slots = handle.pointee.slots
-        for i in 0..<slots.pointee.count {
-            let slot = slots.pointee.all![i]
-            sx_store_release(handle.pointee.index + slot.pointee.offset / alignment, nil)
-            handle.pointee.access(slot).release()
+        let buffer = handle.pointee
+        buffer.slots.pointee.each { slot in
+            buffer.index.set(slot.pointee.offset / alignment, nil)
+            buffer.access(slot).release()
             sx_free(slot)
         }
-        slots.pointee.count = 0
-        slots.pointee.fill = 0
+        buffer.slots.pointee.places.removeAll()
+        buffer.slots.pointee.fill = 0
     }
 
-    package static func resident(_ handle: Handle) -> Int {
-        sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
-        defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
-        var total = 0
-        let slots = handle.pointee.slots
-        for i in 0..<slots.pointee.count { total += Int(sx_count_load(&slots.pointee.all![i].pointee.residentBytes)) }
-        return total
-    }
+    package var resident: Int { Int(sx_count_load(residentBytes)) }
 
     /// The packed form of a weight, for compute; nil if the buffer keeps it raw.
     package func packed(_ tensor: Tensor) throws(Status) -> PackedTensor? {
         let slot = try find(tensor)
-        if slot.pointee.packed == nil && slot.pointee.isWeight { throw .incomplete }
+        if slot.pointee.packed == nil && slot.pointee.weight != nil { throw .incomplete }
         return slot.pointee.packed
     }
 
@@ -242,6 +283,6 @@ package struct Buffer {
         let slot = try find(tensor)
         if let packed = slot.pointee.packed { return (packed, packed.reason) }
         if !slot.pointee.forWeights { return (nil, .notForWeights) }
-        return (nil, slot.pointee.isWeight ? .incomplete : .notAWeight)
+        return (nil, slot.pointee.weight != nil ? .incomplete : .notAWeight)
     }
 }

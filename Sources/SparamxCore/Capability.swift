@@ -13,13 +13,15 @@ package struct Capability {
     package var amx: Status = .ok
     package var errno: Int32 = 0
     package var cpus: Int32 = 1
-    package var numaNodes: Int32 = 1
     /// The brand string, 48 bytes, zero-terminated because the rest is zero.
     package var brand: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
 
+    /// Caps the level beside SPARAMX_ISA; false: it has been found out already.
+    package static func cap(_ isa: ISA) -> Bool { sx_once_cap(isa.rawValue) }
+
     /// Found out once per process.
     package static var current: Capability {
-        let storage = sx_once { storage in
+        let storage = sx_once { storage, hostCap in
             var found = Capability.detect(
                 cpuid: { leaf, subleaf in
                     var r: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
@@ -28,10 +30,8 @@ package struct Capability {
                 },
                 xgetbv: { sx_xgetbv() },
                 requestAMX: { sx_request_amx() },
-                cap: sx_environment("SPARAMX_ISA"),
-                selfTest: SelfTest.passes)
+                cap: sx_environment("SPARAMX_ISA"), hostCap: ISA(rawValue: hostCap) ?? .amx, selfTest: SelfTest.passes)
             found.cpus = sx_cpu_count()
-            found.numaNodes = sx_numa_nodes()
             storage.initializeMemory(as: Capability.self, to: found)
         }
         return storage.assumingMemoryBound(to: Capability.self).pointee
@@ -39,17 +39,19 @@ package struct Capability {
 
     /// The whole decision, with the machine as parameters so that tests can play any machine.
     package static func detect(cpuid: (UInt32, UInt32) -> (UInt32, UInt32, UInt32, UInt32), xgetbv: () -> UInt64,
-                               requestAMX: () -> Int32, cap: UnsafePointer<CChar>?, selfTest: (ISA) -> Bool) -> Capability {
+                               requestAMX: () -> Int32, cap: UnsafePointer<CChar>?, hostCap: ISA = .amx,
+                               selfTest: (ISA) -> Bool) -> Capability {
         var found = Capability()
         found.brand = brand(cpuid)
         let cpu = Features(cpuid)
         let xcr0 = cpu.xsave ? xgetbv() : 0
-        guard let limit = level(cap) else {
+        guard let asked = level(cap) else {
             found.status = .isaName
             found.avx512 = .isaName
             found.amx = .isaName
             return found
         }
+        let limit = asked.rawValue < hostCap.rawValue ? asked : hostCap
 
         if !cpu.avx512 {
             found.avx512 = .noAVX512

@@ -37,20 +37,23 @@ package struct PackedTensor {
     }
 
     /// Where a panel's values start. panel counts through all matrices and may be one beyond the last.
-    package func valueOffset(panel: Int) -> Int {
+    package func valueOffset(panel: Int) -> Int { valueOffset(panel: panel, offsets) }
+
+    private func valueOffset(panel: Int, _ offsets: UnsafePointer<UInt64>) -> Int {
         layout.sparse ? Int(sx_offset_bytes(offsets[panel * layout.chunks])) : panel * layout.densePanel
     }
 
-    /// Streams of one panel, for the codec. panel counts through all matrices.
+    /// Streams of one panel, for the codec. panel counts through all matrices. While values are being written the offsets
+    /// come from elsewhere: `counted`.
     package func codec(panel: Int, rows: Int, file: UnsafeMutablePointer<UInt8>, rowStride: Int,
-                       scratch: UnsafeMutablePointer<UInt8>?) -> sx_codec_args {
-        let tiles = panel * layout.kblocks
+                       scratch: UnsafeMutablePointer<UInt8>?, counted: UnsafePointer<UInt64>? = nil) -> sx_codec_args {
+        let tiles = panel * layout.kblocks, offsets = counted ?? UnsafePointer(self.offsets)
         return sx_codec_args(
             type: layout.type.number, rows: Int32(rows), k: Int64(layout.k), kblocks: Int64(layout.kblocks), source: file,
-            row_stride: Int64(rowStride), values: stream(valueOffset(panel: panel)),
+            row_stride: Int64(rowStride), values: stream(valueOffset(panel: panel, offsets)),
             bitmap: layout.sparse ? bitmap + tiles * layout.type.maskBytes : nil,
             scales: layout.type.isQuantized ? side + tiles * layout.type.sideBytes : nil, counts: nil, kept: nil,
-            offsets: layout.sparse ? UnsafePointer(offsets + panel * layout.chunks) : nil, scratch: scratch)
+            offsets: layout.sparse ? offsets + panel * layout.chunks : nil, changed: nil, scratch: scratch)
     }
 
     /// Streams of one matrix, for a kernel.

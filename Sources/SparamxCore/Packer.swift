@@ -13,55 +13,14 @@ package struct Rows {
     }
 }
 
-/// Packs in two passes over the panels, each shared by several threads: count what is kept, then encode it.
+/// Packs in two passes over the panels, each shared by several threads: count what is kept, then encode it. The weights are
+/// read twice, from memory that another process may be writing. So the second pass writes only where the first one made
+/// room, and finds out whether it met the same weights.
 package enum Packer {
-    /// What the threads of a pass share.
-    struct Job {
-        let codec: CodecFunctions
-        let rows: Rows
-        let layout: PackedLayout        // the dense one while counting
-        let counts: UnsafeMutablePointer<UInt64>
-        let kept: UnsafeMutablePointer<UInt64>      // per thread
-        let scratch: UnsafeMutablePointer<UInt8>    // per thread
-        var tensor: PackedTensor?       // nil while counting
-    }
-
     package static func pack(_ type: WeightType, n: Int, k: Int, matrices: Int, rows: Rows, options: PackOptions,
                              codec: Codec) throws(Status) -> PackedTensor {
-        let dense = try PackedLayout(type: type, sparse: false, n: n, k: k, matrices: matrices, sparseBytes: 0)
-        let allPanels = dense.panels * matrices
-        let entries = try Checked.sum(try Checked.product(allPanels, dense.chunks), 1)
-        let threads = options.threadCount(try Checked.product(try type.rowBytes(k), try Checked.product(n, matrices)))
-        // What is kept per chunk, what each thread kept (a cache line each), each thread's scratch memory.
-        let keptOffset = try Checked.roundUp(try Checked.product(entries, 8), to: 64)
-        let scratchOffset = try Checked.sum(keptOffset, Int(threads) * 64)
-        let memoryBytes = try Checked.sum(scratchOffset, type.isQuantized ? Int(threads) * Int(SX_CODEC_SCRATCH) : 0)
-        guard let memory = sx_map(memoryBytes) else { throw .noMemory }
-        defer { sx_unmap(memory, memoryBytes) }
-        let counts = memory.assumingMemoryBound(to: UInt64.self)
-        var job = Job(codec: codec.functions(type), rows: rows, layout: dense, counts: counts,
-                      kept: (memory + keptOffset).assumingMemoryBound(to: UInt64.self),
-                      scratch: (memory + scratchOffset).assumingMemoryBound(to: UInt8.self), tensor: nil)
-        run(&job, threads)
-
-        // Bytes become byte offsets; the upper bits stay.
-        var bytes = 0, codes = 0
-        for i in 0..<entries {
-            let count = i + 1 < entries ? counts[i] : 0
-            counts[i] = UInt64(bytes) | (count >> 48) << 48
-            bytes = try Checked.sum(bytes, Int(sx_offset_bytes(count)))
-        }
-        for i in 0..<Int(threads) { codes += Int(job.kept[i * 8]) }
-        let sparse = try PackedLayout(type: type, sparse: true, n: n, k: k, matrices: matrices, sparseBytes: bytes)
-        let (layout, reason) = choose(dense, sparse, options.form)
-        guard let base = sx_map(layout.totalBytes) else { throw .noMemory }
-        sx_huge_pages(base, layout.totalBytes)
-        if options.interleave { _ = sx_numa_interleave(base, layout.totalBytes) }
-        let tensor = PackedTensor(layout: layout, base: base, background: n * k * matrices - codes, reason: reason)
-        if layout.sparse { UnsafeMutableRawPointer(tensor.offsets).copyMemory(from: counts, byteCount: entries * 8) }
-        job.tensor = tensor
-        run(&job, threads)
-        return tensor
+        let packing = try Packing(type, n: n, k: k, matrices: matrices, rows: rows, options: options, codec: codec)
+        return try packing.finish()
     }
 
     /// Sparse has to save 1/16 of the bytes: below that the expansion costs more than the bytes it saves.
@@ -73,11 +32,110 @@ package enum Packer {
             return sparse.totalBytes <= dense.totalBytes - dense.totalBytes / 16 ? (sparse, .sparsePays) : (dense, .tooFewZeros)
         }
     }
+}
+
+/// A weight that has been counted: its form is chosen and its memory reserved, but no page of it is in use. What can fail for
+/// want of memory has been done.
+struct Packing {
+    /// What one thread found, on a cache line of its own.
+    private enum Found { static let counted = 0, encoded = 1, changed = 2, words = 8 }
+
+    /// What the threads of a pass share.
+    private struct Job {
+        let codec: CodecFunctions
+        let rows: Rows
+        let layout: PackedLayout        // the dense one while counting
+        let counts: UnsafeMutablePointer<UInt64>
+        let found: UnsafeMutablePointer<UInt64>     // per thread
+        let scratch: UnsafeMutablePointer<UInt8>    // per thread
+        var tensor: PackedTensor?       // nil while counting
+    }
+
+    private let tensor: PackedTensor
+    private let codec: CodecFunctions
+    private let rows: Rows
+    private let threads: Int32
+    private let entries: Int
+    private let memory: UnsafeMutableRawPointer     // counts, what threads found, their scratch memory
+    private let memoryBytes, foundOffset, scratchOffset: Int
+
+    init(_ type: WeightType, n: Int, k: Int, matrices: Int, rows: Rows, options: PackOptions, codec: Codec) throws(Status) {
+        let dense = try PackedLayout(type: type, sparse: false, n: n, k: k, matrices: matrices, sparseBytes: 0)
+        entries = try Checked.sum(try Checked.product(dense.panels * matrices, dense.chunks), 1)
+        threads = options.threadCount(try Checked.product(try type.rowBytes(k), try Checked.product(n, matrices)))
+        foundOffset = try Checked.roundUp(try Checked.product(entries, 8), to: 64)
+        scratchOffset = try Checked.sum(foundOffset, Int(threads) * Found.words * 8)
+        memoryBytes = try Checked.sum(scratchOffset, type.isQuantized ? Int(threads) * Int(SX_CODEC_SCRATCH) : 0)
+        self.codec = codec.functions(type)
+        self.rows = rows
+        guard let memory = sx_map(memoryBytes) else { throw .noMemory }
+        self.memory = memory
+        do throws(Status) {
+            var job = Packing.job(memory, foundOffset, scratchOffset, self.codec, rows, dense, nil)
+            Packing.run(&job, threads)
+            let bytes = try Packing.offsets(job.counts, entries)
+            let kept = Packing.sum(job, threads, Found.counted)
+            let sparse = try PackedLayout(type: type, sparse: true, n: n, k: k, matrices: matrices, sparseBytes: bytes)
+            let (layout, reason) = Packer.choose(dense, sparse, options.form)
+            guard let base = sx_map(layout.totalBytes) else { throw .noMemory }
+            sx_huge_pages(base, layout.totalBytes)
+            if options.interleave { _ = sx_numa_interleave(base, layout.totalBytes) }
+            tensor = PackedTensor(layout: layout, base: base, background: n * k * matrices - kept, reason: reason)
+        } catch {
+            sx_unmap(memory, memoryBytes)
+            throw error
+        }
+    }
+
+    /// The packed form. Nothing is left of this afterwards, whether it succeeds or not.
+    func finish() throws(Status) -> PackedTensor {
+        var job = Packing.job(memory, foundOffset, scratchOffset, codec, rows, tensor.layout, tensor)
+        Packing.run(&job, threads)
+        defer { sx_unmap(memory, memoryBytes) }
+        guard tensor.layout.sparse else { return tensor }
+        guard Packing.sum(job, threads, Found.changed) == 0,
+              Packing.sum(job, threads, Found.encoded) == Packing.sum(job, threads, Found.counted) else {
+            tensor.release()
+            throw .changed
+        }
+        UnsafeMutableRawPointer(tensor.offsets).copyMemory(from: job.counts, byteCount: entries * 8)
+        return tensor
+    }
+
+    /// Instead of `finish`.
+    func forget() {
+        tensor.release()
+        sx_unmap(memory, memoryBytes)
+    }
+
+    private static func job(_ memory: UnsafeMutableRawPointer, _ foundOffset: Int, _ scratchOffset: Int, _ codec: CodecFunctions,
+                            _ rows: Rows, _ layout: PackedLayout, _ tensor: PackedTensor?) -> Job {
+        Job(codec: codec, rows: rows, layout: layout, counts: memory.assumingMemoryBound(to: UInt64.self),
+            found: (memory + foundOffset).assumingMemoryBound(to: UInt64.self),
+            scratch: (memory + scratchOffset).assumingMemoryBound(to: UInt8.self), tensor: tensor)
+    }
+
+    private static func sum(_ job: Job, _ threads: Int32, _ word: Int) -> Int {
+        var total = 0
+        for i in 0..<Int(threads) { total += Int(job.found[i * Found.words + word]) }
+        return total
+    }
+
+    /// Turns the bytes of each chunk into where they start; the upper bits of an entry stay. Returns the bytes of all.
+    private static func offsets(_ counts: UnsafeMutablePointer<UInt64>, _ entries: Int) throws(Status) -> Int {
+        var bytes = 0
+        for i in 0..<entries {
+            let count = i + 1 < entries ? counts[i] : 0
+            counts[i] = UInt64(bytes) | (count >> 48) << 48
+            bytes = try Checked.sum(bytes, Int(sx_offset_bytes(count)))
+        }
+        return bytes
+    }
 
     private static func run(_ job: inout Job, _ threads: Int32) {
         withUnsafeMutablePointer(to: &job) { pointer in
             sx_parallel(threads, { index, count, context in
-                Packer.part(context.assumingMemoryBound(to: Job.self).pointee, Int(index), Int(count))
+                Packing.part(context.assumingMemoryBound(to: Job.self).pointee, Int(index), Int(count))
             }, pointer)
         }
     }
@@ -86,21 +144,25 @@ package enum Packer {
         let layout = job.layout
         let all = layout.panels * layout.matrices
         let end = all * (index + 1) / count
+        let found = job.found + index * Found.words
+        let scratch = layout.type.isQuantized ? job.scratch + index * Int(SX_CODEC_SCRATCH) : nil
         var panel = all * index / count
         while panel < end {
             let matrix = panel / layout.panels, first = panel % layout.panels * Int(SX_PANEL)
             let file = job.rows.base + (matrix * job.rows.matrixStride + first * job.rows.rowStride)
             let present = min(Int(SX_PANEL), layout.n - first)
-            let scratch = layout.type.isQuantized ? job.scratch + index * Int(SX_CODEC_SCRATCH) : nil
             if let tensor = job.tensor {
-                var args = tensor.codec(panel: panel, rows: present, file: file, rowStride: job.rows.rowStride, scratch: scratch)
+                var args = tensor.codec(panel: panel, rows: present, file: file, rowStride: job.rows.rowStride, scratch: scratch,
+                                        counted: UnsafePointer(job.counts))
+                args.kept = found + Found.encoded
+                args.changed = found + Found.changed
                 if tensor.layout.sparse { job.codec.encodeSparse(&args) } else { job.codec.encodeDense(&args) }
             } else {
                 var args = sx_codec_args(type: layout.type.number, rows: Int32(present), k: Int64(layout.k),
                                          kblocks: Int64(layout.kblocks), source: file,
                                          row_stride: Int64(job.rows.rowStride), values: file, bitmap: nil, scales: nil,
-                                         counts: job.counts + panel * layout.chunks, kept: job.kept + index * 8, offsets: nil,
-                                         scratch: scratch)
+                                         counts: job.counts + panel * layout.chunks, kept: found + Found.counted, offsets: nil,
+                                         changed: nil, scratch: scratch)
                 job.codec.count(&args)
             }
             panel += 1

@@ -1,4 +1,5 @@
 import CKernelABI
+import CPlatform
 
 /// One of the host's threads inside a product.
 package struct Worker {
@@ -7,6 +8,8 @@ package struct Worker {
     package let work: UnsafeMutableRawPointer?
     package let barrier: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?
     package let barrierData: UnsafeMutableRawPointer?
+    /// The floating-point mode that the host's thread came with.
+    private var hostMode: UInt32 = 0
 
     package init(index: Int, threads: Int, work: UnsafeMutableRawPointer?,
                  barrier: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?, barrierData: UnsafeMutableRawPointer?) {
@@ -17,8 +20,16 @@ package struct Worker {
         self.barrierData = barrierData
     }
 
+    /// Around everything that computes: results must not depend on a mode that one of several threads happens to have.
+    package mutating func begin() { hostMode = sx_float_standard() }
+    package func end() { sx_float_restore(hostMode) }
+
+    /// The barrier is the host's code and runs in the host's mode.
     func wait() {
-        if threads > 1 { barrier?(barrierData) }
+        guard threads > 1, let barrier else { return }
+        sx_float_restore(hostMode)
+        barrier(barrierData)
+        _ = sx_float_standard()
     }
 }
 
@@ -127,7 +138,7 @@ package enum Product {
                     kblocks: args.kblocks, source: rows.base + row * rows.rowStride, row_stride: Int64(rows.rowStride),
                     values: UnsafeMutablePointer(mutating: args.values) + i * layout.densePanel, bitmap: nil,
                     scales: args.scales.map { UnsafeMutablePointer(mutating: $0) + i * layout.kblocks * layout.type.sideBytes },
-                    counts: nil, kept: nil, offsets: nil, scratch: scratch)
+                    counts: nil, kept: nil, offsets: nil, changed: nil, scratch: scratch)
                 codec.encodeDense(&panel)
             }
             args.n = Int64(min(count * Int(SX_PANEL), layout.n - first * Int(SX_PANEL)))

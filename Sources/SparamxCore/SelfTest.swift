@@ -15,12 +15,14 @@ enum SelfTest {
         }
         for i in 0..<4 * 32 { x[i] = Float(i % 13 - 6) }
 
+        // Of the panel: no count has been made, so the offsets leave room for all codes.
+        let offsets = (start + 7168).assumingMemoryBound(to: UInt64.self)
+        offsets[1] = 1024
         var layout = sx_codec_args(type: type, rows: 16, k: 32, kblocks: 1, source: start.assumingMemoryBound(to: UInt8.self),
                                    row_stride: 64, values: (start + 4096).assumingMemoryBound(to: UInt8.self),
-                                   bitmap: (start + 6144).assumingMemoryBound(to: UInt8.self), scales: nil, counts: nil, kept: nil, offsets: nil,
-                                   scratch: nil)
+                                   bitmap: (start + 6144).assumingMemoryBound(to: UInt8.self), scales: nil, counts: nil, kept: offsets + 2, offsets: offsets,
+                                   changed: offsets + 3, scratch: nil)
         codec.encodeSparse(&layout)
-        let offsets = (start + 7168).assumingMemoryBound(to: UInt64.self)
         let a = (start + 8192).assumingMemoryBound(to: UInt8.self)
         var activation = sx_activation_args(x: x, ldx: 32, m: 4, k: 32, kblocks: 1, rows: 4, a: a, a_scale: nil, a_sum: nil, sub: 0,
                                             offset: 0, item_begin: 0, item_end: 4)

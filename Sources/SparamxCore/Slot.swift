@@ -1,55 +1,56 @@
 import CPlatform
 
-/// One announced tensor of a buffer. Its raw bytes live in the buffer's address space and are given back once the
-/// packed form exists; the packed form has a mapping of its own.
+/// One announced tensor of a buffer. Its raw bytes live in the buffer's address space, which is not usable before they
+/// arrive and is given back once the packed form exists; the packed form has a mapping of its own.
 struct Slot {
     let tensor: Tensor
     let offset: Int          // in the buffer
     let forWeights: Bool     // the buffer's usage when the tensor was announced
-    var arrived = Intervals()
+    /// Of a weight that is packed when it is complete; nil for a tensor that stays raw.
+    let weight: (type: WeightType, matrices: Int)?
+    var arrived = Intervals()            // of a weight that is not packed yet
+    var usable = false                   // the raw place
     var packed: PackedTensor?
-    var residentBytes: Int64 = 0         // read by other threads while this one uploads: only atomically
-    var pending: PackedTensor?           // of a clear that is under way
-    var pendingArrived = Intervals()
+    var residentBytes = 0
+    var pending: Packing?                // of a clear that is under way
 
-    var isWeight: Bool {
-        guard forWeights else { return false }
-        do throws(Status) {
-            _ = try tensor.weight()
-            return true
-        } catch { return false }
-    }
-}
-
-/// Equal pieces of a tensor at equal distances; one piece is the usual case.
-package struct Pieces {
-    package let offset, size, copies, stride: Int
-
-    /// Checks that all of them lie in a tensor of this many bytes and, if asked, that none cuts into another.
-    package init(offset: Int, size: Int, copies: Int = 1, stride: Int = 0, of bytes: Int, apart: Bool = true) throws(Status) {
-        guard size >= 0, copies >= 0, stride >= 0 else { throw .range }
+    init(_ tensor: Tensor, offset: Int, forWeights: Bool) {
+        self.tensor = tensor
         self.offset = offset
-        self.size = size
-        self.copies = copies
-        self.stride = stride
-        if copies == 0 { return }
-        try Checked.part(offset, try Checked.sum(try Checked.product(copies - 1, stride), size), of: bytes)
-        guard copies == 1 || stride >= size || !apart else { throw .stride }
+        self.forWeights = forWeights
+        var weight: (type: WeightType, matrices: Int)? = nil
+        if forWeights {
+            do throws(Status) { weight = try tensor.weight() } catch {}
+        }
+        self.weight = weight
     }
 
-    var isEmpty: Bool { copies == 0 || size == 0 }
-    /// From the first byte to the last.
-    var span: Int { (copies - 1) * stride + size }
+    /// Of a weight; 0 for a tensor that stays raw.
+    var rowBytes: Int { weight.map { tensor.ne.0 / $0.type.blockElements * $0.type.blockBytes } ?? 0 }
+
+    /// What a weight becomes if all its rows are this one; nil for a tensor that stays raw. The row has to stay where it is.
+    func packing(ofRow row: UnsafeRawPointer, options: PackOptions, codec: Codec) throws(Status) -> Packing? {
+        guard let weight else { return nil }
+        let rows = Rows(base: UnsafeMutableRawPointer(mutating: row), rowStride: 0, matrixStride: 0)
+        return try Packing(weight.type, n: tensor.ne.1, k: tensor.ne.0, matrices: weight.matrices, rows: rows, options: options,
+                           codec: codec)
+    }
 }
 
 /// Reading and writing one tensor, whatever its state. All or nothing: a failure leaves the contents as they were.
 struct SlotAccess {
     let slot: UnsafeMutablePointer<Slot>
     let raw: UnsafeMutablePointer<UInt8>  // the tensor's place in the buffer
+    let resident: UnsafeMutablePointer<Int64>  // bytes of the whole buffer, shared by threads
     let options: PackOptions
     let codec: Codec
 
     private var tensor: Tensor { slot.pointee.tensor }
+
+    /// For a tensor that stays raw: products read its place, so that has to be there from the beginning.
+    func start() throws(Status) {
+        if slot.pointee.weight == nil { try makeUsable() }
+    }
 
     func write(_ data: UnsafeRawPointer, _ pieces: Pieces, dataStride: Int) throws(Status) {
         let whole = pieces.offset == 0 && pieces.copies == 1 && pieces.size == tensor.bytes
@@ -65,8 +66,10 @@ struct SlotAccess {
     func read(_ out: UnsafeMutablePointer<UInt8>, offset: Int, size: Int) throws(Status) {
         if let packed = slot.pointee.packed {
             try Unpacker.bytes(packed, offset: offset, size: size, out: out, codec: codec)
-        } else {
+        } else if slot.pointee.usable {
             UnsafeMutableRawPointer(out).copyMemory(from: raw + offset, byteCount: size)
+        } else {
+            UnsafeMutableRawPointer(out).initializeMemory(as: UInt8.self, repeating: 0, count: size)
         }
     }
 
@@ -77,36 +80,40 @@ struct SlotAccess {
         func applyAll() {
             for i in 0..<pieces.copies { apply(raw + pieces.offset + i * pieces.stride, i) }
         }
-        if slot.pointee.isWeight {
-            if let whole { return try adopt(pack(whole)) }
-            if let packed = slot.pointee.packed {
-                // Unpack to the raw place, change, pack again; the old packed form stays until the new one exists.
-                defer { giveBack(raw, tensor.bytes) }
-                try Unpacker.bytes(packed, offset: 0, size: tensor.bytes, out: raw, codec: codec)
-                applyAll()
-                return try adopt(pack(UnsafeRawPointer(raw)))
-            }
+        guard slot.pointee.weight != nil else {
+            applyAll()
+            return count(tensor.bytes)
         }
-        var arrived = try slot.pointee.arrived.copy(room: pieces.copies)
-        for i in 0..<pieces.copies {
-            let begin = pieces.offset + i * pieces.stride
-            arrived.insert(begin, begin + pieces.size)
+        if let whole { return try adopt(pack(whole)) }
+        if let packed = slot.pointee.packed {
+            // Unpack to the raw place, change, pack again; the old packed form stays until the new one exists.
+            try makeUsable()
+            defer { giveBack() }
+            try Unpacker.bytes(packed, offset: 0, size: tensor.bytes, out: raw, codec: codec)
+            applyAll()
+            return try adopt(pack(UnsafeRawPointer(raw)))
         }
-        if slot.pointee.isWeight && arrived.covers(tensor.bytes) {
-            arrived.release()
-            return try complete(pieces, applyAll)
+        var fresh = 0
+        for i in 0..<pieces.rangeCount {
+            let (begin, end) = pieces.range(i)
+            fresh += slot.pointee.arrived.missing(begin, end)
         }
+        if slot.pointee.arrived.total + fresh == tensor.bytes { return try complete(pieces, fresh: fresh == pieces.bytes, applyAll) }
+        try slot.pointee.arrived.reserve(pieces.rangeCount)
+        try makeUsable()
         applyAll()
-        slot.pointee.arrived.release()
-        slot.pointee.arrived = arrived
+        for i in 0..<pieces.rangeCount {
+            let (begin, end) = pieces.range(i)
+            slot.pointee.arrived.insert(begin, end)
+        }
         count(tensor.bytes)
     }
 
     /// The last missing bytes: written to the raw place and packed. If that fails they are taken back: what had not
-    /// arrived was zero, what is written over is kept meanwhile.
-    private func complete(_ pieces: Pieces, _ applyAll: () -> Void) throws(Status) {
+    /// arrived was zero, what is written over is kept meanwhile. fresh: nothing is written over.
+    private func complete(_ pieces: Pieces, fresh: Bool, _ applyAll: () -> Void) throws(Status) {
+        try makeUsable()
         let place = raw + pieces.offset, span = pieces.span
-        let fresh = slot.pointee.arrived.total + pieces.size * pieces.copies == tensor.bytes
         var before: UnsafeMutableRawPointer? = nil
         if !fresh {
             guard let memory = sx_map(span) else { throw .noMemory }
@@ -126,42 +133,38 @@ struct SlotAccess {
     }
 
     /// Everything to one value, in two steps so that a buffer can do all its tensors or none: prepare may fail and
-    /// changes nothing that can be seen, commit cannot fail.
-    func prepareClear(_ value: UInt8) throws(Status) {
-        if !slot.pointee.isWeight {
-            slot.pointee.pendingArrived = try slot.pointee.arrived.copy(room: 1)
-            return
-        }
-        guard let memory = sx_map(tensor.bytes) else { throw .noMemory }
-        defer { sx_unmap(memory, tensor.bytes) }
-        if value != 0 { memory.initializeMemory(as: UInt8.self, repeating: value, count: tensor.bytes) }
-        slot.pointee.pending = try pack(memory)
+    /// changes nothing that can be seen, commit cannot fail. row: bytes of that value, as many as the longest row has,
+    /// there until commit has returned. The new packed form takes no memory before the old one is gone.
+    func prepareClear(_ value: UInt8, row: UnsafeRawPointer) throws(Status) {
+        slot.pointee.pending = try slot.pointee.packing(ofRow: row, options: options, codec: codec)
     }
 
     func commitClear(_ value: UInt8) {
         if let pending = slot.pointee.pending {
             slot.pointee.pending = nil
-            return adopt(pending)
+            release()
+            // Cannot fail: the row does not change. If it did, the weight would be one that has not arrived.
+            do throws(Status) { adopt(try pending.finish()) } catch {}
+        } else if value == 0 {
+            sx_zero_pages(raw, pageBytes)
+            count(0)
+        } else {
+            raw.update(repeating: value, count: tensor.bytes)
+            count(tensor.bytes)
         }
-        raw.update(repeating: value, count: tensor.bytes)
-        slot.pointee.arrived.release()
-        slot.pointee.arrived = slot.pointee.pendingArrived
-        slot.pointee.arrived.insert(0, tensor.bytes)
-        slot.pointee.pendingArrived = Intervals()
-        count(tensor.bytes)
     }
 
     func forgetClear() {
-        slot.pointee.pending?.release()
+        slot.pointee.pending?.forget()
         slot.pointee.pending = nil
-        slot.pointee.pendingArrived.release()
     }
 
     private func pack(_ source: UnsafeRawPointer) throws(Status) -> PackedTensor {
-        let (type, matrices) = try tensor.weight()
-        let row = try type.rowBytes(tensor.ne.0)
+        guard let weight = slot.pointee.weight else { throw .type }
+        let row = slot.pointee.rowBytes
         let rows = Rows(base: UnsafeMutableRawPointer(mutating: source), rowStride: row, matrixStride: row * tensor.ne.1)
-        return try Packer.pack(type, n: tensor.ne.1, k: tensor.ne.0, matrices: matrices, rows: rows, options: options, codec: codec)
+        return try Packer.pack(weight.type, n: tensor.ne.1, k: tensor.ne.0, matrices: weight.matrices, rows: rows, options: options,
+                               codec: codec)
     }
 
     private func adopt(_ packed: PackedTensor) {
@@ -169,22 +172,36 @@ struct SlotAccess {
         slot.pointee.packed = packed
         count(packed.bytes)
         slot.pointee.arrived.release()
-        giveBack(raw, tensor.bytes)
+        giveBack()
     }
 
     /// Notes how many bytes this tensor keeps in memory.
-    private func count(_ bytes: Int) { sx_count_store(&slot.pointee.residentBytes, Int64(bytes)) }
+    private func count(_ bytes: Int) {
+        sx_count_add(resident, Int64(bytes - slot.pointee.residentBytes))
+        slot.pointee.residentBytes = bytes
+    }
 
-    func release() {
+    /// keepPlace: the raw place stays usable, and holds zero.
+    func release(keepPlace: Bool = false) {
         slot.pointee.packed?.release()
         slot.pointee.packed = nil
         count(0)
         slot.pointee.arrived.release()
-        giveBack(raw, tensor.bytes)
+        if keepPlace && slot.pointee.usable { sx_zero_pages(raw, pageBytes) } else { giveBack() }
     }
-}
 
-/// Gives whole pages back; slots start on pages and own the last one to its end.
-private func giveBack(_ pointer: UnsafeMutablePointer<UInt8>, _ bytes: Int) {
-    sx_give_back(pointer, (bytes + Buffer.alignment - 1) / Buffer.alignment * Buffer.alignment)
+    /// Slots start on pages and own the last one to its end.
+    private var pageBytes: Int { (tensor.bytes + Buffer.alignment - 1) / Buffer.alignment * Buffer.alignment }
+
+    func makeUsable() throws(Status) {
+        if slot.pointee.usable { return }
+        guard sx_make_usable(raw, pageBytes) else { throw .noMemory }
+        slot.pointee.usable = true
+    }
+
+    private func giveBack() {
+        if !slot.pointee.usable { return }
+        sx_give_back(raw, pageBytes)
+        slot.pointee.usable = false
+    }
 }

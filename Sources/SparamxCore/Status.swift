@@ -6,7 +6,7 @@ package enum Status: Int32, Error {
     case noAVX512 = 20, noAMX = 21, amxPermission = 22, amxENOSYS = 23, amxSignalStack = 24, hidden = 25, capped = 26
     case isaName = 27, selfTest = 28
     case noMemory = 30, workSize = 31
-    case incomplete = 40, state = 41, damaged = 42
+    case incomplete = 40, state = 41, damaged = 42, changed = 43
 
     /// What is wrong and what to do about it.
     package var sentence: StaticString {
@@ -28,13 +28,14 @@ package enum Status: Int32, Error {
         case .amxENOSYS: return "the kernel does not know the AMX permission request (ENOSYS): it needs Linux 5.16 or later and a sandbox that lets arch_prctl through"
         case .amxSignalStack: return "the kernel refused the AMX permission (ENOSPC): a thread has a signal stack that is too small, enlarge sigaltstack to getauxval(AT_MINSIGSTKSZ) or more"
         case .hidden: return "the CPU has the instructions but the operating system or hypervisor does not enable their registers (XCR0): enable them there"
-        case .capped: return "the environment variable SPARAMX_ISA forbids it: unset it or raise it"
+        case .capped: return "the environment variable SPARAMX_ISA, or the host by sparamx_cap_isa, forbids it: unset it or raise it"
         case .isaName: return "the environment variable SPARAMX_ISA holds an unknown name: use reference, avx512 or amx"
         case .selfTest: return "the start-up product came out wrong: the CPU or its emulation is faulty, set SPARAMX_ISA to a lower level"
         case .noMemory: return "memory or address space could not be had: free some, or raise the limit of the process"
         case .workSize: return "the work area is smaller than work_size() asked for: ask again with the same op and thread count"
         case .incomplete: return "not every byte of this weight has been uploaded yet: finish set_tensor first"
         case .state: return "the object is in a state that does not allow this call: see the function's comment in sparamx.h"
+        case .changed: return "the weights were changed while they were being packed, by another thread or process: keep their memory as it is during the call, then upload them again"
         case .damaged: return "the packed form of this weight is damaged, its memory was changed by something else: destroy it, upload the weight again, and look for stray writes or faulty memory"
         }
     }

@@ -20,21 +20,35 @@ package struct Tensor {
         self.nb = (try Checked.size(nb.0), try Checked.size(nb.1), try Checked.size(nb.2), try Checked.size(nb.3))
         self.data = data
         self.name = name
-        guard self.nb.0 >= 1, self.nb.0 <= 65536 else { throw .stride }
-        // A row is whole blocks; how many elements a block has is known for the types served, and for others the row
-        // stride says how long a row is.
-        let row: Int
-        do throws(Status) {
-            row = try WeightType(type).rowBytes(self.ne.0)
-        } catch {
-            if error == .shape { throw .shape }
-            row = try type == 0 || type == 26 ? Checked.product(self.ne.0, 4) : self.nb.1
+        guard self.nb.0 >= 1 else { throw .stride }
+        var total: Int
+        if let element = Tensor.elementBytes(type) {
+            // Any order of dimensions, transposed ones included.
+            total = try Checked.sum(element, try Checked.product(self.ne.0 - 1, self.nb.0))
+        } else {
+            // A row is whole blocks; how many elements a block has is known for the types served, and for others the row
+            // stride says how long a row is.
+            guard self.nb.0 <= 65536 else { throw .stride }
+            do throws(Status) { total = try WeightType(type).rowBytes(self.ne.0) } catch {
+                if error == .shape { throw .shape }
+                total = self.nb.1
+            }
         }
-        var total = row
         total = try Checked.sum(total, try Checked.product(self.ne.1 - 1, self.nb.1))
         total = try Checked.sum(total, try Checked.product(self.ne.2 - 1, self.nb.2))
         total = try Checked.sum(total, try Checked.product(self.ne.3 - 1, self.nb.3))
         bytes = total
+    }
+
+    /// Of GGUF types whose elements stand alone: F32, F16, I8, I16, I32, I64, F64, BF16.
+    private static func elementBytes(_ type: Int32) -> Int? {
+        switch type {
+        case 24: return 1
+        case 1, 25, 30: return 2
+        case 0, 26: return 4
+        case 27, 28: return 8
+        default: return nil
+        }
     }
 
     /// The weight type and number of matrices, if this is a weight the kernels can take.
@@ -56,10 +70,13 @@ package struct Tensor {
         guard nb.0 == 4, nb.1 % 4 == 0, nb.2 % 4 == 0, nb.3 % 4 == 0, ne.1 == 1 || nb.1 >= row else { throw .stride }
     }
 
-    /// Of a result: that its rows, planes and blocks do not overlap either.
+    /// Of a result: that its rows, planes and blocks do not overlap either. The stride of a dimension of one is not looked
+    /// at, so each extent is counted from the first byte to the last.
     package func rowsApart() throws(Status) {
-        let rows = try Checked.product(nb.1, ne.1), planes = try Checked.product(nb.2, ne.2)
-        guard ne.2 == 1 || nb.2 >= rows, ne.3 == 1 || nb.3 >= planes else { throw .stride }
+        let row = try Checked.product(ne.0, 4)
+        let plane = try Checked.sum(row, try Checked.product(ne.1 - 1, nb.1))
+        let block = try Checked.sum(plane, try Checked.product(ne.2 - 1, nb.2))
+        guard ne.1 == 1 || nb.1 >= row, ne.2 == 1 || nb.2 >= plane, ne.3 == 1 || nb.3 >= block else { throw .stride }
     }
 
     func sameShape(_ other: Tensor) -> Bool {

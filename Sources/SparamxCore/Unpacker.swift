@@ -38,6 +38,35 @@ package enum Unpacker {
         }
     }
 
+    /// Writes pieces of the tightly packed tensor to out, outStride bytes apart. A panel is unpacked once for all pieces
+    /// that follow each other in it.
+    package static func pieces(_ tensor: PackedTensor, _ pieces: Pieces, out: UnsafeMutableRawPointer, outStride: Int,
+                               codec: Codec) throws(Status) {
+        if pieces.isEmpty { return }
+        let layout = tensor.layout, functions = codec.functions(layout.type)
+        let rowBytes = try layout.type.rowBytes(layout.k)
+        let panelBytes = try Checked.product(rowBytes, Int(SX_PANEL))
+        guard let memory = sx_allocate(try Checked.sum(panelBytes, Int(SX_CODEC_SCRATCH))) else { throw .noMemory }
+        defer { sx_free(memory) }
+        let scratch = memory.assumingMemoryBound(to: UInt8.self), rows = scratch + Int(SX_CODEC_SCRATCH)
+        var unpacked = -1
+        for i in 0..<pieces.copies {
+            var at = pieces.offset + i * pieces.stride, to = out + i * outStride
+            let end = at + pieces.size
+            while at < end {
+                let row = at / rowBytes, inMatrix = row % layout.n
+                let first = inMatrix / Int(SX_PANEL) * Int(SX_PANEL), present = min(Int(SX_PANEL), layout.n - first)
+                let panel = row / layout.n * layout.panels + first / Int(SX_PANEL)
+                if panel != unpacked { decode(tensor, panel, present, rows, rowBytes, functions, scratch) }
+                unpacked = panel
+                let begin = (row - inMatrix + first) * rowBytes, count = min(end, begin + present * rowBytes) - at
+                to.copyMemory(from: rows + (at - begin), byteCount: count)
+                at += count
+                to += count
+            }
+        }
+    }
+
     private static func decode(_ tensor: PackedTensor, _ panel: Int, _ rows: Int, _ out: UnsafeMutablePointer<UInt8>,
                                _ rowStride: Int, _ codec: CodecFunctions, _ scratch: UnsafeMutablePointer<UInt8>?) {
         var args = tensor.codec(panel: panel, rows: rows, file: out, rowStride: rowStride, scratch: scratch)

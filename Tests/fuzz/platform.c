@@ -110,10 +110,10 @@ void fuzz_ask_again(const char *isa) {
     current = LEVEL_SCRATCH;
 }
 
-void *__wrap_sx_once(void (*fill)(void *));
-void *__wrap_sx_once(void (*fill)(void *)) {
+void *__wrap_sx_once(void (*fill)(void *, int32_t));
+void *__wrap_sx_once(void (*fill)(void *, int32_t)) {
     if (!levels[current].filled) {
-        fill(levels[current].storage);
+        fill(levels[current].storage, INT32_MAX);
         levels[current].filled = true;
     }
     return levels[current].storage;
@@ -159,6 +159,8 @@ int32_t __wrap_sx_cpu_count(void);
 int32_t __wrap_sx_cpu_count(void) { return 4; }
 int32_t __wrap_sx_numa_nodes(void);
 int32_t __wrap_sx_numa_nodes(void) { return 1; }
+void __wrap_sx_numa_prepare(void);
+void __wrap_sx_numa_prepare(void) {}
 bool __wrap_sx_numa_interleave(void *pointer, size_t bytes);
 bool __wrap_sx_numa_interleave(void *pointer, size_t bytes) {
     (void)pointer;
@@ -311,6 +313,20 @@ void __wrap_sx_unmap(void *p, size_t bytes) {
 
 void __wrap_sx_give_back(void *p, size_t bytes);
 void __wrap_sx_give_back(void *p, size_t bytes) { memset(p, 0, bytes); }
+
+void __wrap_sx_zero_pages(void *p, size_t bytes);
+void __wrap_sx_zero_pages(void *p, size_t bytes) { memset(p, 0, bytes); }
+
+/* Here what is reserved is there at once. */
+void *__wrap_sx_reserve(size_t bytes);
+void *__wrap_sx_reserve(size_t bytes) { return __wrap_sx_map(bytes); }
+
+bool __wrap_sx_make_usable(void *p, size_t bytes);
+bool __wrap_sx_make_usable(void *p, size_t bytes) {
+    (void)p;
+    (void)bytes;
+    return !refuse();
+}
 
 void __wrap_sx_huge_pages(void *p, size_t bytes);
 void __wrap_sx_huge_pages(void *p, size_t bytes) {

@@ -88,8 +88,10 @@ typedef struct sx_codec_args {
     uint8_t *_Nullable bitmap;    // sparse: this panel's masks
     uint8_t *_Nullable scales;    // this panel's scales
     uint64_t *_Nullable counts;   // count: per chunk of 256 k the bytes in values and, above bit 48, those of the low bits
-    uint64_t *_Nullable kept;     // count: codes that are not background are added here
-    const uint64_t *_Nullable offsets; // sparse, quantized types: this panel's entries, for the lengths of the low bits
+    uint64_t *_Nullable kept;     // count, sparse encode: codes that are not background are added here
+    const uint64_t *_Nullable offsets; // sparse: this panel's entries and the one after them. Encoding writes nowhere else
+    uint64_t *_Nullable changed;  // sparse encode: set to 1 if the source is no longer what was counted; the panel is
+                                  // then worth nothing
     uint8_t *_Nullable scratch;   // quantized types: SX_CODEC_SCRATCH bytes
 } sx_codec_args;
 

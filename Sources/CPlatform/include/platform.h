@@ -21,18 +21,27 @@ void *_Nullable sx_allocate(size_t bytes);  // zeroed
 void sx_free(void *_Nullable pointer);
 void *_Nullable sx_map(size_t bytes);       // private, zero, not counted against overcommit until touched
 void sx_unmap(void *pointer, size_t bytes);
-void sx_give_back(void *pointer, size_t bytes); // contents become zero, memory is freed
+// Address space alone: nothing there may be touched, and nothing of it can become resident, until it is made usable.
+void *_Nullable sx_reserve(size_t bytes);
+bool sx_make_usable(void *pointer, size_t bytes); // pages; false on failure, nothing changed
+void sx_give_back(void *pointer, size_t bytes);   // pages, as sx_reserve left them; memory is freed
+void sx_zero_pages(void *pointer, size_t bytes);  // usable pages: they stay usable, memory is freed if that is possible
 void sx_huge_pages(void *pointer, size_t bytes); // 2 MB pages for the whole 2 MB frames inside
 
-// NUMA, through libnuma if the machine has it
+// NUMA
 int32_t sx_numa_nodes(void);
+void sx_numa_prepare(void); // before sx_numa_interleave; loads libnuma, so no lock may be held
 bool sx_numa_interleave(void *pointer, size_t bytes); // false: not possible here, nothing changed
 
 // Threads
 typedef void (*sx_task_fn)(int32_t index, int32_t count, void *context);
 // Runs task(0...count-1) on up to count threads, which end before the call returns. A thread that cannot be made costs
-// speed only: its part runs in the caller.
+// speed only: its part runs in the caller. Not a cancellation point. Faults reach the host's handlers from every thread.
 void sx_parallel(int32_t count, sx_task_fn task, void *context);
+
+// Around what is a cancellation point and must not be one.
+int sx_cancel_off(void);
+void sx_cancel_restore(int before);
 
 typedef struct sx_mutex { pthread_mutex_t mutex; } sx_mutex;
 void sx_mutex_init(sx_mutex *mutex);
@@ -44,19 +53,34 @@ static inline void *_Nullable sx_load_acquire(void *_Nullable const *_Nonnull p)
 static inline void sx_store_release(void *_Nullable *_Nonnull p, void *_Nullable v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 
 static inline int64_t sx_count_load(const int64_t *_Nonnull p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
-static inline void sx_count_store(int64_t *_Nonnull p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+static inline void sx_count_add(int64_t *_Nonnull p, int64_t v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 
-// Calls fill(storage) once per process and returns storage: 1 KB of zero-initialised memory.
-void *sx_once(void (*fill)(void *storage));
+// Calls fill(storage, cap) once per process and returns storage: 1 KB of zero-initialised memory. fill must not wait for
+// anything. cap: what sx_once_cap set, else INT32_MAX.
+void *sx_once(void (*fill)(void *storage, int32_t cap));
+bool sx_once_cap(int32_t level); // false: too late, fill has been called
 
 // 64 KB of zeros, aligned to 64 bytes, for the product at start-up: whether a CPU works must not depend on free memory.
 // Used inside sx_once only.
 void *sx_self_test_memory(void);
 
-// The host's log receiver, changed and read atomically as a pair.
+// The host's log receiver. When sx_log_set returns, no call to the receiver before it is running or will be made, unless it
+// is called from inside a receiver: then other calls may still be running.
 typedef void (*sx_log_fn)(int32_t level, const char *_Null_unspecified message, void *_Null_unspecified user);
 void sx_log_set(sx_log_fn _Nullable log, void *_Nullable user);
 bool sx_log_enabled(void);
 void sx_log(int32_t level, const char *message, const char *_Nullable name);
+// Copies text to out (room bytes, terminated), '?' for what must not reach a terminal: control characters, broken UTF-8.
+void sx_log_clean(char *out, size_t room, const char *text);
+
+// Floating point as this library's results are defined: round to nearest, subnormal numbers kept, no exceptions. Returns
+// what the thread had (MXCSR), to be restored.
+static inline uint32_t sx_float_standard(void) {
+    uint32_t before, standard = 0x1f80;
+    __asm__ volatile("stmxcsr %0" : "=m"(before));
+    if (before != standard) __asm__ volatile("ldmxcsr %0" : : "m"(standard));
+    return before;
+}
+static inline void sx_float_restore(uint32_t before) { __asm__ volatile("ldmxcsr %0" : : "m"(before)); }
 
 #pragma clang assume_nonnull end
