@@ -24,7 +24,9 @@ public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data:
             let o = try structure(options)
             pack = try packOptions(form: o.form, threads: o.pack_threads, numa: o.numa)
             name = o.kernel
-            if let name { _ = try kernel(named: name, type: type, sparse: nil) }
+            // Before the work of packing, as far as the form is known.
+            let sparse: Bool? = pack.form == .automatic ? nil : pack.form == .sparse
+            if let name { _ = try kernel(named: name, type: type, sparse: sparse) }
         }
         let rows = Rows(base: UnsafeMutableRawPointer(mutating: data), rowStride: stride, matrixStride: 0)
         let tensor = try Packer.pack(weightType, n: Int(n), k: Int(k), matrices: 1, rows: rows, options: pack, codec: Codec(isa))

@@ -26,7 +26,7 @@ static void restore(void) {
 
 /* The op as it stands is refused by all three with this status; then it is good again. */
 #define REFUSED(want) refused((want), __LINE__)
-/* By compute, for which alone data pointers count. */
+/* By compute alone: what only shows there. */
 #define COMPUTE(want) compute_refuses((want), (want), __LINE__)
 #define COMPUTE_EITHER(want, other) compute_refuses((want), (other), __LINE__)
 
@@ -187,12 +187,12 @@ static void test_memory(void) {
     yt.data = NULL, COMPUTE(SPARAMX_ERR_NULL);
     wt.data = NULL, COMPUTE(SPARAMX_ERR_NULL);
     for (int offset = 1; offset < 4; offset++) {
-        xt.data = (char *)x + offset, COMPUTE(SPARAMX_ERR_ALIGNMENT);
-        yt.data = (char *)y + offset, COMPUTE(SPARAMX_ERR_ALIGNMENT);
+        xt.data = (char *)x + offset, REFUSED(SPARAMX_ERR_ALIGNMENT);
+        yt.data = (char *)y + offset, REFUSED(SPARAMX_ERR_ALIGNMENT);
     }
-    yt.data = x, COMPUTE(SPARAMX_ERR_OVERLAP);
-    yt.data = x + M * K - 1, COMPUTE(SPARAMX_ERR_OVERLAP);
-    xt.data = y + M * N - 1, COMPUTE(SPARAMX_ERR_OVERLAP);
+    yt.data = x, REFUSED(SPARAMX_ERR_OVERLAP);
+    yt.data = x + M * K - 1, REFUSED(SPARAMX_ERR_OVERLAP);
+    xt.data = y + M * N - 1, REFUSED(SPARAMX_ERR_OVERLAP);
     xt.data = work, COMPUTE(SPARAMX_ERR_OVERLAP);
     yt.data = (char *)work + 64, COMPUTE(SPARAMX_ERR_OVERLAP);
     xt.data = (void *)(UINTPTR_MAX - 3), COMPUTE(SPARAMX_ERR_RANGE);

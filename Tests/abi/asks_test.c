@@ -44,8 +44,8 @@ int main(void) {
     piece pieces[2 * GGUF_TYPES];
     find_library();
     sparamx_capability c = {.size = sizeof c};
-    CHECK(sparamx_get_capability(&c) == SPARAMX_OK && c.numa_nodes == 1, "%d memory nodes without libnuma",
-          c.numa_nodes);
+    CHECK(sparamx_get_capability(&c) == SPARAMX_OK && c.numa_nodes >= 1, "%d memory nodes", c.numa_nodes);
+    CHECK(opened[0] == 0, "libraries that were opened to find out what there is: %s", opened);
     int count = piece_all(pieces, 70, 512, 5);
     for (int i = 0; i < count; i++) {
         sparamx_linear_options o = {.size = sizeof o, .form = pieces[i].form, .numa = SPARAMX_NUMA_INTERLEAVE};
@@ -58,6 +58,9 @@ int main(void) {
         piece_drop(&pieces[i]);
     }
     CHECK(strcmp(asked, "SPARAMX_ISA ") == 0, "environment variables that were asked for: %s", asked);
-    CHECK(strcmp(opened, "libnuma.so.1 ") == 0, "libraries that were opened: %s", opened);
+    /* Where there is one memory node there is nothing to interleave; elsewhere each request tries again. */
+    const char *rest = opened;
+    while (c.numa_nodes > 1 && strncmp(rest, "libnuma.so.1 ", 13) == 0) rest += 13;
+    CHECK(*rest == 0 && (opened[0] != 0) == (c.numa_nodes > 1), "libraries that were opened: %s", opened);
     return check_end();
 }
