@@ -115,6 +115,10 @@ static void with_tile_rounding(void (*multiply)(unsigned, unsigned, unsigned), u
 }
 
 void emu_multiply(int op, unsigned c, unsigned a, unsigned b) {
+    if (emu_interpret != NULL) {
+        emu_multiply_avx2(op, c, a, b);
+        return;
+    }
     switch (op) {
     case TILE_TDPBSSD: tdpbssd(c, a, b); break;
     case TILE_TDPBSUD: tdpbsud(c, a, b); break;
@@ -125,7 +129,7 @@ void emu_multiply(int op, unsigned c, unsigned a, unsigned b) {
     }
 }
 
-VECTOR void emu_load_tile(unsigned t, uint64_t address, uint64_t stride) {
+VECTOR static void load_tile(unsigned t, uint64_t address, uint64_t stride) {
     const __mmask64 columns = ~0ull >> (64 - tile_colsb(t));
     const unsigned rows = tile_rows(t);
     for (unsigned r = 0; r < rows; r++) {
@@ -134,11 +138,19 @@ VECTOR void emu_load_tile(unsigned t, uint64_t address, uint64_t stride) {
     }
 }
 
-VECTOR void emu_store_tile(unsigned t, uint64_t address, uint64_t stride) {
+VECTOR static void store_tile(unsigned t, uint64_t address, uint64_t stride) {
     const __mmask64 columns = ~0ull >> (64 - tile_colsb(t));
     const unsigned rows = tile_rows(t);
     for (unsigned r = 0; r < rows; r++) {
         const __m512i row = _mm512_load_si512(emu_state.tile[t][r]);
         _mm512_mask_storeu_epi8((void *)(uintptr_t)(address + r * stride), columns, row);
     }
+}
+
+void emu_load_tile(unsigned t, uint64_t address, uint64_t stride) {
+    (emu_interpret != NULL ? emu_load_tile_avx2 : load_tile)(t, address, stride);
+}
+
+void emu_store_tile(unsigned t, uint64_t address, uint64_t stride) {
+    (emu_interpret != NULL ? emu_store_tile_avx2 : store_tile)(t, address, stride);
 }

@@ -62,6 +62,11 @@ static int in_emulated_file(uint64_t address) {
     return found;
 }
 
+/* What interpreted AVX-512 adds to the CPU at hand: F, DQ, BW, VL; VBMI, VBMI2, VNNI; and, in subleaf 1, BF16. */
+static const uint32_t interpreted_ebx = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+static const uint32_t interpreted_ecx = 1u << 1 | 1u << 6 | 1u << 11;
+static const uint32_t interpreted_1_eax = 1u << 5;
+
 static uint32_t without(uint32_t value, uint32_t bits, int clear) { return clear ? value & ~bits : value; }
 
 /* AVX-512 in leaf 7. EBX: F, DQ, IFMA, PF, ER, CD, BW, VL. ECX: VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ. */
@@ -87,6 +92,13 @@ int emu_execute_cpuid(greg_t *gregs) {
         uint32_t a, b, c, d;
         __cpuid_count(leaf, subleaf, a, b, c, d);
         const int no_avx512 = mode == CPUID_NO_AVX512;
+        if (emu_interpret != NULL && leaf == 7 && subleaf == 0) {
+            a = a == 0 ? 1 : a; /* there is a subleaf 1 */
+            b |= interpreted_ebx;
+            c |= interpreted_ecx;
+        } else if (emu_interpret != NULL && leaf == 7 && subleaf == 1) {
+            a |= interpreted_1_eax;
+        }
         if (leaf == 7 && subleaf == 0) {
             const uint32_t amx = 1u << 22 | 1u << 24 | 1u << 25; /* BF16, TILE, INT8 */
             d = mode == CPUID_NO_AMX ? d & ~amx : d | amx;
@@ -111,6 +123,7 @@ int emu_execute_cpuid(greg_t *gregs) {
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(which));
     if (which == 0) {
         const uint32_t tiles = 1u << 17 | 1u << 18, avx512 = 1u << 5 | 1u << 6 | 1u << 7;
+        if (emu_interpret != NULL) low |= avx512;
         low = mode == CPUID_NO_AMX || mode == CPUID_AMX_HIDDEN ? low & ~tiles : low | tiles;
         low = without(low, avx512, mode == CPUID_AVX512_HIDDEN);
     }

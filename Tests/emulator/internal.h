@@ -65,6 +65,17 @@ int emu_decode(const greg_t *gregs, instruction *in);
 int emu_execute(greg_t *gregs);
 int emu_execute_cpuid(greg_t *gregs);
 
+/*
+ * signal.c. Set before tile_emulator_install() by what interprets AVX-512 (interpreter/): makes the interrupted code go on
+ * there; false if the instruction at RIP is none that needs it. NULL where AVX-512 is not interpreted.
+ */
+extern int (*emu_interpret)(greg_t *gregs);
+
+/* arithmetic_avx2.c. The same as in arithmetic.c, for CPUs without AVX-512. */
+void emu_multiply_avx2(int op, unsigned c, unsigned a, unsigned b);
+void emu_load_tile_avx2(unsigned t, uint64_t address, uint64_t stride);
+void emu_store_tile_avx2(unsigned t, uint64_t address, uint64_t stride);
+
 /* counts.c. One more of a TILE_*. */
 void emu_count(int op);
 

@@ -12,6 +12,7 @@ static int installed; /* 0 no, 1 in progress, 2 done */
 static int install_result;
 static int emulate_tiles;
 static struct sigaction previous;
+int (*emu_interpret)(greg_t *gregs);
 
 /* Not ours: as if this handler had never been there. */
 static void chain(int signal_number, siginfo_t *info, void *context) {
@@ -36,6 +37,7 @@ static void chain(int signal_number, siginfo_t *info, void *context) {
 static void handle(int signal_number, siginfo_t *info, void *context) {
     greg_t *gregs = ((ucontext_t *)context)->uc_mcontext.gregs;
     if (info->si_code > 0) { /* from the CPU, not from kill() */
+        if (emu_interpret != NULL && emu_interpret(gregs)) return;
         if (emulate_tiles && emu_execute(gregs)) {
             /*
              * A signal costs more than the instruction. AMX instructions come in groups, so go on while the next one
@@ -68,7 +70,8 @@ static int find_out_and_install(void) {
     const uint64_t xcr0 = read_xcr0();
     const int has_amx = (d & 1u << 24) != 0 && (xcr0 >> 17 & 3) == 3;
     const int has_avx512 = (b & 1u << 16) != 0 && (b & 1u << 30) != 0 && (xcr0 & 0xe6) == 0xe6;
-    emulate_tiles = !has_amx && has_avx512;
+    const int has_vectors = has_avx512 || emu_interpret != NULL;
+    emulate_tiles = !has_amx && has_vectors;
 
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -80,7 +83,7 @@ static int find_out_and_install(void) {
         emulate_tiles = 0;
         return TILE_EMULATOR_NO_HANDLER;
     }
-    return has_amx ? TILE_EMULATOR_NOT_NEEDED : has_avx512 ? TILE_EMULATOR_ON : TILE_EMULATOR_NO_AVX512;
+    return has_amx ? TILE_EMULATOR_NOT_NEEDED : has_vectors ? TILE_EMULATOR_ON : TILE_EMULATOR_NO_AVX512;
 }
 
 int tile_emulator_install(void) {

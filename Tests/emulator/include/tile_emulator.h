@@ -40,7 +40,7 @@ enum {
 enum {
     TILE_EMULATOR_ON = 0,          /* the handler is set: AMX instructions are emulated */
     TILE_EMULATOR_NOT_NEEDED = 1,  /* this CPU has AMX: its own instructions run, nothing is checked or counted */
-    TILE_EMULATOR_NO_AVX512 = -1,  /* this CPU lacks AVX-512 F/BW, which the emulator computes with */
+    TILE_EMULATOR_NO_AVX512 = -1,  /* this CPU lacks AVX-512 F/BW, and nothing interprets it */
     TILE_EMULATOR_NO_HANDLER = -2  /* sigaction failed */
 };
 

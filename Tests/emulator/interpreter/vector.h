@@ -35,6 +35,14 @@ static inline const v64 *source(const insn *i, machine *m, v64 *room, unsigned e
     return room;
 }
 
+/* For instructions that take elements from other places: memory is read whole, whatever the mask says. */
+static inline const v64 *source_whole(const insn *i, machine *m, v64 *room, unsigned element) {
+    if (i->memory == IN_REGISTERS) return &REG(v64, i->b);
+    insn whole = *i;
+    whole.mask = 0;
+    return source(&whole, m, room, element);
+}
+
 static inline insn *put(insn *i, machine *m, const v64 *result, unsigned element) {
     if (i->plain) {
         v64 *d = &REG(v64, i->d);

@@ -20,6 +20,9 @@
 #define _GNU_SOURCE
 #endif
 #include "tile_emulator.h"
+#ifdef WITH_INTERPRETER
+#include "../interpreter/include/avx512_interpreter.h"
+#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -167,6 +170,9 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         }
     }
     tile_emulator_demand_permission();
+#ifdef WITH_INTERPRETER
+    avx512_interpreter_install();
+#endif
     tile_emulator_install();
     if (tile_emulator_emulate_cpuid(mode) != 0) bad_knob(cpuid_knob, mode);
 }
@@ -196,6 +202,10 @@ __attribute__((destructor)) static void report(void) {
         length = append(text, length, tile_emulator_name(op), tile_emulator_count(op));
     length = append(text, length, "permission-requests", tile_emulator_permission_requests());
     length = append(text, length, "configured-threads", (uint64_t)tile_emulator_configured_threads());
+#ifdef WITH_INTERPRETER
+    length = append(text, length, "interpreter-entries", avx512_interpreter_entries());
+    length = append(text, length, "interpreted-instructions", avx512_interpreter_instructions());
+#endif
     const int to_stderr = strcmp(report_path, "-") == 0;
     const int fd = to_stderr ? STDERR_FILENO : open(report_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0) return;
