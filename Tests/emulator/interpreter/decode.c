@@ -17,6 +17,7 @@ enum { TEXTS = 64, ARENA = 512 << 10, RUN = 200 };
 typedef struct {
     uint64_t start, end;
     uint32_t *table; /* number of the instruction in the arena, 0 if it is not decoded */
+    int gone;        /* another object lies there now */
 } text;
 
 static text texts[TEXTS];
@@ -264,7 +265,7 @@ static insn *decode_run(const text *t, uint64_t rip) {
 static text *text_of(uint64_t rip) {
     const unsigned count = __atomic_load_n(&text_count, __ATOMIC_ACQUIRE);
     for (unsigned x = 0; x < count; x++)
-        if (rip >= texts[x].start && rip < texts[x].end) return &texts[x];
+        if (rip >= texts[x].start && rip < texts[x].end && !texts[x].gone) return &texts[x];
     return NULL;
 }
 
@@ -307,15 +308,17 @@ insn *decode_enter(uint64_t rip) {
     /* Unknown text, or another object now lies where one was unloaded. */
     search s = {rip, 0, 0};
     if (dl_iterate_phdr(find_segment, &s) == 0) decode_unknown(rip, "this address is in no object that is loaded");
-    uint32_t *table = arena_map((s.end - s.start) * sizeof *table);
-    if (table == NULL) decode_unknown(rip, "there is no memory for a table of its object");
     while (__atomic_exchange_n(&adding, 1, __ATOMIC_ACQUIRE) != 0) _mm_pause();
-    for (unsigned x = 0; x < text_count; x++) /* what overlaps is gone */
-        if (texts[x].start < s.end && s.start < texts[x].end) texts[x].end = texts[x].start = 0;
-    const unsigned n = text_count;
-    if (n == TEXTS) decode_unknown(rip, "too many objects have been interpreted");
-    texts[n] = (text){s.start, s.end, table};
-    __atomic_store_n(&text_count, n + 1, __ATOMIC_RELEASE);
+    if (text_of(rip) == t) { /* else another thread was faster */
+        uint32_t *table = arena_map((s.end - s.start) * sizeof *table);
+        if (table == NULL) decode_unknown(rip, "there is no memory for a table of its object");
+        for (unsigned x = 0; x < text_count; x++) /* what overlaps is gone */
+            if (texts[x].start < s.end && s.start < texts[x].end) texts[x].gone = 1;
+        const unsigned n = text_count;
+        if (n == TEXTS) decode_unknown(rip, "too many objects have been interpreted");
+        texts[n] = (text){s.start, s.end, table, 0};
+        __atomic_store_n(&text_count, n + 1, __ATOMIC_RELEASE);
+    }
     __atomic_store_n(&adding, 0, __ATOMIC_RELEASE);
     return decode_find(rip);
 }
