@@ -31,15 +31,25 @@ let link: [LinkerSetting] = ordinary ? [] : [
                                     "-z", "relro", "-z", "now"].flatMap { ["-Xlinker", $0] })
 ]
 
+// What runs AVX-512 code on CPUs without it; Tests/swift.sh decides whether it is needed and can be built.
+let interpreted = ordinary && Context.environment["SPARAMX_INTERPRETED"] == "1"
+
 // The unit tests, and the tile emulator that runs AMX kernels on CPUs without AMX.
 let tests: [Target] = !ordinary ? [] : [
     .target(name: "CTileEmulator", path: "Tests/emulator",
-            exclude: ["README.md", "build.sh", "preload", "selftest"],
+            exclude: ["README.md", "build.sh", "interpreter", "preload", "selftest"],
             publicHeadersPath: "include", cSettings: [.unsafeFlags(["-O3"])]),
     .testTarget(name: "SparamxTests",
-                dependencies: ["CKernelABI", "CPlatform", "CTileShims", "CTileEmulator", "KernelsReference", "SparamxCore"],
-                exclude: ["README.md"]),
-]
+                dependencies: ["CKernelABI", "CPlatform", "CTileShims", "CTileEmulator", "KernelsReference", "SparamxCore"]
+                    + (interpreted ? ["CInterpreter"] : []),
+                exclude: ["README.md"],
+                swiftSettings: interpreted ? [.define("INTERPRETED")] : []),
+] + (!interpreted ? [] : [
+    .target(name: "CInterpreter", dependencies: ["CTileEmulator"], path: "Tests/emulator/interpreter",
+            publicHeadersPath: "include",
+            cSettings: [.unsafeFlags(["-O2", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt", "-fno-strict-aliasing"])],
+            linkerSettings: [.linkedLibrary("Zydis")])
+])
 
 // The README.md of each room is for people.
 let signs = ["README.md"]

@@ -12,6 +12,11 @@ log=$build/test-logs/swift-test-$level.log
 unset CC SPARAMX_ISA
 export SPARAMX_ORDINARY_SWIFT=1
 
+# Without AVX-512 in the CPU, and with Zydis (libzydis-dev), Tests/emulator/interpreter runs the kernels.
+if [ "$level" != thread-sanitizer ] && ! grep -qw avx512f /proc/cpuinfo && [ -e /usr/include/Zydis/Zydis.h ]; then
+    export SPARAMX_INTERPRETED=1
+fi
+
 status=0
 if [ "$level" = thread-sanitizer ]; then
     swift test --sanitize=thread -c release --scratch-path "$build/swift-tsan" --filter Concurrency >"$log" 2>&1 || status=$?
@@ -25,6 +30,7 @@ capped=$(grep -cE '^SKIPPED 1: .*: SPARAMX_ISA=' "$log")
 skipped=$((skipped > capped ? skipped - capped : 0))
 grep -E '^SKIPPED ' "$log" | grep -v ': SPARAMX_ISA='
 grep -E '^AMX kernels run on' "$log" | head -n 1
+grep -E '^AVX-512 kernels are' "$log" | head -n 1
 grep -E ': error: |^error: |^Fatal error' "$log" | head -n 10 | sed 's/^/not ok: /'
 if grep -q 'WARNING: ThreadSanitizer' "$log"; then
     echo "not ok: the thread sanitizer has found something, see $log"

@@ -1,4 +1,7 @@
 import CPlatform
+#if INTERPRETED
+import CInterpreter
+#endif
 import CTileEmulator
 import Foundation
 @testable import SparamxCore
@@ -27,6 +30,12 @@ enum Machine {
 
     private static let avx512: String? = {
         if cap == .reference { return "SPARAMX_ISA=reference" }
+        #if INTERPRETED
+        if avx512_interpreter_install() == 0 {
+            print("AVX-512 kernels are interpreted")
+            return nil
+        }
+        #endif
         let found = Capability.detect(
             cpuid: { leaf, subleaf in
                 var r: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
