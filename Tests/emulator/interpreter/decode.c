@@ -78,6 +78,8 @@ static insn *perform_unknown(insn *i, machine *m) {
     decode_unknown(i->rip, "the interpreter does not know this instruction");
 }
 
+int decode_knows(const insn *i) { return i->perform != perform_unknown; }
+
 static insn *perform_link(insn *i, machine *m) {
     if (i->target == NULL) i->target = go_to(m, i->rip);
     return i->target;
@@ -210,7 +212,7 @@ static int decode_one(insn *i, uint64_t rip) {
     } else if (z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && (z.attributes & (ZYDIS_ATTRIB_HAS_LOCK | ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE)) == 0) {
         i->perform = handlers[z.mnemonic] != NULL ? handlers[z.mnemonic] : scalar_handler(i);
     } else {
-        i->perform = NULL;
+        i->perform = z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && (z.attributes & ZYDIS_ATTRIB_HAS_REP) ? string_handler(i) : NULL;
     }
     if (i->perform == NULL) i->perform = perform_unknown;
     return z.mnemonic == ZYDIS_MNEMONIC_JMP || z.mnemonic == ZYDIS_MNEMONIC_RET || z.mnemonic == ZYDIS_MNEMONIC_UD2 ||

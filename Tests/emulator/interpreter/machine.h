@@ -112,12 +112,14 @@ insn *perform_tile(insn *i, machine *m); /* any AMX instruction */
 
 /* Scalar instructions depend on size and form, so they choose their handler per instruction. NULL: not known. */
 handler scalar_handler(const insn *i);
+handler string_handler(const insn *i); /* with a REP prefix */
 
 /* decode.c. */
 void decode_init(void);
 int decode_is_ours(uint64_t rip);  /* an instruction that makes native code stop, and that interpretation begins with */
 insn *decode_find(uint64_t rip);   /* NULL if the address is not in the text that is interpreted */
 insn *decode_enter(uint64_t rip);  /* the same for an address where native code stopped, which may be new */
+int decode_knows(const insn *i);   /* there is a handler for it */
 __attribute__((noreturn)) void decode_unknown(uint64_t rip, const char *why);
 
 /* arena.c: memory from the kernel, not from the program's allocator. NULL if there is none. */

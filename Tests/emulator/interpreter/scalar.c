@@ -433,6 +433,32 @@ static insn *bswap(insn *i, machine *m) {
     return i->next;
 }
 
+/* REP STOS and REP MOVS, upwards. */
+#define STRING(name, type, from)                                                \
+    static insn *name(insn *i, machine *m) {                                    \
+        for (; m->g[RCX] != 0; m->g[RCX]--) {                                   \
+            AT(type, m->g[RDI]) = from;                                         \
+            m->g[RDI] += sizeof(type);                                          \
+        }                                                                       \
+        return i->next;                                                         \
+    }
+STRING(stosb, uint8_t, (uint8_t)m->g[RAX])
+STRING(stosd, uint32_t, (uint32_t)m->g[RAX])
+STRING(stosq, uint64_t, m->g[RAX])
+STRING(movsb, uint8_t, AT(uint8_t, (m->g[RSI] += 1) - 1))
+STRING(movsq, uint64_t, AT(uint64_t, (m->g[RSI] += 8) - 8))
+
+handler string_handler(const insn *i) {
+    switch (i->mnemonic) {
+    case ZYDIS_MNEMONIC_STOSB: return stosb;
+    case ZYDIS_MNEMONIC_STOSD: return stosd;
+    case ZYDIS_MNEMONIC_STOSQ: return stosq;
+    case ZYDIS_MNEMONIC_MOVSB: return movsb;
+    case ZYDIS_MNEMONIC_MOVSQ: return movsq;
+    default: return NULL;
+    }
+}
+
 static insn *nothing(insn *i, machine *m) {
     (void)m;
     return i->next;
