@@ -74,11 +74,11 @@ static void run_native(machine *m) {
 
 static int usable(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o) {
     if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && z->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) return 0;
-    if (z->meta.isa_ext == ZYDIS_ISA_EXT_AVX512VEX || z->meta.category == ZYDIS_CATEGORY_AMX_TILE) return 0;
+    if (z->meta.isa_ext == ZYDIS_ISA_EXT_AVX_VNNI || z->meta.isa_ext == ZYDIS_ISA_EXT_AVX512VEX || z->meta.category == ZYDIS_CATEGORY_AMX_TILE) return 0;
     if (z->meta.isa_ext == ZYDIS_ISA_EXT_AMX_INT8 || z->meta.isa_ext == ZYDIS_ISA_EXT_AMX_BF16) return 0;
     switch (z->mnemonic) {
     case ZYDIS_MNEMONIC_CPUID: case ZYDIS_MNEMONIC_XGETBV: case ZYDIS_MNEMONIC_SYSCALL: case ZYDIS_MNEMONIC_LDMXCSR:
-    case ZYDIS_MNEMONIC_XCHG: case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV: case ZYDIS_MNEMONIC_POPFQ: case ZYDIS_MNEMONIC_LEAVE: return 0;
+    case ZYDIS_MNEMONIC_XCHG: case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV: case ZYDIS_MNEMONIC_POPFQ: case ZYDIS_MNEMONIC_UD2: case ZYDIS_MNEMONIC_INT3: case ZYDIS_MNEMONIC_LEAVE: return 0;
     default: break;
     }
     if (z->attributes & (ZYDIS_ATTRIB_HAS_LOCK | ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE)) return 0;
@@ -144,6 +144,11 @@ static void compare(const uint8_t *bytes, const ZydisDecodedInstruction *z, cons
         unknown++;
         return;
     }
+    if (getenv("NATIVE_TEST_VERBOSE")) {
+        ZydisDisassembledInstruction text;
+        ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, 0, bytes, 15, &text);
+        printf("%s\n", text.text);
+    }
     for (int trial = 0; trial < 40; trial++) {
         randomize(&start, z, o);
         memcpy(memory_before, memory, sizeof memory);
@@ -185,6 +190,7 @@ int main(int argc, char **argv) {
     /* The code under test lies in this program's own text, which is what the interpreter accepts. */
     code = room;
     if (mprotect((void *)((uintptr_t)room & ~4095ull), ROOM, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) return 2;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     static uint8_t seen[1 << 20];
     const Elf64_Ehdr *elf = (const void *)image;
     const Elf64_Phdr *p = (const void *)(image + elf->e_phoff);
