@@ -73,8 +73,17 @@ void decode_unknown(uint64_t rip, const char *why) {
     abort();
 }
 
+/*
+ * Code for any x86-64 (SSE) may go on natively, if no vector register holds more than the CPU can: functions that use
+ * tiles and nothing else of ours are like that.
+ */
 static insn *perform_unknown(insn *i, machine *m) {
-    (void)m;
+    __m256i dirty = _mm256_setzero_si256();
+    for (unsigned r = 0; r < 16; r++) dirty = _mm256_or_si256(dirty, m->z[r].h[1]);
+    if (i->native && _mm256_testz_si256(dirty, dirty)) {
+        m->rip = i->rip;
+        return NULL;
+    }
     decode_unknown(i->rip, "the interpreter does not know this instruction");
 }
 
@@ -196,6 +205,7 @@ static int decode_one(insn *i, uint64_t rip) {
     i->end = rip + z.length;
     i->length = z.length;
     i->mnemonic = (uint16_t)z.mnemonic;
+    i->native = z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
     memcpy(i->bytes, (const void *)(uintptr_t)rip, z.length);
     if (z.meta.isa_ext == ZYDIS_ISA_EXT_AMX_TILE || z.meta.isa_ext == ZYDIS_ISA_EXT_AMX_INT8 ||
         z.meta.isa_ext == ZYDIS_ISA_EXT_AMX_BF16) {

@@ -74,8 +74,7 @@ void avx512_interpreter_run(machine *m) {
 }
 
 /*
- * RDI is the machine. The xmm and ymm registers are still those of the program. What lies below its stack pointer at
- * the end is dead: interpretation ends at a call, a return or a trap.
+ * RDI is the machine. The xmm and ymm registers are still those of the program.
  */
 _Static_assert(offsetof(machine, z) == 0 && offsetof(machine, g) == 2112 && offsetof(machine, rip) == 2248 &&
                    offsetof(machine, rflags) == 2256, "the assembler knows these");
@@ -96,6 +95,7 @@ __asm__(
     "    call avx512_interpreter_run\n"
     ALL(LOAD)
     "    movq 2112+8*4(%rbx), %rsp\n"
+    "    leaq -128(%rsp), %rsp\n" /* the red zone stays as it is */
     "    pushq 2248(%rbx)\n" /* rip */
     "    pushq 2256(%rbx)\n" /* flags */
     "    movq 2112+8*0(%rbx), %rax\n"
@@ -114,7 +114,7 @@ __asm__(
     "    movq 2112+8*15(%rbx), %r15\n"
     "    movq 2112+8*3(%rbx), %rbx\n"
     "    popfq\n"
-    "    ret\n"
+    "    ret $128\n"
     ".size avx512_interpreter_entry, . - avx512_interpreter_entry\n");
 __attribute__((visibility("hidden"))) void avx512_interpreter_entry(void);
 

@@ -75,6 +75,7 @@ struct insn {
     uint8_t rounding;     /* 0, or 1 + the rounding control of MXCSR */
     uint8_t length;
     uint8_t has_immediate;
+    uint8_t native;       /* of any x86-64 */
     uint16_t mnemonic;
     uint8_t bytes[16];
 };

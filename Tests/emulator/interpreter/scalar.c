@@ -446,6 +446,7 @@ STRING(stosb, uint8_t, (uint8_t)m->g[RAX])
 STRING(stosd, uint32_t, (uint32_t)m->g[RAX])
 STRING(stosq, uint64_t, m->g[RAX])
 STRING(movsb, uint8_t, AT(uint8_t, (m->g[RSI] += 1) - 1))
+STRING(movsd, uint32_t, AT(uint32_t, (m->g[RSI] += 4) - 4))
 STRING(movsq, uint64_t, AT(uint64_t, (m->g[RSI] += 8) - 8))
 
 handler string_handler(const insn *i) {
@@ -454,6 +455,7 @@ handler string_handler(const insn *i) {
     case ZYDIS_MNEMONIC_STOSD: return stosd;
     case ZYDIS_MNEMONIC_STOSQ: return stosq;
     case ZYDIS_MNEMONIC_MOVSB: return movsb;
+    case ZYDIS_MNEMONIC_MOVSD: return movsd;
     case ZYDIS_MNEMONIC_MOVSQ: return movsq;
     default: return NULL;
     }
