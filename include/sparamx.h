@@ -15,14 +15,42 @@
  *   null       A NULL where a pointer is required gives SPARAMX_ERR_NULL. Destroying NULL does nothing.
  *   structs    Each struct that can grow starts with its size in bytes: set it to sizeof. A size of 0, or one smaller
  *              than the struct of ABI version 1, gives SPARAMX_ERR_STRUCT_SIZE. Zero in any other field is a default.
- *   alignment  Structs and out-parameters are aligned as C aligns them, x, y and ids of products to 4 bytes; data that is
- *              packed or read back and the work area may have any address.
+ *   alignment  Structs and out-parameters are aligned as C aligns them, x, y and ids of products to 4 bytes; data
+ *              that is packed or read back and the work area may have any address.
  *   units      Sizes, offsets and strides are in bytes; M, N, K and the ne[] fields count elements.
  *   threads    Functions on different objects may run at the same time. On one object any number of threads may read
  *              (compute, get, info) at the same time; creating, uploading, resetting and destroying one object must
- *              not overlap with any other call on that object. Uploads to different tensors of one buffer may overlap.
+ *              not overlap with any other call on that object. Uploads to different tensors of one buffer may
+ *              overlap.
  *   ownership  _create makes an object that the caller ends with _destroy. Strings returned are constant, never NULL,
  *              and live as long as the library is loaded.
+ *
+ * What a host may rely on around a call (LIMITS.md has the numbers):
+ *   cost       Creating, uploading and reading back take time linear in the bytes moved; announcing a tensor, and
+ *              each piece of a partial upload, adds a logarithm of how many there are. Two calls cost more than they
+ *              look: a write into a weight that is packed unpacks and packs all of it, and reading any byte of one
+ *              unpacks the 16 rows around it. Asking (info, supports, work_size, size, resident) takes constant time.
+ *   input      Weights may be read more than once during a call. If somebody else changes them meanwhile (another
+ *              process that writes to a mapped file), the call fails with SPARAMX_ERR_CHANGED or packs some mixture
+ *              of both; nothing is read or written outside, and nothing half done is left. A file that is truncated
+ *              while it is mapped raises SIGBUS, as for any reader of the mapping: the host's handler runs, on the
+ *              thread that read.
+ *   callbacks  The log receiver and the barrier are called without any lock and may call this library. They must
+ *              return: an exception or longjmp through the library finds its way (there are unwind tables), but what
+ *              the interrupted call had taken is lost, the thread's tile configuration and floating-point mode are
+ *              those of a kernel, and sparamx_set_log may wait for ever.
+ *   fork       In the child of a process with several threads, functions may be called as in a process of its own,
+ *              and objects may be used and destroyed on which no other thread had a call running at the time of the
+ *              fork. Objects on which one had may only be read (compute, get, info, verify).
+ *   signals    Threads of the library block all signals but faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS,
+ *              SIGABRT), which reach the host's handlers from them. The caller's mask is as before. Nothing here may
+ *              be called from a signal handler, sparamx_version and sparamx_status_string excepted.
+ *   cancel     No function is a cancellation point, but through the host's callbacks.
+ *   loader     A constructor may make the first call. libnuma is loaded, and only where a machine has several memory
+ *              nodes, by a create call that asks for SPARAMX_NUMA_INTERLEAVE.
+ *   floats     Results are those of round-to-nearest with subnormal numbers, whatever mode (MXCSR) the calling thread
+ *              is in; its mode is as before afterwards and while the barrier runs. A NaN among the inputs of a sum
+ *              makes the sum a NaN, of any sign and payload; floating-point exceptions neither trap nor leave flags.
  */
 #ifndef SPARAMX_H
 #define SPARAMX_H
@@ -96,10 +124,19 @@ const char *sparamx_version(void);
 
 enum { SPARAMX_LOG_ERROR = 1, SPARAMX_LOG_WARNING = 2, SPARAMX_LOG_INFO = 3 };
 
-/* Receives one line without a newline. May be called from any thread that is inside a call of this library. */
+/*
+ * Receives one line of UTF-8 without a newline and without control characters: in names of tensors each of those,
+ * and each byte that is no UTF-8, is shown as '?', and names end after 100 bytes. May be called from any thread that
+ * is inside a call of this library, from several at a time.
+ */
 typedef void (*sparamx_log_fn)(int32_t level, const char *message, void *user);
 
-/* Sets the receiver of messages for the whole process; NULL (the default) discards them. compute() logs nothing. */
+/*
+ * Sets the receiver of messages for the whole process; NULL (the default) discards them. compute() logs nothing.
+ * When it returns, no call of the receiver before is running or will be made, so that user may be freed. Called from
+ * inside a receiver it does not wait: calls on other threads, and the one it is called from, may still be running.
+ * Thread-safe.
+ */
 sparamx_status sparamx_set_log(sparamx_log_fn log, void *user);
 
 /* Instruction set levels, in rising order. Each level includes those below it. */
@@ -108,7 +145,9 @@ enum { SPARAMX_ISA_REFERENCE = 0, SPARAMX_ISA_AVX512 = 1, SPARAMX_ISA_AMX = 2 };
 /*
  * What this process may use and why not more. Found out once, at the first call that needs it: CPUID, XGETBV, the
  * kernel's permission for AMX tile data (arch_prctl, asked for the whole process) and a small product computed with
- * the instructions themselves. The environment variable SPARAMX_ISA=reference|avx512|amx caps the level.
+ * the instructions themselves. The environment variable SPARAMX_ISA=reference|avx512|amx caps the level. Once a
+ * process has the AMX permission, the kernel refuses signal stacks (sigaltstack) in it that are too small for tile
+ * data: at least getauxval(AT_MINSIGSTKSZ) bytes, about 11 KB. A host with smaller ones caps the level at avx512.
  */
 typedef struct sparamx_capability {
     uint32_t size;              /* in: sizeof(sparamx_capability) */
@@ -117,7 +156,7 @@ typedef struct sparamx_capability {
     sparamx_status avx512;      /* SPARAMX_OK, or why AVX-512 kernels are not used */
     sparamx_status amx;         /* SPARAMX_OK, or why AMX kernels are not used */
     int32_t cpus;               /* CPUs this process may run on */
-    int32_t numa_nodes;         /* memory nodes; 1 also where libnuma is not installed */
+    int32_t numa_nodes;         /* memory nodes, by the highest that is online */
     int32_t amx_errno;          /* errno of the kernel's refusal, else 0 */
     const char *avx512_reason;  /* sentence for .avx512 */
     const char *amx_reason;     /* sentence for .amx */
@@ -214,9 +253,9 @@ typedef struct sparamx_buffer_options {
 enum { SPARAMX_NUMA_DEFAULT = 0, SPARAMX_NUMA_INTERLEAVE = 1 };
 
 /*
- * Reserves address space; memory is taken only as tensors arrive, and only what the packed form needs.
- * options may be NULL. size may be 0. SPARAMX_ERR_RANGE above the maximum size, SPARAMX_ERR_NO_MEMORY if the address
- * space cannot be had.
+ * Reserves address space; memory is taken only as tensors arrive, and only what the packed form needs, also in a
+ * process that locks its memory (mlockall). options may be NULL. size may be 0. SPARAMX_ERR_RANGE above the maximum
+ * size, SPARAMX_ERR_NO_MEMORY if the address space cannot be had.
  */
 sparamx_status sparamx_buffer_create(size_t size, const sparamx_buffer_options *options, sparamx_buffer **out);
 
@@ -229,18 +268,21 @@ void *sparamx_buffer_base(const sparamx_buffer *buffer);
 /* The size given at creation, 0 for a NULL buffer. */
 size_t sparamx_buffer_size(const sparamx_buffer *buffer);
 
-/* Bytes of memory that the buffer's tensors occupy now: packed bytes, plus raw bytes of tensors not packed. May be asked
- * while other threads upload. */
+/*
+ * Bytes of memory that the buffer's tensors occupy now: packed bytes, plus raw bytes of tensors not packed. May be
+ * asked while other threads upload.
+ */
 size_t sparamx_buffer_resident(const sparamx_buffer *buffer);
 
 /* Changes the usage for tensors initialised from now on. */
 sparamx_status sparamx_buffer_set_usage(sparamx_buffer *buffer, int32_t usage);
 
 /*
- * Announces a tensor at tensor->data (base + offset). Its contents are zero bytes until it is written.
- * Announcing the same tensor again (same place, same shape) forgets what it held; any other tensor that lies inside an
- * announced one is a view of it, is accepted and changes nothing. SPARAMX_ERR_OVERLAP if it cuts into another tensor, SPARAMX_ERR_RANGE if it leaves the buffer,
- * SPARAMX_ERR_ALIGNMENT if its offset is not a multiple of the alignment.
+ * Announces a tensor at tensor->data (base + offset). Its contents are zero bytes until it is written. Announcing
+ * the same tensor again (same place, same shape) forgets what it held; any other tensor that lies inside an
+ * announced one is a view of it, is accepted and changes nothing. SPARAMX_ERR_OVERLAP if it cuts into another
+ * tensor, SPARAMX_ERR_RANGE if it leaves the buffer, SPARAMX_ERR_ALIGNMENT if its offset is not a multiple of the
+ * alignment.
  */
 sparamx_status sparamx_buffer_init_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor);
 
@@ -280,7 +322,11 @@ sparamx_status sparamx_buffer_get_tensor_2d(const sparamx_buffer *buffer, const 
 sparamx_status sparamx_buffer_copy_tensor(sparamx_buffer *buffer, const sparamx_tensor *src,
                                           const sparamx_tensor *dst);
 
-/* Sets every byte of every tensor in the buffer, announced now or later, to value. Weights are packed again. */
+/*
+ * Sets every byte of every tensor in the buffer, announced now or later, to value. Weights are packed again, one
+ * after the other, each after its old form is gone: there are never two forms of one weight in memory. All or
+ * nothing.
+ */
 sparamx_status sparamx_buffer_clear(sparamx_buffer *buffer, uint8_t value);
 
 /* Forgets all tensors and gives their memory back; the address space stays. */
@@ -295,8 +341,10 @@ enum {
     SPARAMX_OP_MOE_UP_GATE = 4  /* the same per expert */
 };
 
-/* The activation of the fused kinds, in float32: SiLU within 2^-22 of its value, GELU within 2^-22 * (1 + |z|), where its
- * logistic form g / (1 + exp(-z)) has z. An infinite negative gate gives NaN. */
+/*
+ * The activation of the fused kinds, in float32: SiLU within 2^-22 of its value, GELU within 2^-22 * (1 + |z|),
+ * where its logistic form g / (1 + exp(-z)) has z. An infinite negative gate gives NaN.
+ */
 enum {
     SPARAMX_ACTIVATION_SILU = 0, /* g / (1 + exp(-g)) */
     SPARAMX_ACTIVATION_GELU = 1  /* its tanh form: g * (1 + tanh(sqrt(2/pi) * (g + 0.044715 * g^3))) / 2 */
@@ -304,28 +352,30 @@ enum {
 
 /*
  * A product as the host's graph has it.
- * MUL_MAT: weight [K, N, B2, B3], x [K, M, X2, X3] float32 with X2 a multiple of B2 and X3 of B3, dst [N, M, X2, X3].
- * MUL_MAT_ID: weight [K, N, E], one matrix per expert; ids [U, T] int32, the U experts of each of T tokens; x [K, S, T]
- *   float32 with U a multiple of S (1: all experts of a token get the same x); dst [N, U, T]:
+ * MUL_MAT: weight [K, N, B2, B3], x [K, M, X2, X3] float32 with X2 a multiple of B2 and X3 of B3,
+ *   dst [N, M, X2, X3].
+ * MUL_MAT_ID: weight [K, N, E], one matrix per expert; ids [U, T] int32, the U experts of each of T tokens;
+ *   x [K, S, T] float32 with U a multiple of S (1: all experts of a token get the same x); dst [N, U, T]:
  *   dst[:, u, t] = weight[:, :, ids[u, t]]^T * x[:, u % S, t]. An expert that ids does not name is not read.
  * UP_GATE: weight (up) and weight2 (gate) [K, N], x [K, M, X2, X3], dst [N, M, X2, X3]:
  *   dst = f(x * weight2^T) * (x * weight^T), f the activation.
  * MOE_UP_GATE: weight and weight2 [K, N, E]; x, ids and dst as in MUL_MAT_ID; the same f.
- * Both products of a fused kind are bit for bit what MUL_MAT (MUL_MAT_ID) gives; the rest is element by element in float32. The
- * two weights need not have one type. Tensors that a kind does not name are not looked at.
+ * Both products of a fused kind are bit for bit what MUL_MAT (MUL_MAT_ID) gives; the rest is element by element in
+ * float32. The two weights need not have one type. Tensors that a kind does not name are not looked at.
  */
 typedef struct sparamx_op {
     uint32_t size;                 /* sizeof(sparamx_op) */
     int32_t kind;                  /* SPARAMX_OP_* */
     const sparamx_tensor *dst;     /* float32, in the host's memory, nb[0] = 4 */
-    const sparamx_tensor *weight;  /* in a buffer of this library; one that is not packed (a buffer of usage ANY, or with
-                                      buffer NULL the host's own memory) is packed as the product goes, which is slower */
+    const sparamx_tensor *weight;  /* in a buffer of this library; one that is not packed (a buffer of usage ANY, or
+                                      with buffer NULL the host's own memory) is packed as the product goes: slower */
     const sparamx_tensor *weight2; /* the gate, for the fused kinds */
     const sparamx_tensor *x;       /* float32, in the host's memory, nb[0] = 4 */
     const sparamx_tensor *ids;     /* int32, in the host's memory, nb[0] = 4: for the kinds with experts */
     int32_t activation;            /* of the fused kinds: SPARAMX_ACTIVATION_*, any other gives SPARAMX_ERR_OP */
-    float limit;                   /* of the fused kinds: if greater than 0, f is cut at limit, and x * weight^T at -limit and
-                                      limit, before they are multiplied; SPARAMX_ERR_RANGE if negative or NaN */
+    float limit;                   /* of the fused kinds: if greater than 0, f is cut at limit, and x * weight^T at
+                                      -limit and limit, before they are multiplied; SPARAMX_ERR_RANGE if negative
+                                      or NaN */
 } sparamx_op;
 
 /* What one of the host's threads brings to compute. All threads of one op pass the same nth, work and op. */
@@ -345,20 +395,26 @@ typedef struct sparamx_params {
  */
 sparamx_status sparamx_supports_weight(const sparamx_tensor *weight, int32_t kind);
 
-/* SPARAMX_OK if compute will take this op. Data pointers and buffers may be NULL. What is accepted never fails later
- * for another reason than memory, a weight that is incomplete, a work area that is too small, or an expert number that
- * is negative or not less than E: compute then says SPARAMX_ERR_RANGE and has written nothing. */
+/*
+ * SPARAMX_OK if compute will take this op. Data pointers and buffers may be NULL; those that are there are judged
+ * too: alignment of x, dst and ids, overlap of what is read and what is written, and whether a weight's place in its
+ * buffer is its own or still free. What is accepted never fails later for another reason than these, all found
+ * before anything is written:
+ *   what this call could not see: a pointer that was NULL, a work area that is too small (SPARAMX_ERR_WORK_SIZE) or
+ *   overlaps, a weight that has not arrived (SPARAMX_ERR_INCOMPLETE, SPARAMX_ERR_FOREIGN if it was not even
+ *   announced); an expert number that is negative or not less than E (SPARAMX_ERR_RANGE).
+ */
 sparamx_status sparamx_supports_op(const sparamx_op *op);
 
 /* Bytes of work area that compute needs for this op with n_threads threads (1...1024). */
 sparamx_status sparamx_work_size(const sparamx_op *op, int32_t n_threads, size_t *bytes);
 
 /*
- * Computes the op. Every one of the nth threads calls it; the result is complete when all have returned, and only then
- * may the work area serve something else. The result does not depend on nth. Arguments are judged alike on every
- * thread and before the first barrier: all threads get the same status; ids must not change meanwhile. dst and work must
- * not overlap each other, x or ids. The calling thread's AMX tile configuration is as before
- * afterwards (tile data is not kept). Allocates nothing, makes no threads, writes no log.
+ * Computes the op. Every one of the nth threads calls it; the result is complete when all have returned, and only
+ * then may the work area serve something else. The result does not depend on nth. Arguments are judged alike on
+ * every thread and before the first barrier: all threads get the same status; ids must not change meanwhile. dst and
+ * work must not overlap each other, x or ids. The calling thread's AMX tile configuration is as before afterwards
+ * (tile data is not kept). Allocates nothing, makes no threads, writes no log.
  */
 sparamx_status sparamx_compute(const sparamx_params *params, const sparamx_op *op);
 
@@ -394,13 +450,13 @@ sparamx_status sparamx_buffer_tensor_info(const sparamx_buffer *buffer, const sp
                                           sparamx_tensor_info *info);
 
 /*
- * Looks whether the packed form of a weight is still what packing can have written: sizes as type and dimensions demand,
- * every chunk of codes as long as its part of the bitmap says and where its offset says, padding empty. If so, no kernel
- * and no read-back touches anything outside the packed form, whatever its codes and scales are. SPARAMX_ERR_DAMAGED if
- * not: destroy the object (that is safe), upload the weight again, and suspect a stray write or faulty memory. A change
- * inside a code or a scale is not found: any bits are a weight. Reads at most the packed bytes once, on the calling
- * thread, and allocates nothing; for servers that check now and then. SPARAMX_ERR_INCOMPLETE while the weight is not
- * packed yet, SPARAMX_ERR_STATE for a tensor that stays raw.
+ * Looks whether the packed form of a weight is still what packing can have written: sizes as type and dimensions
+ * demand, every chunk of codes as long as its part of the bitmap says and where its offset says, padding empty. If
+ * so, no kernel and no read-back touches anything outside the packed form, whatever its codes and scales are.
+ * SPARAMX_ERR_DAMAGED if not: destroy the object (that is safe), upload the weight again, and suspect a stray write
+ * or faulty memory. A change inside a code or a scale is not found: any bits are a weight. Reads at most the packed
+ * bytes once, on the calling thread, and allocates nothing; for servers that check now and then.
+ * SPARAMX_ERR_INCOMPLETE while the weight is not packed yet, SPARAMX_ERR_STATE for a tensor that stays raw.
  */
 sparamx_status sparamx_buffer_verify_tensor(const sparamx_buffer *buffer, const sparamx_tensor *tensor);
 
@@ -467,7 +523,7 @@ sparamx_status sparamx_linear_info(const sparamx_linear *linear, sparamx_tensor_
 /* As sparamx_buffer_verify_tensor. */
 sparamx_status sparamx_linear_verify(const sparamx_linear *linear);
 
-/* ------------------------------------------------------------------------------------------ one symbol for dlopen -- */
+/* ----------------------------------------------------------------------------------------- one symbol for dlopen -- */
 
 /* Every function above, for hosts that load the library at run time. Grows only at its end. */
 typedef struct sparamx_api {

@@ -27,6 +27,7 @@ const char options_help[] =
     "  --sizes           no measurement: bits per weight of every type at 0, 30, 50, 70, 90% zeros, dense and sparse\n"
     "  --errors          no speed: errors of every type against double precision, and what ggml's own rounding of\n"
     "                    activations costs; by default 256x4096 with 50% zeros and M=1,512\n"
+    "  --growth          how the time of uploads and announcements grows with their number; only --repeat matters\n"
     "  --list            no measurement: the kernels of the library, and what this machine does not run\n"
     "How:\n"
     "  --threads N       threads, each on its own CPU               (default: the CPUs of this process)\n"
@@ -139,6 +140,7 @@ static const defaults mode_defaults[] = {
     [MODE_SIZES] = {"all", "dense,sparse", "0,30,50,70,90", "1", "1024x4096"},
     [MODE_ERRORS] = {"all", "dense,sparse", "50", "1,512", "256x4096"},
     [MODE_LIST] = {"all", "dense,sparse", "50", "1", "4096x4096"},
+    [MODE_GROWTH] = {"all", "dense,sparse", "50", "1", "4096x4096"},
 };
 
 static void set_defaults(options *o) {
@@ -153,7 +155,7 @@ static void set_defaults(options *o) {
 
 enum { OPT_TYPE = 1, OPT_FORM, OPT_SPARSITY, OPT_M, OPT_SHAPE, OPT_THREADS, OPT_KERNEL, OPT_REPEAT, OPT_SECONDS,
        OPT_JSON, OPT_LIST, OPT_PACK, OPT_BREAK_EVEN, OPT_SIZES, OPT_ERRORS, OPT_MARKDOWN, OPT_HELP,
-       OPT_EXPERTS, OPT_TOP_K };
+       OPT_EXPERTS, OPT_TOP_K, OPT_GROWTH };
 
 static const struct option long_options[] = {
     {"type", required_argument, NULL, OPT_TYPE},         {"form", required_argument, NULL, OPT_FORM},
@@ -165,7 +167,8 @@ static const struct option long_options[] = {
     {"break-even", no_argument, NULL, OPT_BREAK_EVEN},   {"sizes", no_argument, NULL, OPT_SIZES},
     {"errors", no_argument, NULL, OPT_ERRORS},           {"markdown", no_argument, NULL, OPT_MARKDOWN},
     {"help", no_argument, NULL, OPT_HELP},               {"experts", required_argument, NULL, OPT_EXPERTS},
-    {"top-k", required_argument, NULL, OPT_TOP_K},       {NULL, 0, NULL, 0},
+    {"top-k", required_argument, NULL, OPT_TOP_K},       {"growth", no_argument, NULL, OPT_GROWTH},
+    {NULL, 0, NULL, 0},
 };
 
 static bool read_option(options *o, int option) {
@@ -180,6 +183,7 @@ static bool read_option(options *o, int option) {
     case OPT_REPEAT: return read_int(optarg, 10000, &o->repeat);
     case OPT_SECONDS: return read_seconds(optarg, &o->seconds);
     case OPT_JSON: return o->json = optarg, true;
+    case OPT_GROWTH: return o->mode = MODE_GROWTH, true;
     case OPT_LIST: return o->mode = MODE_LIST, true;
     case OPT_PACK: return o->mode = MODE_PACK, true;
     case OPT_BREAK_EVEN: return o->mode = MODE_BREAK_EVEN, true;
@@ -218,8 +222,8 @@ bool options_read(int argc, char **argv, options *o) {
         fprintf(stderr, "sparamx-bench: '%s' is no option\n", argv[optind]);
         return false;
     }
-    if (o->json && o->mode == MODE_LIST) {
-        fputs("sparamx-bench: --list measures nothing, so --json has nothing to write\n", stderr);
+    if (o->json && (o->mode == MODE_LIST || o->mode == MODE_GROWTH)) {
+        fputs("sparamx-bench: --list and --growth print a table, and nothing for --json\n", stderr);
         return false;
     }
     if (o->experts && (o->mode != MODE_PRODUCTS || o->kernel || o->top_k > o->experts)) {

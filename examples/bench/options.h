@@ -4,7 +4,7 @@
 
 #include "cases.h"
 
-typedef enum mode { MODE_PRODUCTS, MODE_PACK, MODE_BREAK_EVEN, MODE_SIZES, MODE_ERRORS, MODE_LIST } mode;
+typedef enum mode { MODE_PRODUCTS, MODE_PACK, MODE_BREAK_EVEN, MODE_SIZES, MODE_ERRORS, MODE_LIST, MODE_GROWTH } mode;
 
 typedef struct shape {
     int64_t n, k;

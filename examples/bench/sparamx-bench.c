@@ -6,6 +6,7 @@
 #include "errors.h"
 #include "options.h"
 #include "report.h"
+#include "growth.h"
 #include "sizes.h"
 
 #include <math.h>
@@ -185,6 +186,7 @@ int main(int argc, char **argv) {
     }
     if (o.help) return fputs(options_help, stdout) < 0;
     sparamx_set_log(print_log, NULL);
+    if (o.mode == MODE_GROWTH) return growth_run(&o);
     if (o.mode == MODE_LIST) return report_kernels(o.markdown), 0;
     FILE *json = o.json ? fopen(o.json, "w") : NULL; /* now, not after minutes of measuring */
     if (o.json && !json) {
