@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "common/load.h"
+#include "common/quiet.h"
+#include "common/text.h"
 #include "run/experts.h"
 #include "run/model.h"
 #include "run/options.h"
@@ -19,27 +21,44 @@
 
 static int complain(int status, const char *about, const char *sentence) {
     session_progress(NULL, 0, 0, NULL);
+    char who[4096], what[4700];
     fflush(stdout);
-    fprintf(stderr, "sparamx-run: %s: %s\n", about, sentence);
+    fprintf(stderr, "sparamx-run: %s: %s\n", text_printable(about, who, sizeof who), text_printable(sentence, what, sizeof what));
     return status;
 }
 
 static void print_log(int32_t level, const char *message, void *user) {
     (void)user;
-    if (level <= SPARAMX_LOG_WARNING) fprintf(stderr, "libsparamx: %s\n", message);
+    char line[1024];
+    if (level <= SPARAMX_LOG_WARNING) fprintf(stderr, "libsparamx: %s\n", text_printable(message, line, sizeof line));
+}
+
+/* The sentence for a file of which nothing is multiplied. */
+static const char *nothing_to_multiply(const model *m, const options *o, char *out, size_t size) {
+    if (gguf_n_tensors(m->file) == 0) return "the file holds no tensors: there is nothing to multiply";
+    if (m->n_skipped > 0) return "the file has no weight matrix that can be multiplied here";
+    snprintf(out, size, "no tensor of the file has '%s' in its name", o->filter);
+    return out;
+}
+
+/* Tokens that this many bytes of activations and results allow: a matrix may have few bytes and very many outputs. */
+static int64_t affordable_m(const model *m, int64_t wanted) {
+    const int64_t budget = 256 << 20;
+    int64_t each = (int64_t)sizeof(float) * (model_max_k(m) + model_max_outputs(m)), most = budget / (each > 0 ? each : 1);
+    return most < 2 ? 2 : most < wanted ? most : wanted;
 }
 
 /* Tokens per product, where the user named none: what stays short enough to wait for. */
-static void choose_m(options *o, setting *set) {
+static void choose_m(options *o, setting *set, const model *m) {
     if (o->n_m > 0) return;
     o->m[o->n_m++] = 1;
     if (set->library == NULL) {
         set->m_note = "one token only, since plain C is slow: --m 1,512 measures prompts as well";
     } else if (set->capability.isa == SPARAMX_ISA_REFERENCE) {
-        o->m[o->n_m++] = 32;
+        o->m[o->n_m++] = affordable_m(m, 32);
         set->m_note = "32 prompt tokens only, since the reference kernels are slow: --m 1,512 measures more";
     } else {
-        o->m[o->n_m++] = 512;
+        o->m[o->n_m++] = affordable_m(m, 512);
     }
 }
 
@@ -77,10 +96,12 @@ static void count_zeros(session *s, plain_job *j) {
     j->w->bits_per_weight = 8 * (double)j->w->source->nbytes / count;
 }
 
-static double time_plain(session *s, plain_job *j) {
+static double time_plain(session *s, plain_job *j, timing *at) {
     double ms[MAX_REPEAT], first = session_time(s, plain_share, j, j->m * j->w->matrix.k);
-    int n = session_repeats(s, first);
+    int n = session_repeats(s, first, j->m);
     for (int i = 0; i < n; i++) ms[i] = session_time(s, plain_share, j, j->m * j->w->matrix.k);
+    at->repeats = n;
+    at->spread = quiet_spread(ms, n);
     return n > 0 ? median(ms, n) : first;
 }
 
@@ -97,7 +118,7 @@ static int run_plain(model *m, session *s, setting *set) {
         for (int k = 0; k < s->options->n_m; k++) {
             j.m = j.w->at[k].m = s->options->m[k];
             if (j.w->experts > 1) experts_choose(s, j.w, j.m);
-            j.w->at[k].plain_ms = time_plain(s, &j);
+            j.w->at[k].plain_ms = time_plain(s, &j, &j.w->at[k]);
         }
         session_progress(NULL, 0, 0, NULL);
         report_row(m, i, set);
@@ -145,26 +166,29 @@ static int start_library(library *lib, const options *o, setting *set) {
 static int finish(const model *m, const setting *set) {
     report_end(m, set);
     if (set->options->json != NULL && !report_json(m, set)) return EXIT_BAD_INPUT;
-    return add_totals(m, set->options).failures > 0 ? EXIT_WRONG_RESULT : 0;
+    if (!text_written("sparamx-run")) return EXIT_BAD_INPUT;
+    totals t = add_totals(m, set->options);
+    return t.failures + t.nonfinite > 0 ? EXIT_WRONG_RESULT : 0;
 }
 
 static int run_model(options *o, const gguf_file *file, library *lib, setting *set) {
-    char error[256];
+    char error[512];
     model m;
     session s = {0};
     if (!model_select(&m, file, o, lib->api)) return complain(EXIT_BAD_INPUT, o->model, "there is not enough memory");
-    choose_m(o, set);
+    choose_m(o, set, &m);
     report_title(&m, set);
     int status = 0;
     if (m.n_weights == 0) {
-        status = complain(EXIT_BAD_INPUT, o->model,
-                          m.n_skipped > 0 ? "the file has no weight matrix that can be multiplied here"
-                                          : "no tensor of the file has such a name");
+        status = complain(EXIT_BAD_INPUT, o->model, nothing_to_multiply(&m, o, error, sizeof error));
     } else if (!session_open(&s, o, &m, error, sizeof error)) {
         status = complain(EXIT_BAD_INPUT, o->model, error);
     } else {
+        quiet_reading begin = quiet_read();
         set->evicted = cold_cache_bytes(s.cache);
         status = o->amx ? run_packed(&m, &s, set, lib) : run_plain(&m, &s, set);
+        quiet_reading end = quiet_read();
+        set->others = quiet_others(&begin, &end);
         if (status == 0) status = finish(&m, set);
     }
     session_close(&s);
@@ -176,7 +200,7 @@ int main(int argc, char **argv) {
     options o;
     char error[512];
     int status = 0;
-    if (options_parse(argc, argv, &o, &status) != 0) return status;
+    if (options_parse(argc, argv, &o, &status) != 0) return status == 0 && !text_written("sparamx-run") ? EXIT_BAD_INPUT : status;
     gguf_file *file = gguf_open(o.model, error, sizeof error);
     if (file == NULL) return complain(EXIT_BAD_INPUT, o.model, error);
     library lib = {.handle = NULL};

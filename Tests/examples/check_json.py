@@ -98,8 +98,9 @@ def check_explain(data):
         check(gapless if t["taken"] else not ends, f"{t['tensor']}: kernels {t['kernels']}")
     check(totals["tensors"] == len(tensors) and totals["taken"] == len(taken), "tensors are counted wrongly")
     check(totals["sparse"] == sum(t["form"] == "sparse" for t in tensors), "sparse tensors are counted wrongly")
-    for name, of in (("file_bytes", "file_bytes"), ("bytes", "bytes")):
-        check(totals[name] == sum(t[of] for t in tensors), f"totals.{name} is not the sum")
+    kept = sum(t["host_copy_bytes"] for t in tensors)
+    check(totals["file_bytes"] == sum(t["file_bytes"] for t in tensors), "totals.file_bytes is not the sum")
+    check(totals["bytes"] == sum(t["bytes"] for t in tensors) + kept, "totals.bytes is not the sum")
     for name, of in (("read_per_token_file", "file_bytes"), ("read_per_token", "bytes")):
         wanted = sum(t[of] * t["read_share"] for t in tensors)
         check(abs(totals[name] - wanted) <= 1e-6 * wanted, f"totals.{name} is not the sum")

@@ -12,7 +12,7 @@ def check(good, message):
         print(f"not ok: {message}")
 
 
-def end():
+def end(skipped=0):
     """Prints the count; the exit status."""
-    print(f"{passed} passed, {failed} failed, 0 skipped")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0

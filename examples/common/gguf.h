@@ -1,8 +1,9 @@
 /*
- * gguf.h - a read-only view of a GGUF model file (versions 2 and 3).
+ * gguf.h - a read-only view of a GGUF model (versions 2 and 3), of one file or of several.
  *
- * The file is mapped, never copied, and treated as hostile: every length, count, offset and product is checked against
- * the size of the file before it is used. What passes gguf_open() can be read without further checks.
+ * Files are mapped, never copied, and treated as hostile: every length, count, offset and product is checked against
+ * the size of the file before it is used. What passes gguf_open() can be read without further checks. It accepts what
+ * ggml's own reader accepts, and one thing more: tensor types that are newer than this program.
  */
 #ifndef EXAMPLES_GGUF_H
 #define EXAMPLES_GGUF_H
@@ -11,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The format allows names of 64 bytes; one more for the terminating zero. */
-#define GGUF_NAME_SIZE 65
+/* ggml's limit: 63 bytes and the terminating zero. */
+#define GGUF_NAME_SIZE 64
 
 /* Tensor types that the examples name; the numbers are part of the file format. */
 enum {
@@ -25,20 +26,22 @@ typedef struct gguf_tensor {
     char name[GGUF_NAME_SIZE]; /* printable ASCII: other bytes of the file show as '?' */
     uint32_t type;
     uint32_t n_dims;
-    int64_t ne[4];       /* elements per dimension, ne[0] is the row length; 1 beyond n_dims */
-    uint64_t nbytes;     /* 0 if the type is unknown */
+    int64_t ne[4];       /* elements per dimension, may be 0; ne[0] is the row length; 1 beyond n_dims */
+    uint64_t nbytes;     /* of an unknown type: up to where the next tensor begins */
     const uint8_t *data; /* in the map; NULL if the type is unknown. No alignment beyond the file's own is promised */
 } gguf_tensor;
 
 typedef struct gguf_file gguf_file;
 
-/* Maps and validates the file. NULL on failure, with one sentence in error. */
+/* Maps and validates the file, and all others of a model in several files, of which any may be named: NAME-00001-of-00003
+ * .gguf. NULL on failure, with one sentence in error. */
 gguf_file *gguf_open(const char *path, char *error, size_t error_size);
 
 /* Ends the map; tensors and their data must not be used afterwards. NULL is fine. */
 void gguf_close(gguf_file *file);
 
-uint64_t gguf_file_size(const gguf_file *file);
+uint64_t gguf_n_files(const gguf_file *file);
+uint64_t gguf_file_size(const gguf_file *file); /* of all its files together */
 uint64_t gguf_n_tensors(const gguf_file *file);
 
 /* index < gguf_n_tensors(). */
@@ -55,6 +58,9 @@ bool gguf_get_uint(const gguf_file *file, const char *key, uint64_t *out);
 
 /* "BF16", "Q8_0", ... or "type 99". */
 const char *gguf_type_name(uint32_t type);
+
+/* Whether the type had a number once and is refused by today's engines. */
+bool gguf_type_is_removed(uint32_t type);
 
 /* Elements of one block; 0 if the type is unknown. */
 uint64_t gguf_block_length(uint32_t type);

@@ -18,7 +18,7 @@ static const type_traits traits[] = {
     [22] = {"IQ2_S", 256, 82},   [23] = {"IQ4_XS", 256, 136}, [24] = {"I8", 1, 1},        [25] = {"I16", 1, 2},
     [26] = {"I32", 1, 4},        [27] = {"I64", 1, 8},       [28] = {"F64", 1, 8},        [29] = {"IQ1_M", 256, 56},
     [30] = {"BF16", 1, 2},       [34] = {"TQ1_0", 256, 54},  [35] = {"TQ2_0", 256, 66},   [39] = {"MXFP4", 32, 17},
-    [40] = {"NVFP4", 64, 36},    [41] = {"Q1_0", 128, 18},
+    [40] = {"NVFP4", 64, 36},    [41] = {"Q1_0", 128, 18},    [42] = {"Q2_0", 64, 18},
 };
 
 static const type_traits *find(uint32_t type) {
@@ -34,6 +34,8 @@ const char *gguf_type_name(uint32_t type) {
     snprintf(unknown, sizeof unknown, "type %u", (unsigned)type);
     return unknown;
 }
+
+bool gguf_type_is_removed(uint32_t type) { return type < sizeof traits / sizeof traits[0] && traits[type].name == NULL; }
 
 uint64_t gguf_block_length(uint32_t type) {
     const type_traits *t = find(type);

@@ -1,5 +1,6 @@
 #include "plain.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "gguf.h"
@@ -80,4 +81,24 @@ int64_t plain_zeros(const plain_matrix *w, int64_t row_begin, int64_t row_end) {
     for (int64_t j = row_begin; j < row_end; j++)
         zeros += zeros_in_row(w->type, w->data + (uint64_t)j * w->row_bytes, w->k);
     return zeros;
+}
+
+int64_t plain_negative_zeros(const plain_matrix *w, int64_t row_begin, int64_t row_end) {
+    int64_t step = w->type == GGUF_F32 ? 4 : 2, found = 0;
+    if (w->type != GGUF_F32 && w->type != GGUF_F16 && w->type != GGUF_BF16) return 0;
+    for (int64_t j = row_begin; j < row_end; j++) {
+        const uint8_t *row = w->data + (uint64_t)j * w->row_bytes;
+        for (int64_t i = 0; i < step * w->k; i += step)
+            found += load_u16(row + i + step - 2) == 0x8000 && (step == 2 || load_u16(row + i) == 0);
+    }
+    return found;
+}
+
+bool plain_has_nonfinite(const plain_matrix *w, int64_t row_begin, int64_t row_end, float *scratch) {
+    for (int64_t j = row_begin; j < row_end; j++) {
+        plain_to_float(w->type, w->data + (uint64_t)j * w->row_bytes, w->k, scratch);
+        for (int64_t i = 0; i < w->k; i++)
+            if (!isfinite(scratch[i])) return true;
+    }
+    return false;
 }

@@ -37,4 +37,10 @@ void plain_product(const plain_matrix *w, int64_t row_begin, int64_t row_end, co
  * F16 and BF16 that is +0.0; -0.0 has another code and does not count. */
 int64_t plain_zeros(const plain_matrix *w, int64_t row_begin, int64_t row_end);
 
+/* Weights that are -0.0 in F32, F16 and BF16; 0 for the other types. */
+int64_t plain_negative_zeros(const plain_matrix *w, int64_t row_begin, int64_t row_end);
+
+/* Whether a weight in these rows is NaN or infinite. scratch: k floats. Any type of plain_has_type(). */
+bool plain_has_nonfinite(const plain_matrix *w, int64_t row_begin, int64_t row_end, float *scratch);
+
 #endif

@@ -21,7 +21,7 @@ static sparamx_tensor describe(const gguf_tensor *source) {
 
 typedef struct counting {
     plain_matrix rows;
-    int64_t *zeros; /* one for each thread */
+    int64_t *zeros, *negative; /* one of each for each thread */
 } counting;
 
 static void count_share(int ith, int nth, void *ctx) {
@@ -29,30 +29,29 @@ static void count_share(int ith, int nth, void *ctx) {
     int64_t each = c->rows.n / nth, rest = c->rows.n % nth; /* n * ith could overflow: the file chooses n */
     int64_t begin = each * ith + (ith < rest ? ith : rest);
     c->zeros[ith] = plain_zeros(&c->rows, begin, begin + each + (ith < rest));
+    c->negative[ith] = plain_negative_zeros(&c->rows, begin, begin + each + (ith < rest));
 }
 
-static double count_zeros(const gguf_tensor *t, team *team) {
+/* Shares of zeros and of negative zeros; NAN if this program does not know the type. */
+static double count_zeros(const gguf_tensor *t, team *team, double *negative) {
     int64_t rows = t->ne[1] * t->ne[2] * t->ne[3]; /* no more than the file has bytes */
     counting c = {.rows = {t->type, rows, t->ne[0], gguf_row_bytes(t->type, t->ne[0]), t->data}};
-    double zeros = 0;
-    if (t->data == NULL || !plain_has_type(t->type)) return NAN;
-    c.zeros = calloc((size_t)team_size(team), sizeof *c.zeros);
+    double zeros = 0, weights = (double)c.rows.n * (double)c.rows.k;
+    *negative = 0;
+    if (t->data == NULL || t->nbytes == 0 || !plain_has_type(t->type)) return NAN;
+    c.zeros = calloc(2 * (size_t)team_size(team), sizeof *c.zeros);
     if (c.zeros == NULL) return NAN;
+    c.negative = c.zeros + team_size(team);
     team_run(team, count_share, &c);
-    for (int i = 0; i < team_size(team); i++) zeros += (double)c.zeros[i];
+    for (int i = 0; i < team_size(team); i++) {
+        zeros += (double)c.zeros[i];
+        *negative += (double)c.negative[i] / weights;
+    }
     free(c.zeros);
-    return zeros / ((double)c.rows.n * (double)c.rows.k);
+    return zeros / weights;
 }
 
 /* -- one tensor ---------------------------------------------------------------------------------------------------- */
-
-/* Why the host keeps the tensor whatever the library says, or NULL. */
-static const char *reason_to_keep(const gguf_file *file, const gguf_tensor *t) {
-    if (t->data == NULL) return "the type is unknown";
-    if (t->n_dims < 2) return "one dimension only: a norm or a bias, nothing to multiply by";
-    if (role_is_lookup_table(file, t->name)) return "looked up row by row, never multiplied";
-    return NULL;
-}
 
 /* A buffer of its own, as a host would make one for many tensors: the form is known when the last byte has arrived. */
 static sparamx_status pack(const sparamx_api *api, const gguf_tensor *source, int threads, sparamx_tensor_info *info) {
@@ -77,8 +76,9 @@ static void judge_tensor(judgement *j, judged *d, team *t) {
     bool experts = role_is_experts(source);
     sparamx_tensor tensor = describe(source);
     sparamx_status status = SPARAMX_ERR_TYPE;
-    d->share = role_is_lookup_table(j->file, source->name) ? 0 : experts ? role_expert_share(j->file) : 1;
-    d->reason = reason_to_keep(j->file, source);
+    d->share = role_read_share(j->file, source);
+    d->tied = role_is_tied_output(j->file, source);
+    d->reason = role_reason_to_keep(j->file, source);
     if (d->reason == NULL) {
         status = j->api->supports_weight(&tensor, experts ? SPARAMX_OP_MUL_MAT_ID : SPARAMX_OP_MUL_MAT);
         d->info = (sparamx_tensor_info){.size = sizeof d->info};
@@ -86,19 +86,21 @@ static void judge_tensor(judgement *j, judged *d, team *t) {
         d->reason = status == SPARAMX_OK ? d->info.reason : j->api->status_string(status);
     }
     d->placed = status == SPARAMX_OK;
-    d->sparsity = d->placed ? d->info.sparsity : count_zeros(source, t);
+    d->sparsity = count_zeros(source, t, &d->negative);
+    if (d->placed) d->sparsity = d->info.sparsity;
 }
 
 static void add_up(judgement *j, const judged *d) {
     uint64_t kept = d->placed ? d->info.packed_bytes : d->source->nbytes;
     j->file_bytes += d->source->nbytes;
-    j->memory_bytes += kept;
+    j->memory_bytes += kept + judge_host_copy(d);
     j->read_before += (double)d->source->nbytes * d->share;
     j->read_after += (double)kept * d->share;
     if (!d->placed) return;
     double weights = (double)d->info.n * (double)d->info.k * (double)d->info.matrices;
     j->placed++;
     j->placed_weights += weights;
+    j->negative_zeros += weights * d->negative;
     if (d->info.form != SPARAMX_FORM_SPARSE) return;
     j->sparse++;
     j->sparse_weights += weights;
@@ -110,7 +112,7 @@ bool judge(judgement *j, const gguf_file *file, const sparamx_api *api, team *t,
     if (!gguf_get_string(file, "general.name", j->name, sizeof j->name)) strcpy(j->name, "unnamed");
     if (!gguf_get_string(file, "general.architecture", j->architecture, sizeof j->architecture))
         strcpy(j->architecture, "unknown");
-    if (!gguf_get_uint(file, "split.count", &j->parts) || j->parts == 0) j->parts = 1;
+    j->parts = gguf_n_files(file);
     j->tensors = calloc((size_t)j->n_tensors + 1, sizeof *j->tensors);
     if (j->tensors == NULL) return false;
     for (int i = 0; i < j->n_tensors; i++) {
@@ -127,5 +129,7 @@ void judge_free(judgement *j) {
     free(j->tensors);
     j->tensors = NULL;
 }
+
+uint64_t judge_host_copy(const judged *d) { return d->placed && d->tied ? d->source->nbytes : 0; }
 
 double judge_gain(const judgement *j) { return j->read_after > 0 ? j->read_before / j->read_after : 1; }

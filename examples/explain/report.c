@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/text.h"
+
 static const double MEGA = 1e6;
+static const double NEGATIVE_ZEROS = 0.01; /* fewer are chance, not a mask that was multiplied */
 
 const char *report_form(const judged *d) {
     if (!d->placed) return "host";
@@ -15,7 +18,7 @@ const char *report_form(const judged *d) {
 double report_bits(const judged *d) {
     const gguf_tensor *t = d->source;
     if (d->placed) return d->info.bits_per_weight;
-    if (t->nbytes == 0) return NAN;
+    if (t->nbytes == 0) return NAN; /* no elements */
     return 8 * (double)t->nbytes / ((double)t->ne[0] * (double)t->ne[1] * (double)t->ne[2] * (double)t->ne[3]);
 }
 
@@ -116,38 +119,78 @@ static void print_size(const char *what, double before, double after) {
 
 /* -- the sentence -------------------------------------------------------------------------------------------------- */
 
-void report_sentence(const judgement *j, const machine_facts *m, char *out, size_t size) {
-    double before = (double)j->file_bytes / MEGA, after = (double)j->memory_bytes / MEGA, gain = judge_gain(j);
+/* "12% less", "70% more", "the same" */
+static const char *change(double before, double after, const char *less, const char *more, char *out, size_t size) {
+    double share = before > 0 ? after / before : 1;
+    if (fabs(share - 1) < 0.005) snprintf(out, size, "%s", "as much as before");
+    else snprintf(out, size, "%.0f%% %s", 100 * fabs(1 - share), share < 1 ? less : more);
+    return out;
+}
+
+/* What the comparison is of: the same sentence, however large the gain. */
+static void speed_part(double gain, char *out, size_t size) {
+    if (gain > 1.005)
+        snprintf(out, size, "so it should generate up to %.2f times as fast as from dense weights of the same types", gain);
+    else if (gain < 0.995)
+        snprintf(out, size, "so it would generate more slowly than from dense weights of the same types (%.2f times as "
+                 "fast): leave this model to the host", gain);
+    else
+        snprintf(out, size, "so it should generate as fast as from dense weights of the same types");
+}
+
+static void result_sentence(const judgement *j, const machine_facts *m, char *out, size_t size) {
+    double before = (double)j->file_bytes / MEGA, after = (double)j->memory_bytes / MEGA;
+    char memory[48], reads[48], speed[200];
     const char *caution = m->capability.isa == SPARAMX_ISA_REFERENCE
-                              ? ", but this machine has only the slow reference kernels"
+                              ? "; this machine has only the slow reference kernels"
                               : "";
+    change(before, after, "less", "more", memory, sizeof memory);
+    change(j->read_before, j->read_after, "fewer bytes", "more bytes", reads, sizeof reads);
+    speed_part(judge_gain(j), speed, sizeof speed);
+    snprintf(out, size,
+             "With the library this model takes %.1f MB instead of %.1f MB (%s) and reads %s for each token, %s. Only bytes "
+             "of weights are compared, as in the file and as packed; nothing was measured%s.",
+             after, before, memory, reads, speed, caution);
+}
+
+void report_sentence(const judgement *j, const machine_facts *m, char *out, size_t size) {
+    double negative = j->placed_weights > 0 ? j->negative_zeros / j->placed_weights : 0;
     if (j->n_tensors == 0) {
-        snprintf(out, size, "There is no tensor in this file, so there is nothing to gain.");
+        snprintf(out, size, "The file holds no tensors: there is nothing here that the library could take.");
     } else if (j->placed == 0) {
         snprintf(out, size,
                  "The library takes none of the %d tensors of this file: the host keeps them all, and nothing changes.",
                  j->n_tensors);
-    } else if (j->sparse == 0) {
+    } else if (negative >= NEGATIVE_ZEROS) {
+        result_sentence(j, m, out, size);
+        size_t used = strlen(out);
+        snprintf(out + used, size - used,
+                 " %.0f%% of its weights are negative zeros, which the library keeps as values: examples/prune/prune.py "
+                 "MODEL.gguf CLEAN.gguf --share 0 turns them into zeros and changes nothing else.", 100 * negative);
+    } else if (j->sparse == 0 && fabs(judge_gain(j) - 1) < 0.005) {
         snprintf(out, size,
                  "The library takes %d of %d tensors, but none has enough zeros for the sparse form: memory and bytes "
                  "per token stay as they are (%.1f MB); prune the model to gain from it.",
-                 j->placed, j->n_tensors, after);
+                 j->placed, j->n_tensors, (double)j->memory_bytes / MEGA);
     } else {
-        snprintf(out, size,
-                 "With the library this model takes %.1f MB instead of %.1f MB (%.0f%% less), and as it reads %.0f%% "
-                 "fewer bytes for each token, it should generate up to %.2f times as fast%s.",
-                 after, before, 100 * (1 - after / before), 100 * (1 - 1 / gain), gain, caution);
+        result_sentence(j, m, out, size);
     }
+}
+
+static void print_tied(const judgement *j) {
+    for (int i = 0; i < j->n_tensors; i++)
+        if (judge_host_copy(&j->tensors[i]) > 0)
+            printf("  %s is the output matrix too: the copy that is multiplied is taken, %.1f MB stay with the host for "
+                   "looking tokens up\n", j->tensors[i].source->name, (double)judge_host_copy(&j->tensors[i]) / MEGA);
 }
 
 void report_text(const judgement *j, const machine_facts *m) {
     const sparamx_capability *c = &m->capability;
-    char sentence[512];
+    char sentence[SENTENCE_SIZE], library[4096];
     printf("Model:    %s (%s), %d tensors, %.1f MB\n", j->name, j->architecture, j->n_tensors,
            (double)gguf_file_size(j->file) / MEGA);
-    if (j->parts > 1)
-        printf("          one of %llu files of this model: only its own tensors count\n", (unsigned long long)j->parts);
-    printf("Library:  libsparamx %s, %s\n", m->version, m->library);
+    if (j->parts > 1) printf("          in %llu files\n", (unsigned long long)j->parts);
+    printf("Library:  libsparamx %s, %s\n", m->version, text_printable(m->library, library, sizeof library));
     printf("Machine:  %s, instruction set level in use: %s", c->cpu, report_isa(c->isa));
     if (c->avx512 != SPARAMX_OK) printf("; no AVX-512: %s", c->avx512_reason);
     if (c->amx != SPARAMX_OK) printf("; no AMX: %s", c->amx_reason);
@@ -156,6 +199,7 @@ void report_text(const judgement *j, const machine_facts *m) {
     printf("\nIn all: %d of %d tensors taken by the library, %d of them sparse\n", j->placed, j->n_tensors, j->sparse);
     print_size("all tensors", (double)j->file_bytes, (double)j->memory_bytes);
     print_size("read per generated token", j->read_before, j->read_after);
+    print_tied(j);
     printf("  tokens per second if bytes of weights are all that counts: %.2f times as many\n", judge_gain(j));
     report_sentence(j, m, sentence, sizeof sentence);
     printf("\n%s\n", sentence);

@@ -14,6 +14,8 @@ void report_text(const judgement *j, const machine_facts *m);
 /* False if stdout could not be written. */
 bool report_json(const judgement *j, const machine_facts *m);
 
+enum { SENTENCE_SIZE = 1024 };
+
 /* The sentence for a human, shared by both. */
 void report_sentence(const judgement *j, const machine_facts *m, char *out, size_t size);
 

@@ -32,6 +32,8 @@ static void write_tensor(const judged *d) {
     json_number(stdout, 0, "sparsity", d->sparsity);
     json_count(stdout, 0, "file_bytes", t->nbytes);
     json_count(stdout, 0, "bytes", d->placed ? d->info.packed_bytes : t->nbytes);
+    json_count(stdout, 0, "host_copy_bytes", judge_host_copy(d));
+    json_number(stdout, 0, "negative_zeros", d->negative);
     json_number(stdout, 0, "bits_per_weight", report_bits(d));
     json_number(stdout, 0, "read_share", d->share);
     if (d->placed) write_kernels(&d->info);
@@ -66,7 +68,7 @@ static void write_totals(const judgement *j) {
 }
 
 bool report_json(const judgement *j, const machine_facts *m) {
-    char sentence[512];
+    char sentence[SENTENCE_SIZE];
     fputs("{\n  \"model\": {", stdout);
     json_text(stdout, 1, "name", j->name);
     json_text(stdout, 0, "architecture", j->architecture);

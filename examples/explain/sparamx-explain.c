@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../common/load.h"
+#include "../common/text.h"
 #include "judge.h"
 #include "report.h"
 
@@ -33,12 +34,16 @@ static const char usage[] =
     "\n"
     "'At background' is the share of weights whose code is the one that a quantizer gives a pruned weight: what the\n"
     "sparse form leaves out. The prediction counts bytes of weights only, as generation is limited by them; attention\n"
-    "over a long context comes on top, before and after alike.\n"
+    "over a long context comes on top, before and after alike. A host's own kernels may read dense weights more slowly than\n"
+    "memory allows: then the gain is larger than predicted. Of a model in several files name any one.\n"
     "\n"
     "Exit status: 0 all well, 2 unusable arguments or model, 3 the library cannot be used.\n";
 
 static int complain(int status, const char *about, const char *sentence) {
-    fprintf(stderr, "sparamx-explain: %s: %s\n", about, sentence);
+    char who[4096], what[4700];
+    fflush(stdout);
+    fprintf(stderr, "sparamx-explain: %s: %s\n", text_printable(about, who, sizeof who),
+            text_printable(sentence, what, sizeof what));
     return status;
 }
 
@@ -90,13 +95,12 @@ static int explain(const options *o, const gguf_file *file, const library *lib) 
     team *t = team_create(o->threads);
     if (t == NULL) return complain(EXIT_BAD_INPUT, o->model, "the threads cannot be started: try --threads 1");
     bool ok = judge(&j, file, lib->api, t, show_progress);
-    bool written = ok;
-    if (ok && o->json) written = report_json(&j, &m);
+    if (ok && o->json) report_json(&j, &m);
     else if (ok) report_text(&j, &m);
     judge_free(&j);
     team_destroy(t);
     if (!ok) return complain(EXIT_BAD_INPUT, o->model, "there is not enough memory");
-    return written ? 0 : complain(EXIT_BAD_INPUT, "stdout", "it could not be written completely");
+    return text_written("sparamx-explain") ? 0 : EXIT_BAD_INPUT;
 }
 
 int main(int argc, char **argv) {
@@ -104,7 +108,10 @@ int main(int argc, char **argv) {
     library lib = {.handle = NULL};
     char error[4600];
     if (!read_options(argc, argv, &o)) return EXIT_BAD_INPUT;
-    if (o.help) return fputs(usage, stdout) < 0;
+    if (o.help) {
+        fputs(usage, stdout);
+        return text_written("sparamx-explain") ? 0 : EXIT_BAD_INPUT;
+    }
     gguf_file *file = gguf_open(o.model, error, sizeof error);
     if (file == NULL) return complain(EXIT_BAD_INPUT, o.model, error);
     int status = library_load(&lib, o.library, error, sizeof error) ? explain(&o, file, &lib)

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../common/text.h"
+
 static void text(FILE *f, const char *s) {
     fputc('"', f);
     for (; *s != 0; s++) {
@@ -122,6 +124,10 @@ static void write_totals(FILE *f, const model *m, const setting *s) {
                 t.failures);
         number_field(f, "packing_ms", s->upload_ms);
     }
+    fprintf(f, ", \"nonfinite\": %d, \"disturbed\": %s, ", t.nonfinite, report_disturbed(&t, s) ? "true" : "false");
+    number_field(f, "other_cpus", s->others);
+    separator(f);
+    number_field(f, "spread", t.spread);
     fputs(", \"products\": [", f);
     for (int j = 0; j < s->options->n_m; j++) {
         double m_tokens = (double)s->options->m[j] * 1e3;
@@ -142,10 +148,11 @@ static void write_totals(FILE *f, const model *m, const setting *s) {
 }
 
 bool report_json(const model *m, const setting *s) {
+    char shown[4096];
     const char *path = s->options->json;
     FILE *f = fopen(path, "w");
     if (f == NULL) {
-        fprintf(stderr, "sparamx-run: %s cannot be written: %s\n", path, strerror(errno));
+        fprintf(stderr, "sparamx-run: %s cannot be written: %s\n", text_printable(path, shown, sizeof shown), strerror(errno));
         return false;
     }
     fputs("{\n  \"model\": {", f);
@@ -165,6 +172,6 @@ bool report_json(const model *m, const setting *s) {
     fputs("}\n", f);
     bool failed = ferror(f) != 0;
     if (fclose(f) == 0 && !failed) return true;
-    fprintf(stderr, "sparamx-run: %s could not be written completely\n", path);
+    fprintf(stderr, "sparamx-run: %s could not be written completely\n", text_printable(path, shown, sizeof shown));
     return false;
 }

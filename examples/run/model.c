@@ -35,13 +35,23 @@ sparamx_tensor model_tensor(const weight *w) {
     return t;
 }
 
+/* Tiles have rows of whole blocks of 32 and whole panels of 16 rows: a file of one column would take 32 times its size. */
+static const uint64_t MOST_PADDING = 4, SMALL = 1 << 16;
+
+static uint64_t padded_bytes(const gguf_tensor *t) {
+    uint64_t k = ((uint64_t)t->ne[0] + 31) / 32 * 32, n = ((uint64_t)t->ne[1] + 15) / 16 * 16;
+    double padding = (double)k / (double)t->ne[0] * ((double)n / (double)t->ne[1]);
+    return (uint64_t)(padding * (double)t->nbytes);
+}
+
 /* NULL if the tensor is to be multiplied, else why not. */
 static const char *reason_to_skip(const gguf_file *file, const weight *w, const sparamx_api *api) {
     const gguf_tensor *t = w->source;
-    if (t->data == NULL) return "unknown type";
-    if (t->n_dims < 2) return "one dimension only (norms, biases)";
+    const char *kept = role_reason_to_keep(file, t);
+    if (kept != NULL) return kept;
     if (t->ne[2] != w->experts || t->ne[3] != 1) return "more than two dimensions (convolutions)";
-    if (role_is_lookup_table(file, t->name)) return "looked up row by row (GET_ROWS), not multiplied";
+    if (padded_bytes(t) > MOST_PADDING * t->nbytes + SMALL)
+        return "its rows are so short that tiles would take several times its bytes: nothing to gain";
     if (api != NULL) {
         sparamx_tensor tensor = model_tensor(w);
         int32_t kind = role_is_experts(t) ? SPARAMX_OP_MUL_MAT_ID : SPARAMX_OP_MUL_MAT;
@@ -55,7 +65,7 @@ static void read_title(model *m) {
     if (!gguf_get_string(m->file, "general.name", m->name, sizeof m->name)) strcpy(m->name, "unnamed");
     if (!gguf_get_string(m->file, "general.architecture", m->architecture, sizeof m->architecture))
         strcpy(m->architecture, "unknown");
-    if (!gguf_get_uint(m->file, "split.count", &m->parts)) m->parts = 1;
+    m->parts = gguf_n_files(m->file);
 }
 
 bool model_select(model *m, const gguf_file *file, const options *o, const sparamx_api *api) {

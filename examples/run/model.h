@@ -17,6 +17,8 @@ typedef struct timing {
     double plain_ms;            /* without */
     double error;               /* the larger one of dense and packed */
     int64_t wrong;              /* outputs beyond the bound of a single output */
+    double spread;              /* of the repetitions, the larger one of dense and packed: see quiet.h */
+    int repeats;
     const char *kernel;
 } timing;
 
@@ -33,6 +35,7 @@ typedef struct weight {
     uint64_t dense_bytes, packed_bytes;
     const char *reason; /* why this form */
     int reason_note, kernels_note; /* numbers of its explanations below the table */
+    bool nonfinite;   /* the weights hold NaN or infinities: results cannot be compared with anything */
     bool readback_ok;
     bool ok; /* every error is within the tolerance and the bytes came back */
     timing at[MAX_M];
@@ -52,7 +55,7 @@ typedef struct model {
     int n_skipped;
     char name[64];
     char architecture[32];
-    uint64_t parts; /* of a model that is split over several files; this is one of them */
+    uint64_t parts; /* files of the model */
 } model;
 
 /* api NULL: all matrices that the plain C code can multiply. False if there is not enough memory. */

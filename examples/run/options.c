@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/text.h"
 #include "../common/threads.h"
 #include "sparamx.h"
 
@@ -24,7 +25,7 @@ static const char usage[] =
     "  --m LIST           tokens per product, up to 8 numbers (default: 1,512 with --amx, where the library has only\n"
     "                     its reference kernels 1,32; without --amx 1)\n"
     "  --form FORM        auto, dense or sparse (default: auto)\n"
-    "  --repeat N         measure N times and take the median (default: 5, fewer for products of more than a second)\n"
+    "  --repeat N         measure N times and take the median (default: 5, short products of one token 31, long ones fewer)\n"
     "  --filter TEXT      only tensors with TEXT in their name\n"
     "  --json FILE        write the results to FILE as well\n"
     "  --help             show this text\n"
@@ -34,16 +35,17 @@ static const char usage[] =
     "quantized types, no single output may be off by more than 6 times that share of |row| * rms(x), and each tensor read\n"
     "back from the library must equal the file byte for byte.\n"
     "\n"
-    "Exit status: 0 all well, 1 a wrong result, 2 unusable arguments, model or machine, 3 the library cannot be used.\n";
+    "Exit status: 0 all well, 1 a wrong result or weights that are NaN or infinite, 2 unusable arguments, model or machine, 3 the library cannot be used.\n";
 
 /* Says what is wrong with the command line. */
 static int refuse(int *status, const char *format, ...) {
     va_list args;
+    char line[512], shown[512];
     va_start(args, format);
     fputs("sparamx-run: ", stderr);
-    vfprintf(stderr, format, args);
-    fputs(" (see --help)\n", stderr);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    fprintf(stderr, "%s (see --help)\n", text_printable(line, shown, sizeof shown));
     *status = EXIT_BAD_INPUT;
     return 1;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../common/check.h"
+#include "../common/quiet.h"
 #include "experts.h"
 
 static bool fail(packed_model *p, const char *name, const char *what, sparamx_status status) {
@@ -195,13 +196,16 @@ static bool product_check(product *u, const weight *w, timing *at, double *ms) {
 /* Dense and packed take turns, so that a machine that slows down does so for both. */
 static bool time_both(product *dense, product *packed, timing *at) {
     double d[MAX_REPEAT], q[MAX_REPEAT];
-    int n = session_repeats(dense->p->session, at->dense_ms + at->packed_ms);
+    int n = session_repeats(dense->p->session, at->dense_ms + at->packed_ms, at->m);
     for (int i = 0; i < n; i++) {
         bool ok = i % 2 == 0 ? product_run(dense, &d[i]) && product_run(packed, &q[i])
                              : product_run(packed, &q[i]) && product_run(dense, &d[i]);
         if (!ok) return false;
     }
+    at->repeats = n;
     if (n > 0) {
+        double one = quiet_spread(d, n), other = quiet_spread(q, n);
+        at->spread = one > other ? one : other;
         at->dense_ms = median(d, n);
         at->packed_ms = median(q, n);
     }
@@ -242,6 +246,30 @@ static bool read_back(packed_model *p, const sparamx_tensor *t, weight *w) {
     return ok;
 }
 
+typedef struct scan {
+    const weight *w;
+    float *rows; /* one for each thread */
+    atomic_bool found;
+} scan;
+
+static void scan_share(int ith, int nth, void *ctx) {
+    scan *s = ctx;
+    int64_t rows = s->w->matrix.n * s->w->experts; /* one after the other */
+    if (plain_has_nonfinite(&s->w->matrix, rows * ith / nth, rows * (ith + 1) / nth, s->rows + (int64_t)ith * s->w->matrix.k))
+        atomic_store(&s->found, true);
+}
+
+/* Their results are NaN or infinite too, whatever was computed: such a matrix proves nothing. */
+static bool find_nonfinite(packed_model *p, weight *w) {
+    scan s = {.w = w};
+    s.rows = calloc((size_t)team_size(p->session->team) * (size_t)w->matrix.k, sizeof *s.rows);
+    if (s.rows == NULL) return fail_memory(p);
+    team_run(p->session->team, scan_share, &s);
+    free(s.rows);
+    w->nonfinite = atomic_load(&s.found);
+    return true;
+}
+
 static const char *kernel_for(const sparamx_tensor_info *info, int64_t m) {
     for (int i = 0; i < info->n_kernels && i < 8; i++)
         if (m >= info->kernels[i].m_min && m <= info->kernels[i].m_max) return info->kernels[i].name;
@@ -275,7 +303,7 @@ bool packed_measure(packed_model *p, model *m, int index) {
     session_progress("measuring", index, m->n_weights, packed->name);
     if (!open_dense(p, w, &dense, &buffer)) return false;
     for (int i = 0; i < o->n_m; i++) w->at[i].m = o->m[i];
-    bool ok = explain(p, &dense, packed, w) && read_back(p, &dense, w) && read_back(p, packed, w);
+    bool ok = find_nonfinite(p, w) && explain(p, &dense, packed, w) && read_back(p, &dense, w) && read_back(p, packed, w);
     for (int i = 0; ok && i < o->n_m; i++) ok = measure_at(p, w, &dense, packed, &w->at[i]);
     p->api->buffer_destroy(buffer);
     return ok;

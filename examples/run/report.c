@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/measure.h"
+#include "../common/quiet.h"
+#include "../common/text.h"
+
 static const double MEGA = 1e6;
+static const double SHORTEST_MS = 0.05; /* below, waking the threads decides */
 
 const char *isa_name(int32_t isa) {
     switch (isa) {
@@ -34,6 +39,16 @@ const char *form_name(int32_t form) {
     }
 }
 
+static double typical_spread(const model *m) {
+    double *spreads = malloc(((size_t)m->n_weights + 1) * sizeof *spreads), middle = 0;
+    int n = 0;
+    for (int i = 0; spreads != NULL && i < m->n_weights; i++)
+        if (m->weights[i].at[0].repeats >= 4) spreads[n++] = m->weights[i].at[0].spread;
+    if (n > 0) middle = median(spreads, n);
+    free(spreads);
+    return middle;
+}
+
 totals add_totals(const model *m, const options *o) {
     totals t = {.parameters = 0};
     for (int i = 0; i < m->n_weights; i++) {
@@ -43,13 +58,19 @@ totals add_totals(const model *m, const options *o) {
         t.dense_bytes += (double)w->dense_bytes;
         t.packed_bytes += (double)w->packed_bytes;
         t.failures += w->ok ? 0 : 1;
+        t.nonfinite += w->nonfinite ? 1 : 0;
         for (int j = 0; j < o->n_m; j++) {
             t.dense_ms[j] += w->at[j].dense_ms;
             t.packed_ms[j] += w->at[j].packed_ms;
             t.plain_ms[j] += w->at[j].plain_ms;
         }
     }
+    t.spread = typical_spread(m);
     return t;
+}
+
+bool report_disturbed(const totals *t, const setting *s) {
+    return s->others > quiet_most_others || t->spread > quiet_most_spread;
 }
 
 /* -- above the table ----------------------------------------------------------------------------------------------- */
@@ -65,10 +86,10 @@ static void print_capability(const sparamx_capability *c) {
 void report_title(const model *m, const setting *s) {
     printf("Model:    %s (%s), %llu tensors, %.1f MB\n", m->name, m->architecture,
            (unsigned long long)gguf_n_tensors(m->file), (double)gguf_file_size(m->file) / MEGA);
-    if (m->parts > 1)
-        printf("          one of %llu files of this model: only its own tensors are used\n", (unsigned long long)m->parts);
+    char library[4096];
+    if (m->parts > 1) printf("          in %llu files\n", (unsigned long long)m->parts);
     if (s->library != NULL) {
-        printf("Library:  libsparamx %s, %s\n", s->version, s->library);
+        printf("Library:  libsparamx %s, %s\n", s->version, text_printable(s->library, library, sizeof library));
         print_capability(&s->capability);
     } else {
         printf("Library:  none, plain C only (--amx uses libsparamx)\n");
@@ -178,6 +199,12 @@ static void print_notes(const model *m, const options *o) {
 
 static int decimals(double ms) { return ms < 10 ? 3 : ms < 100 ? 2 : 1; }
 
+/* A quotient of two times is shown only if it would come out about the same again. */
+static bool is_repeatable(const timing *at) {
+    double shorter = at->dense_ms < at->packed_ms ? at->dense_ms : at->packed_ms;
+    return shorter >= SHORTEST_MS && at->spread <= quiet_most_spread;
+}
+
 static void print_packed_columns(const weight *w, const options *o) {
     char note[16];
     double error = 0;
@@ -186,9 +213,11 @@ static void print_packed_columns(const weight *w, const options *o) {
     printf("  %-6s %-5s %7.2f %8.1e", form_name(w->form), note, w->bits_per_weight, error);
     for (int j = 0; j < o->n_m; j++) {
         const timing *at = &w->at[j];
-        printf(" | %8.*f %8.*f %7.2fx", decimals(at->dense_ms), at->dense_ms, decimals(at->packed_ms), at->packed_ms,
-               at->dense_ms / at->packed_ms);
+        printf(" | %8.*f %8.*f ", decimals(at->dense_ms), at->dense_ms, decimals(at->packed_ms), at->packed_ms);
+        if (is_repeatable(at)) printf("%7.2fx", at->dense_ms / at->packed_ms);
+        else printf("%8s", "-");
     }
+    if (w->nonfinite) printf("  NOT CHECKED: NaN or infinite weights");
     if (!w->readback_ok) printf("  WRONG: reads back other bytes");
     for (int j = 0; j < o->n_m; j++)
         if (w->at[j].wrong > 0) printf("  WRONG: %lld outputs at M=%lld", (long long)w->at[j].wrong, (long long)o->m[j]);
@@ -250,10 +279,19 @@ static void print_speed(const totals *t, const setting *s, bool experts, int j) 
     printf("    speed-up %9.2fx\n", t->dense_ms[j] / t->packed_ms[j]);
 }
 
+static void print_disturbance(const totals *t, const setting *s) {
+    if (!report_disturbed(t, s)) return;
+    printf("  DISTURBED: while this was measured other programs used %.2f CPUs, and repeated products differed by %.0f%%: "
+           "measure again on a quiet machine.\n", s->others, 100 * t->spread);
+}
+
 void report_end(const model *m, const setting *s) {
     totals t = add_totals(m, s->options);
     if (s->library != NULL) print_notes(m, s->options);
     print_skipped(m);
+    printf("\nTimes are medians of repeated products, with the weights read from memory each time. Below they are added up over "
+           "the matrices: what one pass through the model takes in products.%s\n",
+           s->library != NULL ? " '-': too short, or too uneven, for a speed-up of its own." : "");
     printf("\nTotal of %d matrices, %.1f million weights (products only: attention and sampling come on top)\n",
            m->n_weights, t.parameters / MEGA);
     printf("  in the file %.1f MB", t.file_bytes / MEGA);
@@ -262,8 +300,14 @@ void report_end(const model *m, const setting *s) {
                t.dense_bytes / MEGA, t.packed_bytes / MEGA, t.packed_bytes / t.dense_bytes, (double)s->resident / MEGA);
     printf("\n");
     for (int j = 0; j < s->options->n_m; j++) print_speed(&t, s, model_max_used(m) > 1, j);
+    print_disturbance(&t, s);
     if (s->library == NULL) return;
-    if (t.failures == 0) {
+    if (t.nonfinite > 0)
+        printf("  NOT CHECKED: %d of %d matrices hold NaN or infinite weights, so their results are NaN or infinite too: this "
+               "model is damaged.\n", t.nonfinite, m->n_weights);
+    if (t.failures == 0 && t.nonfinite > 0) {
+        printf("  The results of the others are within the tolerance, and every tensor reads back as in the file.\n");
+    } else if (t.failures == 0) {
         printf("  All results are within the tolerance and every tensor reads back as in the file.\n");
     } else {
         printf("  WRONG: %d of %d matrices failed, see the table.\n", t.failures, m->n_weights);

@@ -15,6 +15,7 @@ typedef struct setting {
     const char *m_note;           /* why these numbers of tokens, or NULL */
     size_t evicted;               /* bytes read between measurements */
     double upload_ms;             /* packing all weights */
+    double others;                /* CPUs that other programs used while this was measured */
     size_t resident;              /* memory that the library holds for them */
 } setting;
 
@@ -29,9 +30,13 @@ typedef struct totals {
     double parameters;
     double file_bytes, dense_bytes, packed_bytes;
     double dense_ms[MAX_M], packed_ms[MAX_M], plain_ms[MAX_M];
-    int failures;
+    int failures, nonfinite;
+    double spread; /* the median over the matrices, of those that were repeated, one token at a time */
 } totals;
 totals add_totals(const model *m, const options *o);
+
+/* Whether other programs or the spread say that the times are not to be relied on. */
+bool report_disturbed(const totals *t, const setting *s);
 
 /* Above the table: the model, the machine, the library. report_rows_begin prints the table's head. */
 void report_title(const model *m, const setting *s);

@@ -23,8 +23,8 @@ void session_close(session *s);
 /* Empties the caches but for the first x_count activations, then runs fn on all threads. Returns milliseconds. */
 double session_time(session *s, team_fn fn, void *ctx, int64_t x_count);
 
-/* How often to measure what took first_ms the first time; 0 if that first time is measurement enough. */
-int session_repeats(const session *s, double first_ms);
+/* How often to measure a product of m tokens that took first_ms the first time; 0 if that first time is enough. */
+int session_repeats(const session *s, double first_ms, int64_t m);
 
 /* A line on stderr that is overwritten by the next one, if stderr is a terminal. NULL wipes it. */
 void session_progress(const char *what, int index, int count, const char *name);
