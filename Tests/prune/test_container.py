@@ -171,7 +171,7 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 
 def peak_mib(*arguments):
     """Not by wait4: its maximum includes what this process was when it forked."""
-    command = [sys.executable, "-c", MEASURED, PRUNE / "prune.py", *arguments]
+    command = [sys.executable, "-c", MEASURED, PRUNE / "prune.py", "--magnitude", *arguments]
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True,
                             env={**os.environ, "PYTHONPATH": str(PRUNE)})
     return int(result.stdout.splitlines()[-1]) / 1024

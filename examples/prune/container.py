@@ -1,12 +1,15 @@
 """GGUF files, read with every bound checked and written again byte for byte, but for what is changed on purpose."""
 
 import os
+import re
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 import numpy as np
+from tqdm import tqdm
 
 COPY_BYTES = 1 << 24
 
@@ -16,7 +19,16 @@ class Fault(Exception):
 
 
 class CheckedReader(gguf.GGUFReader):
-    """GGUFReader slices past the end of a short file without a word, and a length of 2^60 would keep it busy for ever."""
+    """GGUFReader slices past the end of a short file without a word, and a length of 2^60 would keep it busy for ever. For
+    a vocabulary of hundreds of thousands of strings it takes many seconds: a bar shows after the first that it reads."""
+
+    def __init__(self, path):
+        with tqdm(desc="reading the metadata", unit=" strings", delay=1, disable=not sys.stderr.isatty()) as self.bar:
+            super().__init__(path)
+
+    def _get_str(self, offset):
+        self.bar.update()
+        return super()._get_str(offset)
 
     def _get(self, offset, dtype, count=1, override_order=None):
         if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
@@ -34,11 +46,11 @@ class Tensor:
 
     @property
     def columns(self):
-        return self.shape[-1]
+        return self.shape[-1] if self.shape else 1
 
     @property
     def rows(self):
-        return self.weights // self.columns
+        return self.weights // self.columns if self.columns else 0
 
     @property
     def weights(self):
@@ -98,7 +110,7 @@ class Container:
         raw = np.fromfile(self.path, dtype=np.uint8, count=tensor.n_bytes, offset=tensor.begin)
         if len(raw) != tensor.n_bytes:
             raise Fault(f"{self.path} has become shorter while it was read")
-        return raw.reshape(tensor.rows, -1)
+        return raw.reshape(tensor.rows, tensor.n_bytes // tensor.rows if tensor.rows else 0)
 
     def write_copy(self, path, strings, change):
         """Writes this file to path: the same keys, values and tensors in the same places, the strings {key: text} added
@@ -123,6 +135,21 @@ class Container:
                     source.seek(tensor.n_bytes, os.SEEK_CUR)
                 del changed  # or it would stay in memory beside the next one
             copy(source, out, self.size - source.tell())
+
+
+PART = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.gguf$")
+
+
+def parts_of(container):
+    """The containers of all files of a model of which one is given, in order."""
+    count = container.value("split.count", 1)
+    if count <= 1:
+        return [container]
+    name = PART.match(container.path.name)
+    if not name or int(name[3]) != count:
+        raise Fault(f"{container.path} is one of {count} files of a model, but its name does not say which: give all files "
+                    f"their names NAME-00001-of-{count:05}.gguf back")
+    return [Container(container.path.with_name(f"{name[1]}-{i:05}-of-{count:05}.gguf")) for i in range(1, count + 1)]
 
 
 def pack_string(text):

@@ -13,7 +13,7 @@ import numpy as np
 
 import choice
 import codes
-from container import Container, Fault
+from container import Container, Fault, parts_of
 
 HERE = Path(__file__).resolve().parent
 NAME = re.compile(r"^blk\.(\d+)\.(.+)\.weight$")
@@ -28,6 +28,7 @@ class Matrix:
     weights: int
     zeros: int
     file_bytes: int
+    share: float = 1.0  # that one generated token reads: less for experts, 0 for tables that are looked up
     packed_bytes: int | None = None  # None: the library does not take it
 
     @property
@@ -49,24 +50,25 @@ class Report:
     cpu: str = ""
     predicted: dict = field(default_factory=dict)  # {dense, packed: tokens per second}
     measured: dict = field(default_factory=dict)
+    disturbed: str = ""  # why the products' speed is not among what was measured
 
     @property
     def zeros(self):
         return sum(m.zeros for m in self.matrices) / max(1, sum(m.weights for m in self.matrices))
 
     def bytes_per_token(self, packed):
-        """Every matrix is read once; of the embedding one row, unless it is the output matrix too."""
-        tied = all(m.name != "output.weight" for m in self.matrices)
-        return self.other_bytes + sum(m.packed_bytes if packed and m.packed_bytes else m.file_bytes
-                                      for m in self.matrices if tied or m.kind != "token_embd")
+        """Every matrix is read once, of experts those chosen; of the embedding one row, unless it is the output matrix too."""
+        return self.other_bytes + round(sum(m.share * (m.packed_bytes if packed and m.packed_bytes else m.file_bytes)
+                                            for m in self.matrices))
 
 
 def count_zeros(path):
-    """Report with what the file alone says. One tensor in memory at a time."""
-    container = Container(path)
+    """Report with what the files of the model alone say. One tensor in memory at a time."""
+    parts = parts_of(Container(path))
     report = Report(Path(path), [])
-    for tensor in container.tensors:
-        if len(tensor.shape) < 2:
+    has_output = any(tensor.name == "output.weight" for part in parts for tensor in part.tensors)
+    for container, tensor in ((part, tensor) for part in parts for tensor in part.tensors):
+        if len(tensor.shape) < 2 or tensor.weights == 0:
             report.other_bytes += tensor.n_bytes
             continue
         matrix = choice.Matrix(container.read(tensor), tensor, None)
@@ -74,11 +76,25 @@ def count_zeros(path):
             zeros = sum(int((codes.decode(matrix.raw[rows], matrix.kind) == 0).sum()) for rows in matrix.chunks)
         except NotImplementedError:
             raise Fault(f"{path}: the gguf package cannot decode {tensor.type.name} ({tensor.name})") from None
-        report.matrices.append(Matrix(tensor.name, tensor.type.name, tensor.weights, zeros, tensor.n_bytes))
+        share = read_share(parts[0], tensor, has_output)
+        report.matrices.append(Matrix(tensor.name, tensor.type.name, tensor.weights, zeros, tensor.n_bytes, share))
     return report
 
 
-def call(command, **variables):
+def read_share(model, tensor, has_output):
+    """Of the tensor that one token reads: without the library at hand, which has the whole rule (pack())."""
+    if tensor.name == "token_embd.weight":
+        return 0.0 if has_output else 1.0
+    if tensor.name in ("position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"):
+        return 0.0
+    if "exps." not in tensor.name or len(tensor.shape) < 3:
+        return 1.0
+    architecture = model.value("general.architecture", "")
+    used, count = (model.value(f"{architecture}.{key}", 0) for key in ("expert_used_count", "expert_count"))
+    return used / count if 0 < used <= count else 1.0
+
+
+def call(command, only_stdout=False, **variables):
     """What a program prints. Variables that would change what it does are not passed on."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("SPARAMX_", "GGML_", "LD_PRELOAD"))}
     command = [str(part) for part in command]
@@ -90,20 +106,30 @@ def call(command, **variables):
     if result.returncode != 0:
         last = (result.stderr or result.stdout).strip().splitlines()[-1:]
         raise Fault(f"{' '.join(command)} ended with status {result.returncode}: {' '.join(last)}")
-    return result.stdout + result.stderr
+    return result.stdout if only_stdout else result.stdout + result.stderr
 
 
 def pack(report, build):
-    """The library's own sizes and speed, from sparamx-run; and what the read bandwidth allows, from sparamx-bench."""
+    """Sizes and what a token reads from sparamx-explain, which knows what engines give to the library; speed from
+    sparamx-run, unless that says that other programs disturbed it."""
+    told = json.loads(call([build / "examples/sparamx-explain", "--json", report.path], only_stdout=True))
+    found = {tensor["tensor"]: tensor for tensor in told["tensors"]}
+    for matrix in report.matrices:
+        tensor = found.get(matrix.name)
+        if tensor:
+            matrix.share, matrix.packed_bytes = tensor["read_share"], tensor["bytes"] if tensor["taken"] else None
+    report.cpu = told["machine"]["cpu"]
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "run.json"
         call([build / "examples/sparamx-run", "--amx", "--m", 1, "--json", result, report.path])
         run = json.loads(result.read_text())
-    packed = {row["tensor"]: row["packed_bytes"] for row in run["rows"]}
-    for matrix in report.matrices:
-        matrix.packed_bytes = packed.get(matrix.name)
-    report.cpu = run["machine"].get("cpu", "")
-    product = run["totals"]["products"][0]
+    totals = run["totals"]
+    if totals["disturbed"]:
+        report.disturbed = (f"the speed of the products is not shown: while it was measured other programs used "
+                            f"{totals['other_cpus']:.2f} CPUs and repeated products differed by {totals['spread']:.0%}; "
+                            "measure again on a quiet machine")
+        return
+    product = totals["products"][0]
     report.measured = {"products, dense": product["dense_tokens_per_s"], "products, packed": product["packed_tokens_per_s"]}
 
 
@@ -157,7 +183,7 @@ def sweep(host, dense, text, shares, methods, imatrix, context, chunks, progress
         for method, share in progress(steps):
             score, _, form = method.partition(" ")
             how = ["--pattern", form] if method in patterns else ["--share", share, "--scope", form or "row"]
-            with_norms = ["--imatrix", imatrix] if score == "wanda" else []
+            with_norms = ["--imatrix", imatrix] if score == "wanda" else ["--magnitude"]
             call([sys.executable, HERE / "prune.py", dense, pruned, "--force", *how, *with_norms])
             ppl, out = host.perplexity("-m", pruned, *size, "--kl-divergence", "--kl-divergence-base", base)
             kld, same = re.search(r"Mean +KLD: +(-?[0-9.]+)", out), re.search(r"Same top p: +([0-9.]+)", out)

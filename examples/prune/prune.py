@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Prunes a GGUF model: writes a copy in which the least important weights of attention and feed-forward are zero.
 
-    prune.py IN.gguf OUT.gguf                                half of each row, by magnitude
     prune.py IN.gguf OUT.gguf --imatrix IMATRIX --share 0.6  by Wanda's score: with the inputs that llama-imatrix saw
-    prune.py IN.gguf OUT.gguf --pattern 2:4                  two of each four neighbours
+    prune.py IN.gguf OUT.gguf --magnitude                    half of each row, by magnitude: ruins small models
+    prune.py IN.gguf OUT.gguf --imatrix IMATRIX --pattern 2:4  two of each four neighbours
 
 The tensors keep their types; a pruned weight is the code that means zero there. K-quants cannot be pruned: prune the
-F16 or BF16 file, then run llama-quantize, which keeps zeros. Everything else in the file is carried over byte for byte,
+F16 or BF16 file (llama-quantize --allow-requantize IN.gguf BF16.gguf BF16 makes one), then run llama-quantize, which
+keeps zeros. Everything else in the file is carried over byte for byte,
 and a key sparamx.prune.N says what was done. README.md: which models bear how much.
 
 Needs the PyPI packages gguf, numpy and tqdm.
@@ -24,9 +25,11 @@ try:
     from tqdm import tqdm
 
     import choice
+    import expect
     import imatrix
     from codes import PRUNABLE
     from container import Container, Fault
+    from text import run, say, visible
 except ImportError as error:
     sys.exit(f"prune.py: the Python package {error.name} is missing: pip install gguf numpy tqdm")
 
@@ -60,8 +63,15 @@ def expression_of(text):
         raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from None
 
 
+class Parser(argparse.ArgumentParser):
+    """Its messages repeat what was typed."""
+
+    def exit(self, status=0, message=None):
+        super().exit(status, message and visible(message.rstrip("\n")) + "\n")
+
+
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", type=Path, metavar="IN.gguf")
     parser.add_argument("output", type=Path, metavar="OUT.gguf")
     how = parser.add_mutually_exclusive_group()
@@ -70,7 +80,9 @@ def parse_arguments():
     how.add_argument("--pattern", choices=PATTERNS, help="in every group of 4 (8) neighbours in a row, 2 (4) are kept")
     parser.add_argument("--scope", choices=("row", "tensor", "model"), default="row",
                         help="the share holds for each output row (default), each tensor, or all chosen tensors together")
-    parser.add_argument("--imatrix", type=Path, help="of this model, from llama-imatrix: scores are |w| times input norm")
+    score = parser.add_mutually_exclusive_group()
+    score.add_argument("--magnitude", action="store_true", help="choose weights by their size alone; see what it costs")
+    score.add_argument("--imatrix", type=Path, help="of this model, from llama-imatrix: scores are |w| times input norm")
     parser.add_argument("--include", type=expression_of, default=re.compile(INCLUDE), metavar="REGEX",
                         help="tensors to prune, found anywhere in the name (default: attention and feed-forward)")
     parser.add_argument("--exclude", type=expression_of, metavar="REGEX", help="tensors to leave out of these")
@@ -132,17 +144,30 @@ def choose(model, args):
             continue
         share = None if args.pattern or args.scope == "model" else args.share
         own = next((own for expression, own in shares if expression.search(tensor.name)), None)
-        if own == 0 or len(tensor.shape) < 2:  # a bias or a norm is no matrix
+        if own == 0 or len(tensor.shape) < 2 or tensor.weights == 0:  # a bias or a norm is no matrix
             continue
         if tensor.type not in PRUNABLE:
             raise Fault(f"{tensor.name} is {tensor.type.name}, which cannot be pruned without encoding it anew: prune the F16 "
-                        "or BF16 model and run llama-quantize on the result, which keeps zeros; or --exclude this tensor")
+                        "or BF16 model (llama-quantize --allow-requantize IN.gguf BF16.gguf BF16 makes one) and run llama-quantize "
+                        "on the result, which keeps zeros; or --exclude this tensor")
         if args.pattern and tensor.columns % PATTERNS[args.pattern][1]:
             raise Fault(f"the rows of {tensor.name} have {tensor.columns} weights, which groups of {args.pattern} do not divide")
         chosen.append(Chosen(tensor, share if own is None else own))
     if not chosen:
         raise Fault(f"no tensor of {args.input} is chosen: see --include and --exclude")
     return chosen
+
+
+def check_expectation(model, chosen, args):
+    """Says what to expect; refuses to go on where nobody has said how weights are to be chosen."""
+    weights = sum(one.tensor.weights for one in chosen)
+    zeros = sum(one.tensor.weights * (0.5 if args.pattern else args.share if one.share is None else one.share) for one in chosen)
+    share, in_all = zeros / weights, sum(tensor.weights for tensor in model.tensors)
+    if share < expect.HARMLESS:
+        return
+    if not args.imatrix and not args.magnitude and not args.dry_run:
+        raise Fault(expect.demand(in_all, share))
+    say(f"{expect.sentence(in_all, share, args.imatrix is not None)}.")
 
 
 def load_norms(chosen, path):
@@ -213,7 +238,7 @@ def write(model, chosen, norms, args):
     try:
         with choice.pool_of(args.threads) as pool:
             pruner = Pruner(model, chosen, norms, args, pool)
-            with tqdm(total=model.size, desc=args.output.name, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
+            with tqdm(total=model.size, desc=visible(args.output.name), unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
                 def change(tensor):
                     changed = pruner.prune(tensor)
                     bar.update(tensor.n_bytes)
@@ -222,7 +247,7 @@ def write(model, chosen, norms, args):
         part.replace(args.output)
     except OSError as error:
         raise Fault(f"{part} cannot be written: {error.strerror or error}") from None
-    finally:
+    finally:  # Stopped included: SIGTERM and SIGHUP leave nothing behind
         part.unlink(missing_ok=True)
     return pruner.counts
 
@@ -231,31 +256,25 @@ def describe(chosen, args):
     for one in chosen:
         how = args.pattern or (f"{one.share:.0%}" if one.share is not None else f"part of {args.share:.0%}")
         shape = " x ".join(map(str, one.tensor.shape))
-        print(f"{one.tensor.name:<32} {one.tensor.type.name:<6} {shape:<18} {how}")
+        say(f"{visible(one.tensor.name):<32} {one.tensor.type.name:<6} {shape:<18} {how}")
 
 
 def main():
     args = parse_arguments()
-    try:
-        check_output(args)
-        model = Container(args.input)
-        chosen = choose(model, args)
-        norms = load_norms(chosen, args.imatrix)
-        weights = sum(one.tensor.weights for one in chosen)
-        if args.dry_run:
-            describe(chosen, args)
-            print(f"would prune {len(chosen)} of {len(model.tensors)} tensors with {weights} weights; nothing was written")
-            return
-        total = choice.add_counts(write(model, chosen, norms, args).values())
-        print(f"{args.output}: {len(chosen)} of {len(model.tensors)} tensors pruned, zeros among their {total.weights} weights: "
-              f"{total.zeros_before / total.weights:.2%} before, {total.zeros_after / total.weights:.2%} now")
-    except Fault as fault:
-        sys.exit(f"prune.py: {fault}.")
-    except MemoryError:
-        sys.exit("prune.py: there is not enough memory for the largest tensor.")
-    except KeyboardInterrupt:
-        sys.exit("prune.py: interrupted, nothing was written.")
+    check_output(args)
+    model = Container(args.input)
+    chosen = choose(model, args)
+    norms = load_norms(chosen, args.imatrix)
+    weights = sum(one.tensor.weights for one in chosen)
+    check_expectation(model, chosen, args)
+    if args.dry_run:
+        describe(chosen, args)
+        print(f"would prune {len(chosen)} of {len(model.tensors)} tensors with {weights} weights; nothing was written")
+        return
+    total = choice.add_counts(write(model, chosen, norms, args).values())
+    say(f"{args.output}: {len(chosen)} of {len(model.tensors)} tensors pruned, zeros among their {total.weights} weights: "
+        f"{total.zeros_before / total.weights:.2%} before, {total.zeros_after / total.weights:.2%} now")
 
 
 if __name__ == "__main__":
-    main()
+    run("prune.py", main, Fault)

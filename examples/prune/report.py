@@ -26,6 +26,7 @@ try:
     import measures
     import pictures
     from container import Fault
+    from text import run, say, visible
 except ImportError as error:
     sys.exit(f"report.py: the Python package {error.name} is missing: pip install gguf numpy tqdm matplotlib")
 
@@ -51,8 +52,15 @@ def methods_of(text):
     return methods
 
 
+class Parser(argparse.ArgumentParser):
+    """Its messages repeat what was typed."""
+
+    def exit(self, status=0, message=None):
+        super().exit(status, message and visible(message.rstrip("\n")) + "\n")
+
+
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", type=Path, metavar="MODEL.gguf")
     parser.add_argument("--out", type=Path, required=True, help="folder for pictures and report.json")
     parser.add_argument("--build", type=Path, help="build folder of libsparamx")
@@ -106,11 +114,14 @@ def print_models(reports):
     head = ["model", "zeros", "MB", *(["MB packed", "predicted t/s", "packed"] if predicted else []), *names]
     rows = []
     for report in reports:
-        row = [report.path.name, f"{report.zeros:.1%}", number(report.bytes_per_token(False) / 1e6)]
+        row = [visible(report.path.name), f"{report.zeros:.1%}", number(report.bytes_per_token(False) / 1e6)]
         if predicted:
             row += [number(report.bytes_per_token(True) / 1e6), number(report.predicted["dense"]), number(report.predicted["packed"])]
         rows.append(row + [number(report.measured.get(name)) for name in names])
     print_table(head, rows)
+    for report in reports:
+        if report.disturbed:
+            say(f"{report.path.name}: {report.disturbed}")
 
 
 def print_table(head, rows):
@@ -123,33 +134,30 @@ def print_table(head, rows):
 def as_json(reports, bandwidth, rows):
     models = [{"model": report.path.name, "zeros": report.zeros, "bytes_per_token": report.bytes_per_token(False),
                "packed_bytes_per_token": report.bytes_per_token(True), "predicted": report.predicted, "measured": report.measured,
+               "disturbed": report.disturbed,
                "matrices": [vars(matrix) for matrix in report.matrices]} for report in reports]
     return {"cpu": reports[0].cpu if reports else "", "read_bytes_per_s": bandwidth, "models": models, "sweep": rows}
 
 
 def main():
     args = parse_arguments()
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        host = args.host and measures.Host(args.host, args.plugin, args.build and args.build / "libsparamx.so", args.threads)
-        reports, bandwidth = make_reports(args, host)
-        made, rows = [], []
-        if reports:
-            print_models(reports)
-            made += [pictures.zeros(reports, args.out), pictures.sizes(reports, args.out), pictures.speeds(reports, args.out)]
-        if args.sweep:
-            rows = measures.sweep(host, args.sweep, args.text, args.shares, args.methods, args.imatrix, args.context, args.chunks,
-                                  lambda steps: tqdm(steps, desc="sweep", disable=not sys.stderr.isatty()))
-            print_table(["method", "zeros", "perplexity", "KL divergence", "same top token"],
-                        [[row["method"], f"{row['share']:.0%}", f"{row['ppl']:.3f}", f"{row['kld']:.4f}", f"{row['same_top']:.1%}"] for row in rows])
-            made.append(pictures.curves(rows, args.out))
-        (args.out / "report.json").write_text(json.dumps(as_json(reports, bandwidth, rows), indent=1) + "\n")
-        print("pictures:", ", ".join(str(path) for path in made if path))
-    except Fault as fault:
-        sys.exit(f"report.py: {fault}.")
-    except OSError as error:
-        sys.exit(f"report.py: {error.filename or args.out} cannot be written: {error.strerror}.")
+    args.out.mkdir(parents=True, exist_ok=True)
+    host = args.host and measures.Host(args.host, args.plugin, args.build and args.build / "libsparamx.so", args.threads)
+    reports, bandwidth = make_reports(args, host)
+    made, rows = [], []
+    if reports:
+        print_models(reports)
+        made += [pictures.zeros(reports, args.out), pictures.sizes(reports, args.out), pictures.speeds(reports, args.out)]
+    if args.sweep:
+        rows = measures.sweep(host, args.sweep, args.text, args.shares, args.methods, args.imatrix, args.context, args.chunks,
+                              lambda steps: tqdm(steps, desc="sweep", disable=not sys.stderr.isatty()))
+        print_table(["method", "zeros", "perplexity", "KL divergence", "same top token"],
+                    [[row["method"], f"{row['share']:.0%}", f"{row['ppl']:.3f}", f"{row['kld']:.4f}", f"{row['same_top']:.1%}"]
+                     for row in rows])
+        made.append(pictures.curves(rows, args.out))
+    (args.out / "report.json").write_text(json.dumps(as_json(reports, bandwidth, rows), indent=1) + "\n")
+    say("pictures: " + ", ".join(str(path) for path in made if path))
 
 
 if __name__ == "__main__":
-    main()
+    run("report.py", main, Fault)
