@@ -55,13 +55,13 @@ def aligned(n):
 
 
 def beyond_4_gib(path):
-    """A sparse file: two tensors of 3 GiB, of which no byte is written."""
+    """A sparse file: two tensors of 3 GiB, of which no byte is written. F64: nobody multiplies by them."""
     content = file((("a", (1024,), 0),), n_tensors=1)
     head = content[:content.index(text("a"))]
     head = head[:8] + struct.pack("<Q", 2) + head[16:]
     entries = b""
     for i, name in enumerate("ab"):
-        entries += text(name) + struct.pack("<IQ", 1, 3 << 29) + struct.pack("<IQ", 1, i * (3 << 30))
+        entries += text(name) + struct.pack("<IQ", 1, 3 << 27) + struct.pack("<IQ", 28, i * (3 << 30))
     with open(path, "wb") as out:
         out.write(head + entries)
         out.truncate(-(-len(head + entries) // 32) * 32 + (6 << 30))

@@ -91,6 +91,12 @@ ok "sparamx-explain on what is no model" 2 "$bin/sparamx-explain" "$root/LICENSE
 ok "sparamx-explain without a library" 3 "$bin/sparamx-explain" --library /nonexistent.so "$out/bf16.gguf"
 tally "check_hostile.py" "$out/hostile.log" "$venv/bin/python" "$here/check_hostile.py" "$bin/sparamx-explain" \
     "$out/q4_1.gguf" "$out"
+tally "check_reader.py" "$out/reader.log" python3 "$here/check_reader.py" "$bin" "$out"
+tally "check_manners.py" "$out/manners.log" python3 "$here/check_manners.py" "$bin" "$root/examples/prune/models/trained-70.gguf" "$out"
+tally "check_placement.py" "$out/placement.log" python3 "$here/check_placement.py" "$out"
+cflags=(-std=c11 -O2 -Wall -Wextra -Werror -pthread)
+ok "barrier_test" 0 "${CC:-cc}" "${cflags[@]}" -I"$root/examples" "$here/barrier_test.c" "$common"/{barrier,threads}.c -o "$out/barrier_test"
+tally "barrier_test" "$out/barrier.log" "$out/barrier_test"
 
 # Which of the types this library takes: one that it declines is left to the host, with a reason.
 taken=()
@@ -100,7 +106,7 @@ for type in "${types[@]}"; do
     if grep -q '"taken": true' "$out/explain.json"; then
         taken+=("$type")
         ok "sparamx-explain $type" 0 "$bin/sparamx-explain" "$out/$type.gguf"
-        says "sparamx-explain $type" 'With the library this model takes [0-9.]+ MB instead of'
+        says "sparamx-explain $type" 'With the library this model takes [0-9.]+ MB instead of [0-9.]+ MB \([0-9]+% less\)'
     else
         ok "sparamx-explain $type" 0 "$bin/sparamx-explain" "$out/$type.gguf"
         says "sparamx-explain $type" 'takes none of the [0-9]+ tensors of this file'

@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include "../common/text.h"
 #include "options.h"
 
 #include <getopt.h>
@@ -210,16 +211,22 @@ static void drop_declined(options *o) {
 
 bool options_read(int argc, char **argv, options *o) {
     *o = (options){.repeat = 7, .seconds = 30, .top_k = 2};
+    char shown[256];
     int option, index = 0;
+    opterr = 0; /* one sentence of our own instead */
     while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
         if (read_option(o, option)) continue;
         if (option != '?') {
-            fprintf(stderr, "sparamx-bench: --%s does not take '%s'\n", long_options[option - 1].name, optarg);
+            fprintf(stderr, "sparamx-bench: --%s does not take '%s'\n", long_options[option - 1].name,
+                    text_printable(optarg, shown, sizeof shown));
+        } else {
+            fprintf(stderr, "sparamx-bench: '%s' is unknown, or has or lacks a value\n",
+                    text_printable(argv[optind - 1], shown, sizeof shown));
         }
         return false;
     }
     if (optind < argc) {
-        fprintf(stderr, "sparamx-bench: '%s' is no option\n", argv[optind]);
+        fprintf(stderr, "sparamx-bench: '%s' is no option\n", text_printable(argv[optind], shown, sizeof shown));
         return false;
     }
     if (o->json && (o->mode == MODE_LIST || o->mode == MODE_GROWTH)) {

@@ -3,6 +3,7 @@
  * See README.md beside this file, or --help.
  */
 #define _GNU_SOURCE
+#include "../common/text.h"
 #include "errors.h"
 #include "options.h"
 #include "report.h"
@@ -149,7 +150,13 @@ static void run_all(run *r) {
 static void print_log(int32_t level, const char *message, void *user) {
     (void)user;
     report_progress_clear();
-    if (level <= SPARAMX_LOG_WARNING) fprintf(stderr, "libsparamx: %s\n", message);
+    char line[1024];
+    if (level <= SPARAMX_LOG_WARNING) fprintf(stderr, "libsparamx: %s\n", text_printable(message, line, sizeof line));
+}
+
+static void complain_file(const char *path, const char *what) {
+    char shown[4096];
+    fprintf(stderr, "sparamx-bench: '%s' %s\n", text_printable(path, shown, sizeof shown), what);
 }
 
 static int measure(const options *o, FILE *json) {
@@ -164,7 +171,7 @@ static int measure(const options *o, FILE *json) {
         }
         if (r.failures) fprintf(stderr, "sparamx-bench: %d case(s) failed\n", r.failures);
         if (json && !report_json(json, &r.machine, &r.results)) {
-            fprintf(stderr, "sparamx-bench: '%s' could not be written\n", o->json);
+            complain_file(o->json, "could not be written");
             r.failures++;
         }
     } else {
@@ -178,19 +185,19 @@ static int measure(const options *o, FILE *json) {
     return r.failures ? 1 : 0;
 }
 
-int main(int argc, char **argv) {
+static int run_mode(int argc, char **argv) {
     options o;
     if (!options_read(argc, argv, &o)) {
         fputs("Try --help.\n", stderr);
         return 2;
     }
-    if (o.help) return fputs(options_help, stdout) < 0;
+    if (o.help) return fputs(options_help, stdout), 0;
     sparamx_set_log(print_log, NULL);
     if (o.mode == MODE_GROWTH) return growth_run(&o);
     if (o.mode == MODE_LIST) return report_kernels(o.markdown), 0;
     FILE *json = o.json ? fopen(o.json, "w") : NULL; /* now, not after minutes of measuring */
     if (o.json && !json) {
-        fprintf(stderr, "sparamx-bench: '%s' cannot be opened for writing\n", o.json);
+        complain_file(o.json, "cannot be opened for writing");
         return 2;
     }
     int status = o.mode == MODE_SIZES    ? sizes_run(&o, json)
@@ -198,4 +205,9 @@ int main(int argc, char **argv) {
                                          : measure(&o, json);
     if (json && fclose(json) != 0) status = 1;
     return status;
+}
+
+int main(int argc, char **argv) {
+    int status = run_mode(argc, argv);
+    return text_written("sparamx-bench") ? status : 1;
 }

@@ -3,9 +3,10 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+
+#include "../common/barrier.h"
 
 /* Long enough for the gap between two threads that finish one product, short enough to let a lost CPU go. */
 #define SPINS 20000
@@ -31,9 +32,7 @@ struct team {
     void *arg;
     bool stop;
 
-    /* Each on a cache line of its own: arrivals must not disturb those who spin on the generation. */
-    _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_uint generation;
+    barrier barrier;
 };
 
 static void *member_main(void *arg) {
@@ -80,8 +79,6 @@ team *team_create(int n) {
     team *t = n >= 1 ? aligned_alloc(_Alignof(team), sizeof *t) : NULL;
     if (!t) return NULL;
     *t = (team){.n = 0, .spins = SPINS};
-    atomic_init(&t->arrived, 0);
-    atomic_init(&t->generation, 0);
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->wake, NULL);
     pthread_cond_init(&t->done, NULL);
@@ -130,19 +127,5 @@ void team_run(team *t, team_job job, void *arg) {
 
 void team_barrier(void *data) {
     team *t = data;
-    unsigned generation = atomic_load_explicit(&t->generation, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == t->n - 1) {
-        atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
-        atomic_fetch_add_explicit(&t->generation, 1, memory_order_release);
-        return;
-    }
-    int spins = t->spins;
-    while (atomic_load_explicit(&t->generation, memory_order_acquire) == generation) {
-        if (spins > 0) {
-            spins--;
-            __builtin_ia32_pause();
-        } else {
-            sched_yield();
-        }
-    }
+    barrier_wait(&t->barrier, t->n, t->spins);
 }

@@ -44,7 +44,8 @@ static inline enum placement_op placement_asked(const char *name) {
         if (strstr(name, pieces[i]) != NULL) return PLACEMENT_OTHER;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (placement_has(name, rows[i])) return PLACEMENT_GET_ROWS;
-    return strstr(name, "exps.") != NULL ? PLACEMENT_MUL_MAT_ID : PLACEMENT_MUL_MAT;
+    const char *experts = strstr(name, "exps");
+    return experts != NULL && (experts[4] == '.' || experts[4] == 0) ? PLACEMENT_MUL_MAT_ID : PLACEMENT_MUL_MAT;
 }
 
 /* One sentence if the host keeps the tensor when it asks for this op, NULL if the library may take it. */

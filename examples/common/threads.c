@@ -9,11 +9,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/*
- * A product takes tens of microseconds, less than waking a sleeping thread: so waiting threads spin first. They yield
- * after that, because a barrier must also get through when there are more threads than CPUs. Only a thread that waits
- * for the next job goes to sleep in the end.
- */
+#include "barrier.h"
+
+/* A product takes tens of microseconds, less than waking a sleeping thread: so waiting threads spin first. After that they
+ * leave the core to others: another program, or a thread of this team where there are more threads than CPUs. */
 enum { SPINS_BEFORE_YIELD = 512, YIELDS_BEFORE_SLEEP = 2048 };
 
 struct team {
@@ -25,8 +24,7 @@ struct team {
     void *ctx;
     bool stop;
 
-    atomic_int arrived;       /* threads at the barrier */
-    atomic_uint barrier_turn; /* raised when the last one arrives */
+    barrier barrier;
 
     pthread_mutex_t mutex; /* for sleeping only */
     pthread_cond_t wake;
@@ -54,19 +52,7 @@ int team_cpus(void) {
 
 void team_barrier(void *data) {
     team *t = data;
-    unsigned turn = atomic_load_explicit(&t->barrier_turn, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == t->n - 1) {
-        atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&t->barrier_turn, turn + 1, memory_order_release);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&t->barrier_turn, memory_order_acquire) == turn; spins++) {
-        if (spins < SPINS_BEFORE_YIELD) {
-            pause_cpu();
-        } else {
-            sched_yield();
-        }
-    }
+    barrier_wait(&t->barrier, t->n, SPINS_BEFORE_YIELD);
 }
 
 /* Waits until the job after 'seen' has been posted; returns its number. */
@@ -137,9 +123,9 @@ static void stop_workers(team *t, int started) {
 
 team *team_create(int n) {
     if (n < 1 || n > TEAM_MAX_THREADS) return NULL;
-    team *t = calloc(1, sizeof *t);
+    team *t = aligned_alloc(_Alignof(team), sizeof *t);
     if (t == NULL) return NULL;
-    t->n = n;
+    *t = (team){.n = n};
     t->threads = calloc((size_t)n, sizeof *t->threads);
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->wake, NULL);

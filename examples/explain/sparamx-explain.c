@@ -61,6 +61,7 @@ static bool read_options(int argc, char **argv, options *o) {
         {NULL, 0, NULL, 0},
     };
     int letter;
+    opterr = 0; /* one sentence of our own instead */
     *o = (options){.threads = team_cpus()};
     while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
         char *end = NULL;
@@ -73,7 +74,7 @@ static bool read_options(int argc, char **argv, options *o) {
             if (*end == 0 && o->threads >= 1 && o->threads <= TEAM_MAX_THREADS) break;
             fprintf(stderr, "sparamx-explain: --threads takes a number from 1 to %d\n", TEAM_MAX_THREADS);
             return false;
-        default: return false; /* getopt has said what is wrong */
+        default: return complain(EXIT_BAD_INPUT, argv[optind - 1], "it is unknown, or has or lacks a value (see --help)"), false;
         }
     }
     if (o->help) return true;
