@@ -147,6 +147,9 @@ def check_memory(programs, folder):
         for command in ((programs[0], path), (programs[1], "--amx", "--repeat", "1", path), (programs[1], "--repeat", "1", path)):
             peak = peak_mib(*command)
             check(peak < 600, f"{command[0].name}: {columns} columns take {peak:.0f} MiB")
+        result = run(programs[1], "--amx", "--m", "1", "--repeat", "1", path)  # tiles of 32 columns: not worth 32 times the bytes
+        refused = result.returncode == 2 and "can be multiplied" in result.stderr
+        check(refused == (columns < 8), f"{columns} columns: status {result.returncode}: {result.stderr}")
     path.unlink()
 
 

@@ -71,10 +71,11 @@ def test_empty_tensors_and_scalars(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_leave_nothing(tmp_path, number):
+    heed = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731  (a shell's background jobs ignore SIGINT)
     w = np.random.default_rng(1).standard_normal((4096, 2048), dtype=np.float32)
     before = write_model(tmp_path / "in.gguf", {f"blk.{i}.ffn_up.weight": w for i in range(6)}, Type.BF16)
     process = subprocess.Popen([*COMMAND, before, tmp_path / "out.gguf", "--magnitude"], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+                               stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     until = time.monotonic() + 60
     while not list(tmp_path.glob("*.part")) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.005)
