@@ -20,7 +20,8 @@ if(LLAMA_CPP_SOURCE)
 
   get_filename_component(sparamx_plugin "${CMAKE_CURRENT_LIST_DIR}/../examples/llama.cpp/plugin" ABSOLUTE)
   get_filename_component(sparamx_include "${CMAKE_CURRENT_LIST_DIR}/../include" ABSOLUTE)
-  add_library(ggml-sparamx MODULE "${sparamx_plugin}/plugin.cpp" "${sparamx_plugin}/host.cpp" "${sparamx_plugin}/accel.cpp")
+  add_library(ggml-sparamx MODULE "${sparamx_plugin}/plugin.cpp" "${sparamx_plugin}/host.cpp" "${sparamx_plugin}/accel.cpp"
+    "${sparamx_plugin}/memory.cpp")
   target_include_directories(ggml-sparamx PRIVATE "${sparamx_include}")
   target_include_directories(ggml-sparamx SYSTEM PRIVATE
     "${sparamx_ggml}/include" "${sparamx_ggml}/src" "${sparamx_ggml}/src/ggml-cpu")

@@ -2,7 +2,7 @@
  * sparamx-ggml-cpu.hpp - libsparamx as an extra buffer type of ggml's CPU backend.
  *
  * Header only, for C++17, compiled by the host against its own ggml headers: it needs ggml's "traits.h" (in
- * ggml/src/ggml-cpu) and works with every ggml since December 2024; sparamx-ggml-library.hpp and sparamx.h lie beside it.
+ * ggml/src/ggml-cpu) and works with every ggml since December 2024; sparamx.h and the other sparamx-ggml-*.hpp lie beside it.
  * The library itself is loaded at run time.
  *
  * A host calls sparamx_ggml::buffer_type() once, before it loads a model, and puts the result first into the list that
@@ -12,12 +12,18 @@
  * A ggml without extra buffer types (ik_llama.cpp) defines SPARAMX_GGML_WITHOUT_TRAITS and calls the functions below
  * "ops" itself; see examples/ik_llama.cpp.
  *
- * Environment, read once:
+ * Environment, read once, and not at all in programs that have more rights than their user:
  *   SPARAMX_LIB    the library's file; without it the dynamic linker looks for libsparamx.so.0
- *   SPARAMX_TAKE   regular expression (ECMAScript, found anywhere in the name): only these weights are taken
- *   SPARAMX_LEAVE  regular expression: these weights are not taken
+ *   SPARAMX_TAKE   only weights with such names are taken: patterns, separated by commas, found anywhere in the name; * stands
+ *                  for any characters, ? for one, ^ and $ for the ends of the name
+ *   SPARAMX_LEAVE  weights with such names are not taken
+ *   SPARAMX_TIED   take (the default) or leave: the output matrix of models that use their token embedding for it. The host
+ *                  keeps the embedding itself too, to look up rows: leave saves that memory
  *   SPARAMX_STATS  set: the time spent in products and the memory of the weights are printed when the process ends
+ *   SPARAMX_REFERENCE  set, for tests: works without AVX-512 too, with kernels that are too slow for anything else
  * Weights that other ops than matrix products read are left to the host in any case: see names_left_to_host.
+ *
+ * The pages of a model file that the host has mapped are given back once they are packed: see sparamx-ggml-pages.hpp.
  */
 #ifndef SPARAMX_GGML_CPU_HPP
 #define SPARAMX_GGML_CPU_HPP
@@ -31,48 +37,17 @@
 #endif
 
 #include "sparamx-ggml-library.hpp"
+#include "sparamx-ggml-pages.hpp"
+#include "sparamx-ggml-report.hpp"
 
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <type_traits>
 
 namespace sparamx_ggml {
 
 /* ------------------------------------------------------------------------------------------------- buffers -- */
-
-/* With SPARAMX_STATS: what the weights of the buffers freed so far took. Resident is not the library's word but the
- * kernel's: by how much the anonymous memory of the process shrank when they were freed. */
-struct memory_statistics {
-    uint64_t uploaded = 0, packed = 0, resident = 0;
-
-    static memory_statistics & get() {
-        static memory_statistics * s = new memory_statistics();
-        return *s;
-    }
-
-    void destroy(const sparamx_api * api, sparamx_buffer * buffer) {
-        uploaded += api->buffer_size(buffer);
-        packed += api->buffer_resident(buffer);
-        const uint64_t before = anonymous();
-        api->buffer_destroy(buffer);
-        const uint64_t after = anonymous();
-        resident += before > after ? before - after : 0;
-    }
-
-  private:
-    /* The page tables are walked for this file; the counters in /proc/self/status lag behind. */
-    static uint64_t anonymous() {
-        std::FILE *        file = std::fopen("/proc/self/smaps_rollup", "r");
-        char               line[256];
-        unsigned long long kib = 0;
-        while (file && std::fgets(line, sizeof(line), file) && std::sscanf(line, "Anonymous: %llu", &kib) != 1) {}
-        if (file) std::fclose(file);
-        return uint64_t(kib) * 1024;
-    }
-};
 
 /* The members of ggml_backend_buffer_i. A buffer's context is the library's buffer. */
 namespace buffers {
@@ -84,19 +59,30 @@ inline void check(sparamx_status status, const char * what, const ggml_tensor * 
     if (status != SPARAMX_OK) fail(api(), what, tensor, status);
 }
 
+inline bool can_be_packed(const sparamx_tensor & t) {
+    return api()->supports_weight(&t, SPARAMX_OP_MUL_MAT) == SPARAMX_OK || api()->supports_weight(&t, SPARAMX_OP_MUL_MAT_ID) == SPARAMX_OK;
+}
+
+/* After an upload from data, which may lie in the mapped model file. */
+inline void uploaded(ggml_backend_buffer_t b, const ggml_tensor * tensor, const sparamx_tensor & t, const void * data, size_t size) {
+    load_report::get().written(api(), own(b), tensor, t, own(b));
+    pages::give_back(data, size);
+}
+
 /* Returns what the host's ggml wants returned: a status since February 2025, nothing before. */
 template <class Result>
 Result init_tensor(ggml_backend_buffer_t buffer, ggml_tensor * tensor) {
     sparamx_status status = SPARAMX_OK;
-    if (!tensor->view_src) { /* a view that looks like its source would be taken for a new tensor */
+    if (!tensor->view_src && !is_empty(tensor)) { /* a view that looks like its source would be taken for a new tensor */
         sparamx_tensor t = translate(tensor);
         status = api()->buffer_init_tensor(own(buffer), &t);
+        if (status == SPARAMX_OK && can_be_packed(t)) load_report::get().announced(own(buffer), tensor);
     }
     if constexpr (std::is_void_v<Result>) {
         check(status, "init", tensor);
     } else {
         if (status == SPARAMX_OK) return GGML_STATUS_SUCCESS;
-        say(std::string("init of ") + tensor->name + " failed: " + api()->status_string(status));
+        say(failure(api(), "init", tensor, status));
         return status == SPARAMX_ERR_NO_MEMORY ? GGML_STATUS_ALLOC_FAILED : GGML_STATUS_FAILED;
     }
 }
@@ -113,6 +99,7 @@ auto use_2d(Interface & i, int) -> decltype(i.set_tensor_2d, void()) {
                          size_t copies, size_t tensor_stride, size_t data_stride) {
         sparamx_tensor t = translate(tensor);
         check(api()->buffer_set_tensor_2d(own(b), &t, data, offset, size, copies, tensor_stride, data_stride), "upload", tensor);
+        uploaded(b, tensor, t, data, size && copies ? data_stride * (copies - 1) + size : 0);
     };
     i.get_tensor_2d = [](ggml_backend_buffer_t b, const ggml_tensor * tensor, void * data, size_t offset, size_t size,
                          size_t copies, size_t tensor_stride, size_t data_stride) {
@@ -136,8 +123,8 @@ bool copy_tensor(ggml_backend_buffer_t b, const ggml_tensor * src, ggml_tensor *
 inline ggml_backend_buffer_i make_interface() {
     ggml_backend_buffer_i i = {};
     i.free_buffer = [](ggml_backend_buffer_t b) {
-        static const bool counted = std::getenv("SPARAMX_STATS") != nullptr;
-        counted ? memory_statistics::get().destroy(api(), own(b)) : api()->buffer_destroy(own(b));
+        load_report::get().freed(own(b));
+        destroy(api(), own(b));
     };
     i.get_base = [](ggml_backend_buffer_t b) { return api()->buffer_base(own(b)); };
     use_init_tensor(i.init_tensor);
@@ -148,6 +135,7 @@ inline ggml_backend_buffer_i make_interface() {
     i.set_tensor = [](ggml_backend_buffer_t b, ggml_tensor * tensor, const void * data, size_t offset, size_t size) {
         sparamx_tensor t = translate(tensor);
         check(api()->buffer_set_tensor(own(b), &t, data, offset, size), "upload", tensor);
+        uploaded(b, tensor, t, data, size);
     };
     i.get_tensor = [](ggml_backend_buffer_t b, const ggml_tensor * tensor, void * data, size_t offset, size_t size) {
         sparamx_tensor t = translate(tensor);
@@ -193,8 +181,9 @@ inline size_t alloc_size(ggml_backend_buffer_type_t, const ggml_tensor * tensor)
     const sparamx_tensor t = translate(tensor);
     size_t               bytes = 0;
     const sparamx_status status = api->buffer_type_alloc_size(&t, &bytes);
-    if (status != SPARAMX_OK) fail(api, "size", tensor, status);
-    return bytes;
+    /* Hosts ask for tensors that they never place here, and none of them must end the process: what the library does not
+     * know takes the bytes that it has, and the host hears of a failure when it places it. */
+    return status == SPARAMX_OK ? bytes : bytes_of(tensor);
 }
 
 inline ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
@@ -235,39 +224,6 @@ inline bool start(decltype(&ggml_backend_buffer_init) buffer_init) {
 
 /* ----------------------------------------------------------------------------------------------------- ops -- */
 
-/* How long the first of the host's threads spent in products, and how many tokens went through the first weight. */
-struct statistics {
-    bool          wanted = std::getenv("SPARAMX_STATS") != nullptr;
-    double        seconds = 0;
-    int64_t       products = 0, tokens = 0;
-    const void *  first = nullptr;
-
-    static statistics & get() {
-        static statistics * s = []() {
-            auto * made = new statistics();
-            if (made->wanted) std::atexit(print);
-            return made;
-        }();
-        return *s;
-    }
-
-    void add(const ggml_tensor * node, std::chrono::steady_clock::time_point since) {
-        seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
-        ++products;
-        if (!first) first = node->src[0]->data;
-        if (first == node->src[0]->data) tokens += node_parts(node).tokens(node);
-    }
-
-    static void print() {
-        const statistics & s = get();
-        std::fprintf(stderr, "sparamx: %lld products, %lld tokens, %.6f seconds\n", (long long) s.products, (long long) s.tokens,
-                     s.seconds);
-        const memory_statistics & m = memory_statistics::get();
-        std::fprintf(stderr, "sparamx: weights of %llu bytes, packed %llu, resident %llu\n", (unsigned long long) m.uploaded,
-                     (unsigned long long) m.packed, (unsigned long long) m.resident);
-    }
-};
-
 /* A product with a weight of ours. For every node on every thread: one comparison for those that are not. */
 inline bool owns(const ggml_tensor * node) {
     const ggml_tensor * weight = node->src[0];
@@ -287,6 +243,25 @@ inline bool is_whole_weight(const ggml_tensor * weight) {
     return weight->op == GGML_OP_NONE && !weight->view_src && (in_our_buffer(weight) || !weight->buffer || is_host(weight->buffer));
 }
 
+/* Why a loader's weight does not come here, "" if it does. */
+inline std::string refusal(const ggml_tensor * node, const node_parts & parts) {
+    const library & lib = library::get();
+    const char *    name = parts.weight->name;
+    if (const char * why = lib.rules.refusal(name, reading::product)) return why;
+    product              p(node, buffer_of(parts.weight), buffer_of(parts.weight2));
+    const sparamx_status status = lib.api->supports_op(&p.op);
+    return status == SPARAMX_OK ? std::string() : lib.api->status_string(status);
+}
+
+/* What a loader asks with a weight that has no data yet, for the line that is printed later. */
+inline bool report_asked(const ggml_tensor * node, const node_parts & parts) {
+    const std::string   why = refusal(node, parts);
+    const ggml_tensor * w = parts.weight;
+    const double        share = parts.ids && w->ne[2] > parts.ids->ne[0] ? double(parts.ids->ne[0]) / double(w->ne[2]) : 1;
+    load_report::get().asked(w->name, bytes_of(w), share, why);
+    return why.empty();
+}
+
 /* Asked by loaders, with a weight whose buffer is empty and without other buffers, and by schedulers, of nodes that
  * have a source in our buffer. */
 inline bool supports(const ggml_tensor * node) {
@@ -300,13 +275,15 @@ inline bool supports(const ggml_tensor * node) {
     if (placed && is_empty(node)) return true;
     if (!is_whole_weight(weight) || (parts.weight2 && !is_whole_weight(parts.weight2))) return false;
     /* Names decide where a weight goes, not what becomes of one that is here already. */
-    if (!placed && !library::get().rules.allow(weight->name)) return false;
+    if (!placed) return report_asked(node, parts);
+    load_report::get().tell();
     product p(node, buffer_of(weight), buffer_of(parts.weight2));
     return library::get().api->supports_op(&p.op) == SPARAMX_OK;
 }
 
 /* Of a node that owns() knows. */
 inline size_t work_size(const ggml_tensor * node, int n_threads) {
+    load_report::get().tell();
     if (is_empty(node)) return 0; /* a layer of which no output is wanted: no tokens */
     const sparamx_api *  api = library::get().api;
     product              p(node, buffer_of(node->src[0]), buffer_of(node_parts(node).weight2));
@@ -331,11 +308,11 @@ inline void compute(const ggml_tensor * node, int ith, int nth, size_t work_size
     q.work = work;
     q.barrier = barrier;
     q.barrier_data = barrier_data;
-    static const bool    timed = statistics::get().wanted;
+    const bool           timed = statistics_wanted() && ith == 0;
     const auto           since = timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
     const sparamx_status status = api->compute(&q, &p.op);
     if (status != SPARAMX_OK) fail(api, "product", node->src[0], status);
-    if (timed && ith == 0) statistics::get().add(node, since);
+    if (timed) statistics::get().add(node, since);
 }
 
 #ifndef SPARAMX_GGML_WITHOUT_TRAITS
@@ -362,13 +339,24 @@ class extra_buffer_type final : public ggml::cpu::extra_buffer_type {
 
     bool supports_op(ggml_backend_dev_t, const ggml_tensor * node) override { return supports(node); }
     ggml::cpu::tensor_traits * get_tensor_traits(const ggml_tensor * node) override {
-        return owns(node) ? &products : nullptr;
+        if (owns(node)) return &products;
+        if (!load_report::get().is_quiet()) report_left(node);
+        return nullptr;
+    }
+
+    /* The host computes something itself. */
+    static void report_left(const ggml_tensor * node) {
+        const ggml_tensor * w = node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID ? node->src[0] : nullptr;
+        if (!w) return;
+        const bool whole = w->op == GGML_OP_NONE && !w->view_src && !is_empty(w) && w->ne[1] > 1 && buffers::can_be_packed(translate(w));
+        load_report::get().computing(whole ? w : nullptr);
     }
 };
 
 /* The buffer type, or NULL with a line on stderr. The first call decides. cpu: the device it belongs to. */
 inline ggml_backend_buffer_type_t buffer_type(decltype(&ggml_backend_buffer_init) buffer_init,
                                               void (*barrier)(ggml_threadpool *), ggml_backend_dev_t cpu) {
+    library::get(); /* before anything is held: see there */
     static ggml_backend_buffer_type_t result = [&]() -> ggml_backend_buffer_type_t {
         if (!start(buffer_init)) return nullptr;
         host_barrier = barrier;

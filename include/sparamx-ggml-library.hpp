@@ -1,6 +1,6 @@
 /*
  * sparamx-ggml-library.hpp - the first half of the adapter for ggml hosts: the library that is used or the reason why none
- * is, the weights that it may have by their names, and ggml's tensors and products in the library's words.
+ * is, and ggml's tensors and products in the library's words.
  *
  * Included by sparamx-ggml-cpu.hpp, which says how the adapter is used.
  */
@@ -10,77 +10,46 @@
 #include "ggml-backend-impl.h"
 #include "ggml.h"
 
+#include "sparamx-ggml-names.hpp"
 #include "sparamx.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <memory>
-#include <regex>
 #include <string>
 
 namespace sparamx_ggml {
+
+inline constexpr const char * type_name = "SPARAMX"; /* of the buffer type, as the library has it */
 
 inline void say(const std::string & line) {
     std::fprintf(stderr, "sparamx: %s\n", line.c_str());
 }
 
+/* A tensor's name as it can stand in a line: names come out of model files. */
+inline std::string printable(const char * name) {
+    std::string text(name ? name : "");
+    for (char & c : text) {
+        if (static_cast<unsigned char>(c) < 32 || c == 127) c = '?';
+    }
+    return text.empty() ? "a tensor without a name" : text;
+}
+
+inline std::string failure(const sparamx_api * api, const char * what, const ggml_tensor * tensor, sparamx_status status) {
+    return std::string(what) + " of " + (tensor ? printable(tensor->name) : "a buffer") + " failed: " + api->status_string(status);
+}
+
 /* ggml's buffer interface has no way to report a failed upload, and a product that is not computed would leave the
  * host with garbage: so this ends the process, as ggml's own assertions do. */
 [[noreturn]] inline void fail(const sparamx_api * api, const char * what, const ggml_tensor * tensor, sparamx_status status) {
-    std::fprintf(stderr, "sparamx: %s of %s failed: %s\n", what, tensor ? tensor->name : "a buffer", api->status_string(status));
+    say(failure(api, what, tensor, status));
     std::abort();
 }
-
-/* --------------------------------------------------------------------------------------------------- names -- */
-
-/* Parts of the names of weights that some models also read by another op than a product with the whole weight: the
- * token embedding (which is the output matrix too in models that tie them), MLA's key and value projections, the
- * routers of mixtures of experts, norms and small tables. */
-inline bool names_left_to_host(const char * name) {
-    static const char * const parts[] = { "token_embd",   "token_types", "position_embd", "attn_kv_b", "attn_k_b",
-                                          "attn_v_b",     "ffn_gate_inp", "ffn_exp_probs", "_norm",    "rope_",
-                                          "altup_",       "ssm_conv1d",  "shortconv.conv" };
-    for (const char * part : parts) {
-        if (std::strstr(name, part)) return true;
-    }
-    return false;
-}
-
-struct name_rules {
-    std::unique_ptr<std::regex> take, leave;
-
-    /* Empty if both variables hold regular expressions or nothing, else what is wrong. */
-    std::string read() {
-        std::string error = compile("SPARAMX_TAKE", take);
-        return error.empty() ? compile("SPARAMX_LEAVE", leave) : error;
-    }
-
-    bool allow(const char * name) const {
-        try {
-            return !names_left_to_host(name) && (!take || std::regex_search(name, *take)) &&
-                   (!leave || !std::regex_search(name, *leave));
-        } catch (const std::regex_error &) { /* too complex for this name */
-            return false;
-        }
-    }
-
-  private:
-    static std::string compile(const char * variable, std::unique_ptr<std::regex> & out) {
-        const char * text = std::getenv(variable);
-        if (!text || !*text) return {};
-        try {
-            out = std::make_unique<std::regex>(text);
-        } catch (const std::exception & error) {
-            return std::string(variable) + " is no regular expression: " + error.what();
-        }
-        return {};
-    }
-};
 
 /* ------------------------------------------------------------------------------------------------- library -- */
 
@@ -89,19 +58,34 @@ struct library {
     name_rules          rules;
     std::string         about; /* what is used, or why nothing is */
 
-    /* Loads the library at the first call. It stays loaded. */
+    /* Loads the library at the first call. It stays loaded. Nothing is held meanwhile: a constructor that the dynamic
+     * linker runs may call this too, while another thread waits in here for the dynamic linker. If several threads come
+     * first together each loads it, which is loading it once, and one of them is right. */
     static const library & get() {
-        static const library * loaded = new library(); /* never destroyed: hosts free buffers after static destructors */
-        return *loaded;
+        static std::atomic<const library *> loaded{ nullptr }; /* never destroyed: hosts free buffers after static destructors */
+        const library *                     known = loaded.load(std::memory_order_acquire);
+        if (known) return *known;
+        library * made = new library();
+        if (loaded.compare_exchange_strong(known, made, std::memory_order_acq_rel)) return *made;
+        delete made;
+        return *known;
     }
 
   private:
     library() {
-        const char * file = std::getenv("SPARAMX_LIB");
-        if (!file || !*file) file = "libsparamx.so.0";
+        const char * file = variable("SPARAMX_LIB");
         about = rules.read();
         if (!about.empty()) return;
-        void * handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+        std::string beside; /* the real file of this plugin, for one that was found through a symbolic link */
+        void *      handle = nullptr;
+#ifdef SPARAMX_GGML_PLUGIN
+        if (!file) {
+            beside = beside_plugin();
+            if (!beside.empty()) handle = dlopen(beside.c_str(), RTLD_NOW | RTLD_LOCAL);
+        }
+#endif
+        if (!file) file = "libsparamx.so.0";
+        if (!handle) handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
         if (!handle) {
             const char * error = dlerror();
             about = std::string("cannot load the library: ") + (error ? error : file);
@@ -117,6 +101,20 @@ struct library {
         about = describe();
     }
 
+#ifdef SPARAMX_GGML_PLUGIN
+    /* "": there is none. The dynamic linker's $ORIGIN is the folder of the link, not of the file. */
+    static std::string beside_plugin() {
+        Dl_info info;
+        if (!dladdr(reinterpret_cast<void *>(&beside_plugin), &info) || !info.dli_fname) return {};
+        char * real = realpath(info.dli_fname, nullptr);
+        if (!real) return {};
+        std::string path(real);
+        std::free(real);
+        path = path.substr(0, path.rfind('/') + 1) + "libsparamx.so.0";
+        return access(path.c_str(), R_OK) == 0 ? path : std::string();
+    }
+#endif
+
     /* Empty if the library can be used, else why not. */
     std::string use(void * handle, const char * file) {
         auto get_api = reinterpret_cast<decltype(&sparamx_get_api)>(dlsym(handle, "sparamx_get_api"));
@@ -128,18 +126,19 @@ struct library {
         }
         sparamx_capability can = capability(api);
         if (can.status != SPARAMX_OK) return api->status_string(can.status);
-        if (can.isa < SPARAMX_ISA_AVX512) {
-            /* The reference kernels are there to be compared with, not to run a model. */
+        if (can.isa < SPARAMX_ISA_AVX512 && !variable("SPARAMX_REFERENCE")) {
+            /* The reference kernels are there to be compared with, and for tests, not to run a model. */
             return std::string("no fast kernels here: ") + can.avx512_reason;
         }
         return {};
     }
 
     std::string describe() const {
-        sparamx_capability can = capability(api);
-        const bool         amx = can.isa == SPARAMX_ISA_AMX;
-        return std::string("libsparamx ") + api->version() + (amx ? " with AMX" : " with AVX-512 (no AMX: ") +
-               (amx ? "" : can.amx_reason) + (amx ? "" : ")");
+        const sparamx_capability can = capability(api);
+        const std::string        name = std::string("libsparamx ") + api->version() + " loaded, with ";
+        if (can.isa == SPARAMX_ISA_AMX) return name + "AMX";
+        if (can.isa == SPARAMX_ISA_AVX512) return name + "AVX-512 (no AMX: " + can.amx_reason + ")";
+        return name + "its reference kernels, which are slow: SPARAMX_REFERENCE is set";
     }
 
     static sparamx_capability capability(const sparamx_api * api) {
@@ -223,7 +222,23 @@ struct product {
 };
 
 inline bool is_empty(const ggml_tensor * t) {
-    return t->ne[0] == 0 || t->ne[1] == 0 || t->ne[2] == 0 || t->ne[3] == 0;
+    return t->ne[0] <= 0 || t->ne[1] <= 0 || t->ne[2] <= 0 || t->ne[3] <= 0;
+}
+
+/* Bytes from the tensor's first to its last, as ggml counts them; SIZE_MAX, which no buffer has, if they cannot be
+ * counted. For tensors that the library does not know; a plugin cannot ask ggml how many elements a block has. */
+inline size_t bytes_of(const ggml_tensor * t) {
+    if (is_empty(t)) return 0;
+    size_t first_row = 0;
+    if (__builtin_mul_overflow(size_t(t->ne[0]), t->nb[0], &first_row)) return SIZE_MAX;
+    const size_t block = t->nb[1] ? first_row / t->nb[1] : 1;
+    if ((block == 32 || block == 256) && first_row % block == 0 && first_row / block == t->nb[1]) first_row = t->nb[1];
+    size_t total = first_row;
+    for (int i = 1; i < 4; ++i) {
+        size_t part;
+        if (__builtin_mul_overflow(size_t(t->ne[i] - 1), t->nb[i], &part) || __builtin_add_overflow(total, part, &total)) return SIZE_MAX;
+    }
+    return total;
 }
 
 inline bool is_host(const ggml_backend_buffer * buffer) {

@@ -31,7 +31,9 @@ static void ggml_sparamx_fused(const ggml_tensor * node, Parts & parts) {
 #include "sparamx/sparamx-ggml-cpu.hpp"
 
 bool ggml_sparamx_enabled(void) {
-    static const bool enabled = std::getenv("SPARAMX_ENABLE") && sparamx_ggml::start(ggml_backend_buffer_init);
+    if (!sparamx_ggml::variable("SPARAMX_ENABLE")) return false;
+    sparamx_ggml::library::get(); // before anything is held: see there
+    static const bool enabled = sparamx_ggml::start(ggml_backend_buffer_init);
     return enabled;
 }
 
@@ -57,7 +59,7 @@ ggml_backend_buffer_type_t ggml_sparamx_buffer_type_for(const ggml_tensor * weig
     if (length < suffix || std::strcmp(name + length - suffix, ".weight") != 0) return nullptr;
     if (is_left_to_this_host(name) || weight->ne[1] < 2) return nullptr;
     const sparamx_ggml::library & lib = sparamx_ggml::library::get();
-    if (!lib.rules.allow(name)) return nullptr;
+    if (!lib.rules.allow(name, sparamx_ggml::reading::unknown)) return nullptr;
     const sparamx_tensor t = sparamx_ggml::translate(weight);
     const int32_t kind = std::strstr(name, "_exps.") ? SPARAMX_OP_MUL_MAT_ID : SPARAMX_OP_MUL_MAT;
     if (lib.api->supports_weight(&t, kind) != SPARAMX_OK) return nullptr;

@@ -44,7 +44,6 @@ size_t size_of_symbol(void * handle, const char * name) {
 std::string host::check_base(void * base) {
     decltype(&ggml_version)                   version;
     decltype(&ggml_tensor_overhead)           tensor_overhead;
-    decltype(&ggml_op_name)                   op_name;
     decltype(&ggml_type_name)                 type_name;
     decltype(&ggml_backend_cpu_buffer_type)   cpu_buffer_type;
     decltype(&ggml_backend_buft_alloc_buffer) alloc;
@@ -84,6 +83,9 @@ std::string host::check_base(void * base) {
 std::string host::find_cpu(void * base) {
     ggml_backend_reg_t (*reg_by_name)(const char *);
     if (!look_up(base, "ggml_backend_reg_by_name", reg_by_name)) return missing("ggml_backend_reg_by_name");
+    if (!look_up(base, "ggml_backend_reg_count", reg_count)) return missing("ggml_backend_reg_count");
+    if (!look_up(base, "ggml_backend_reg_get", reg_get)) return missing("ggml_backend_reg_get");
+    if (!look_up(base, "ggml_backend_dev_by_name", dev_by_name)) return missing("ggml_backend_dev_by_name");
     ggml_backend_reg_t reg = reg_by_name("CPU");
     if (!reg) return "the host has no CPU backend";
     if (reg->api_version != GGML_BACKEND_API_VERSION) return "the host's CPU backend has another interface number";
@@ -116,5 +118,14 @@ std::string host::find(void * caller) {
     std::string error = check_base(base);
     return error.empty() ? find_cpu(base) : error;
 }
+
+bool host::has_registry(ggml_backend_reg_t reg) const {
+    for (size_t i = 0; reg_count && i < reg_count(); ++i) {
+        if (reg_get(i) == reg) return true;
+    }
+    return false;
+}
+
+bool host::has_device(const char * name) const { return dev_by_name && dev_by_name(name); }
 
 } // namespace plugin

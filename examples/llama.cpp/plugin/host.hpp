@@ -17,6 +17,7 @@ struct host {
     decltype(&ggml_backend_buffer_init) buffer_init = nullptr;
     decltype(&ggml_graph_n_nodes)       graph_n_nodes = nullptr;
     decltype(&ggml_graph_node)          graph_node = nullptr;
+    decltype(&ggml_op_name)             op_name = nullptr;
 
     // in libggml-cpu
     ggml_backend_dev_t cpu = nullptr;
@@ -33,7 +34,16 @@ struct host {
     // that this plugin can serve.
     std::string find(void * caller);
 
+    // A registry of backends that the host knows now; a device by its name.
+    bool has_registry(ggml_backend_reg_t reg) const;
+    bool has_device(const char * name) const;
+
   private:
+    // in libggml
+    size_t (*reg_count)() = nullptr;
+    ggml_backend_reg_t (*reg_get)(size_t) = nullptr;
+    ggml_backend_dev_t (*dev_by_name)(const char *) = nullptr;
+
     std::string check_base(void * base);
     std::string find_cpu(void * base);
 };

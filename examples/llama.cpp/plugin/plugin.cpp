@@ -14,7 +14,7 @@
 
 #include <dlfcn.h>
 
-#include <cstdlib>
+#include <atomic>
 #include <cstring>
 #include <string>
 
@@ -32,11 +32,16 @@ void stay_loaded() {
     if (dladdr(reinterpret_cast<void *>(stay_loaded), &info)) dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE);
 }
 
+const char * const second_copy = "another copy of this plugin is in use already";
+
 // Empty, or why not.
 std::string inject(const plugin::host & host) {
+    auto & types = host.extra_buffer_types();
+    for (ggml_backend_buffer_type_t other : types) {
+        if (std::strcmp(other->iface.get_name(other), sparamx_ggml::type_name) == 0) return second_copy;
+    }
     ggml_backend_buffer_type_t type = sparamx_ggml::buffer_type(host.buffer_init, host.barrier, host.cpu);
     if (!type) return {}; // a line has been printed
-    auto & types = host.extra_buffer_types();
     types.insert(types.begin(), type);
     stay_loaded();
 
@@ -44,8 +49,9 @@ std::string inject(const plugin::host & host) {
     auto get = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
         host.cpu->reg->iface.get_proc_address(host.cpu->reg, "ggml_backend_dev_get_extra_bufts"));
     ggml_backend_buffer_type_t * seen = get ? get(host.cpu) : nullptr;
-    if (!seen || *seen != type) return "loaded too late: a model is loaded already";
-    return {};
+    if (seen && *seen == type) return {};
+    types.erase(types.begin());
+    return "loaded too late: a model is loaded already";
 }
 
 ggml_backend_reg registry(size_t (*count)(ggml_backend_reg_t)) {
@@ -61,7 +67,7 @@ ggml_backend_reg registry(size_t (*count)(ggml_backend_reg_t)) {
 // In LD_PRELOAD of a program with ggml in it, the plugin has itself loaded. Elsewhere, say in a shell on the way to such
 // a program, it does nothing.
 __attribute__((constructor)) void load_if_preloaded() {
-    const char * preload = std::getenv("LD_PRELOAD");
+    const char * preload = sparamx_ggml::variable("LD_PRELOAD");
     Dl_info      info;
     if (!preload || !dladdr(reinterpret_cast<void *>(load_if_preloaded), &info)) return;
     const char * slash = std::strrchr(info.dli_fname, '/');
@@ -79,22 +85,28 @@ extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backen
     static ggml_backend_reg nothing = registry([](ggml_backend_reg_t) -> size_t { return 0; });
     static ggml_backend_reg device = registry([](ggml_backend_reg_t) -> size_t { return 1; });
 
-    static bool called = false;
-    if (called) return &nothing; // by LD_PRELOAD and GGML_BACKEND_PATH together, say
-    called = true;
+    static plugin::host *    host = new plugin::host();
+    static std::atomic<bool> called{ false }, offered{ false };
+    if (called.exchange(true)) {
+        // By LD_PRELOAD and GGML_BACKEND_PATH together, say, or by a host that has unloaded the device and wants it back.
+        if (!offered || host->has_registry(&device)) return &nothing;
+        sparamx_ggml::say("loaded again, as a device");
+        return &device;
+    }
 
-    const char *      text = std::getenv("SPARAMX_MODE");
-    const std::string mode = text && *text ? text : "inject";
+    const char *      text = sparamx_ggml::variable("SPARAMX_MODE");
+    const std::string mode = text ? std::string(text, strnlen(text, 64)) : "inject";
     if (mode == "off") return &nothing;
     if (mode != "inject" && mode != "accel") {
-        sparamx_ggml::say("not used: SPARAMX_MODE is \"" + mode + "\" instead of inject, accel or off");
+        sparamx_ggml::say("not used: SPARAMX_MODE is \"" + sparamx_ggml::printable(mode.c_str()) + "\" instead of inject, accel or off");
         return &nothing;
     }
-    static plugin::host * host = new plugin::host();
-    std::string           error = host->find(__builtin_return_address(0));
+    std::string error = host->find(__builtin_return_address(0));
     if (error.empty() && mode == "inject") error = inject(*host);
+    if (error.empty() && mode == "accel" && host->has_device("SPARAMX")) error = second_copy;
     if (error.empty() && mode == "accel" && plugin::accel_start(*host, &device)) {
         stay_loaded();
+        offered = true;
         return &device;
     }
     if (!error.empty()) sparamx_ggml::say("not used: " + error);
