@@ -45,7 +45,7 @@ class load_report {
     int                           looked_at = 0; /* products of the host since */
     std::map<place, std::string>  expected;
     totals                        taken;
-    std::string                   line;
+    std::string                   line, last_said;
     std::atomic<bool>             has_line{ false };
     std::atomic<bool>             quiet{ false }; /* the host's computing tells nothing new */
 
@@ -87,6 +87,12 @@ class load_report {
         asked_about.clear();
         taken = totals();
         quiet = true;
+    }
+
+    /* Hosts load a model twice: once to see how large it is. */
+    void say_once(const std::string & text) {
+        if (text != last_said) say(text);
+        last_said = text;
     }
 
     void tell_locked() {
@@ -151,13 +157,13 @@ class load_report {
         if (++looked_at == 4096) quiet = true; /* more would only cost time */
         if (asked_about.empty()) {
             if (!w) return;
-            say("nothing taken: the host put " + printable(w->name) + " into its own memory without asking, as with --no-repack, for " +
+            say_once("nothing taken: the host put " + printable(w->name) + " into its own memory without asking, as with --no-repack, for " +
                 "a GPU, or as an RPC server");
         } else {
             for (const auto & entry : asked_about) {
                 if (entry.second.why.empty()) return; /* was accepted: of a model that is not loaded yet */
             }
-            say("nothing taken: " + left());
+            say_once("nothing taken: " + left());
             asked_about.clear();
         }
         quiet = true;

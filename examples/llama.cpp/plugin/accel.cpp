@@ -57,6 +57,7 @@ struct device_product : sparamx_ggml::product {
 std::string judge(const ggml_tensor * node, int n_threads, size_t & bytes) {
     if (!is_product(node)) return "the device computes matrix products and no other op";
     const sparamx_ggml::node_parts parts(node);
+    if (!parts.weight || !parts.x || (node->op == GGML_OP_MUL_MAT_ID && !parts.ids)) return "an operand is missing";
     if (parts.x->type != GGML_TYPE_F32 || node->type != GGML_TYPE_F32) return "activations and results must be float32";
     for (const ggml_tensor * t : { const_cast<const ggml_tensor *>(node), parts.x, parts.ids, parts.weight }) {
         if (!t || (t == parts.weight && is_packed(t))) continue;

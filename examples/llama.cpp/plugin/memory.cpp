@@ -128,15 +128,14 @@ void memset_tensor(ggml_backend_buffer_t b, ggml_tensor * t, uint8_t value, size
     check(api()->buffer_memset_tensor(w.buffer, &w, value, offset, size), "fill", t);
 }
 
-// Only weights are announced before a buffer is told its usage; schedulers say COMPUTE first. What is announced later, or is
-// no leaf, the host may reach by itself.
+// Loaders announce weights before a buffer is told its usage; schedulers say COMPUTE first. What no library keeps (gradients,
+// say) the host may compute with by itself, in memory that is there from then on.
 ggml_status flip(ggml_backend_buffer_t b, ggml_tensor * t) {
-    if (b->usage == GGML_BACKEND_BUFFER_USAGE_ANY && b->buft == &plain && t->op == GGML_OP_NONE && !t->view_src) b->buft = &weights;
+    const bool leaf = t->op == GGML_OP_NONE && !t->view_src && !sparamx_ggml::is_empty(t);
+    const bool weight = leaf && sparamx_ggml::buffers::can_be_packed(translate(t));
+    if (weight && b->usage == GGML_BACKEND_BUFFER_USAGE_ANY) b->buft = &weights;
     if (b->buft == &weights) {
-        const sparamx_tensor w = translate(t);
-        if (!t->view_src && !sparamx_ggml::is_empty(t) && sparamx_ggml::buffers::can_be_packed(w)) {
-            sparamx_ggml::load_report::get().announced(own(b), t);
-        }
+        if (weight) sparamx_ggml::load_report::get().announced(own(b), t);
         return GGML_STATUS_SUCCESS;
     }
     if (own(b)->make_real(0, own(b)->size)) return GGML_STATUS_SUCCESS;
