@@ -42,7 +42,7 @@ void check_patterns() {
                                "*", "^*$", "b*l*k*w*t$", "exps.weight", "," "ffn", "ffn," }) {
         CHECK(fits(text, name));
     }
-    for (const char * text : { "attn", "^ffn", "ffn$", "^blk.12.$", "blk.?.ffn", "x,y", "^blk.1.*", "^*x$", "ffn*attn", ",", "^weight$" }) {
+    for (const char * text : { "attn", "^ffn", "ffn$", "^blk.12.$", "blk.?.ffn", "xx,y", "^blk.1.*", "^*x$", "ffn*attn", ",", "^weight$" }) {
         CHECK(!fits(text, name));
     }
     CHECK(fits("^output.weight$", "output.weight") && !fits("^output.weight$", "blk.0.attn_output.weight"));

@@ -54,12 +54,17 @@ std::string inject(const plugin::host & host) {
     return "loaded too late: a model is loaded already";
 }
 
+std::atomic<bool> registered{ false };
+
 ggml_backend_reg registry(size_t (*count)(ggml_backend_reg_t)) {
     ggml_backend_reg reg = {};
     reg.api_version = GGML_BACKEND_API_VERSION;
     reg.iface.get_name = [](ggml_backend_reg_t) { return "SPARAMX"; };
     reg.iface.get_device_count = count;
-    reg.iface.get_device = [](ggml_backend_reg_t, size_t) -> ggml_backend_dev_t { return plugin::accel_device(); };
+    reg.iface.get_device = [](ggml_backend_reg_t, size_t) -> ggml_backend_dev_t {
+        registered = true; // a host asks when it has the registry in its list
+        return plugin::accel_device();
+    };
     reg.iface.get_proc_address = [](ggml_backend_reg_t, const char * name) { return plugin::accel_function(name); };
     return reg;
 }
@@ -86,10 +91,10 @@ extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backen
     static ggml_backend_reg device = registry([](ggml_backend_reg_t) -> size_t { return 1; });
 
     static plugin::host *    host = new plugin::host();
-    static std::atomic<bool> called{ false }, offered{ false };
+    static std::atomic<bool> called{ false };
     if (called.exchange(true)) {
         // By LD_PRELOAD and GGML_BACKEND_PATH together, say, or by a host that has unloaded the device and wants it back.
-        if (!offered || host->has_registry(&device)) return &nothing;
+        if (!registered || host->has_registry(&device)) return &nothing;
         sparamx_ggml::say("loaded again, as a device");
         return &device;
     }
@@ -106,7 +111,6 @@ extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backen
     if (error.empty() && mode == "accel" && host->has_device("SPARAMX")) error = second_copy;
     if (error.empty() && mode == "accel" && plugin::accel_start(*host, &device)) {
         stay_loaded();
-        offered = true;
         return &device;
     }
     if (!error.empty()) sparamx_ggml::say("not used: " + error);
