@@ -2,7 +2,7 @@
  * sparamx-ggml-cpu.hpp - libsparamx as an extra buffer type of ggml's CPU backend.
  *
  * Header only, for C++17, compiled by the host against its own ggml headers: it needs ggml's "traits.h" (in
- * ggml/src/ggml-cpu) and works with every ggml since December 2024; sparamx.h and the other sparamx-ggml-*.hpp lie beside it.
+ * ggml/src/ggml-cpu) and works with every ggml since December 2024; sparamx.h and the other sparamx-ggml-* lie beside it.
  * The library itself is loaded at run time.
  *
  * A host calls sparamx_ggml::buffer_type() once, before it loads a model, and puts the result first into the list that
@@ -21,7 +21,7 @@
  *                  keeps the embedding itself too, to look up rows: leave saves that memory
  *   SPARAMX_STATS  set: the time spent in products and the memory of the weights are printed when the process ends
  *   SPARAMX_REFERENCE  set, for tests: works without AVX-512 too, with kernels that are too slow for anything else
- * Weights that other ops than matrix products read are left to the host in any case: see names_left_to_host.
+ * Weights that other ops than matrix products read are left to the host in any case: see sparamx-ggml-placement.h.
  *
  * The pages of a model file that the host has mapped are given back once they are packed: see sparamx-ggml-pages.hpp.
  */

@@ -7,6 +7,8 @@
 #ifndef SPARAMX_GGML_NAMES_HPP
 #define SPARAMX_GGML_NAMES_HPP
 
+#include "sparamx-ggml-placement.h"
+
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -86,21 +88,9 @@ class patterns {
     }
 };
 
-/* How a host reads a weight: by a product with the whole of it; by something else; or it does not say, as a host does
- * that places weights by their names alone. */
-enum class reading { product, other, unknown };
-
-/* Parts of the names of weights that some models also read by another op than a product with the whole weight: MLA's key
- * and value projections, the routers of mixtures of experts, norms and small tables. */
-inline bool names_left_to_host(const char * name) {
-    static const char * const parts[] = { "token_types", "position_embd", "attn_kv_b",  "attn_k_b",
-                                          "attn_v_b",    "ffn_gate_inp",  "ffn_exp_probs", "_norm",
-                                          "rope_",       "altup_",        "ssm_conv1d", "shortconv.conv" };
-    for (const char * part : parts) {
-        if (std::strstr(name, part)) return true;
-    }
-    return false;
-}
+/* How a host reads a weight: by a product with the whole of it; or it does not say, as a host does that places weights by
+ * their names alone. */
+enum class reading { product, unknown };
 
 struct name_rules {
     patterns take, leave;
@@ -119,13 +109,10 @@ struct name_rules {
 
     /* NULL if the weight may be taken, else why not, in a few words. */
     const char * refusal(const char * name, reading how) const {
-        if (how == reading::other) return "read by another op than a product";
-        if (names_left_to_host(name)) return "some models read it by another op than a product";
-        if (std::strstr(name, "token_embd")) {
-            /* A model that ties them has a second copy of it for the output, and the host keeps the first for its rows. */
-            if (how != reading::product) return "rows are looked up in it";
-            if (!tied) return "SPARAMX_TIED says so";
-        }
+        const placement_op op = how == reading::product ? PLACEMENT_MUL_MAT : placement_asked(name);
+        if (const char * why = placement_left(name, op)) return why;
+        /* A model that ties them has a second copy of it for the output, and the host keeps the first for its rows. */
+        if (!tied && std::strcmp(name, "token_embd.weight") == 0) return "SPARAMX_TIED says so";
         if (!take.empty() && !take.allow(name)) return "SPARAMX_TAKE does not name it";
         if (!leave.empty() && leave.allow(name)) return "SPARAMX_LEAVE names it";
         return nullptr;

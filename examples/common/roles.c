@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "placement.h"
+#include "sparamx-ggml-placement.h"
 
 bool role_is_tied_output(const gguf_file *file, const gguf_tensor *t) {
     char architecture[32] = "";

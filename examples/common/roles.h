@@ -1,4 +1,4 @@
-/* roles.h - what a tensor is for in a model, by the names that GGUF files use: placement.h with a file at hand. */
+/* roles.h - what a tensor is for in a model, by the names that GGUF files use: sparamx-ggml-placement.h with a file at hand. */
 #ifndef EXAMPLES_ROLES_H
 #define EXAMPLES_ROLES_H
 

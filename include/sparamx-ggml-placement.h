@@ -1,13 +1,13 @@
 /*
- * placement.h - which weights an engine built on ggml gives to the library, by their names in GGUF files. One rule, used
- * by the plugin and by the programs that predict what it does. Plain C, to be included from C++ too.
+ * sparamx-ggml-placement.h - which weights an engine built on ggml gives to the library, by their names in GGUF files. One
+ * rule, used by the adapter and by the programs that predict what it does. Plain C, to be included from C++ too.
  *
  * For each weight such an engine asks whether a buffer type can serve the one op that it expects: placement_asked() says
  * which one llama.cpp expects. placement_left() says which weights stay with the host even where that op is a product,
  * because other ops read the same bytes.
  */
-#ifndef EXAMPLES_PLACEMENT_H
-#define EXAMPLES_PLACEMENT_H
+#ifndef SPARAMX_GGML_PLACEMENT_H
+#define SPARAMX_GGML_PLACEMENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
