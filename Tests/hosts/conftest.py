@@ -33,6 +33,11 @@ def clean_environment(**more):
     return {**kept, **{name: str(value) for name, value in more.items() if value is not None}}
 
 
+def without_fast_kernels():
+    """The library's own word is not asked: a test that it declines would then prove nothing."""
+    return not {"avx512f", "avx512_vbmi2", "avx512_vnni", "avx512_bf16"} <= build_host.cpu_flags()
+
+
 class Host:
     """Stock llama.cpp in one kind of build, and the plugin for it."""
 
@@ -56,6 +61,8 @@ class Host:
         # llama-perplexity's log more likely to lose its end.
         environment = {"OMP_WAIT_POLICY": "passive", **environment}
         variables = {"SPARAMX_LIB": self.library, **environment} if plugin else environment
+        if plugin and without_fast_kernels():  # everything but speed can be tested with the reference kernels
+            variables = {"SPARAMX_REFERENCE": 1, **variables}
         arguments = list(map(str, arguments))
         path = self.made / tool if tool == "host_checks" else self.bin / tool
         if tool == "host_checks":
@@ -72,6 +79,13 @@ class Host:
             variables = {**variables, "LD_PRELOAD": " ".join(str(file) for file in preloads if file)}
         return subprocess.run([path, *arguments], env=clean_environment(**variables), capture_output=True, text=True,
                               errors="backslashreplace", timeout=timeout)
+
+    def check(self, program, *arguments, timeout=120, **environment):
+        """One of the programs of this folder that use the plugin's file, or the adapter, by themselves."""
+        variables = {"SPARAMX_LIB": self.library, "PLUGIN": self.plugin, "HOST_CHECKS_BACKENDS": self.bin, "SPARAMX_REFERENCE": 1,
+                     **environment}
+        return subprocess.run([str(part) for part in (self.made / program, *arguments)], env=clean_environment(**variables),
+                              capture_output=True, text=True, errors="backslashreplace", timeout=timeout)
 
     def must_run(self, tool, *arguments, **options):
         result = self.run(tool, *arguments, **options)
@@ -143,7 +157,7 @@ def explain(programs, path):
 
 
 def our_lines(log):
-    """What adapter and plugin print: on lines of their own."""
+    """What adapter and plugin print: on lines of their own. The first says what is loaded, the second what was taken."""
     return [line for line in log.splitlines() if line.startswith("sparamx:")]
 
 

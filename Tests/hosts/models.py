@@ -54,6 +54,29 @@ def make(path, kind, sparsity, *more):
     return path
 
 
+def tie(source, path):
+    """The same model without its output matrix: the host then uses the token embedding for it."""
+    if path.exists():
+        return path
+    reader = gguf.GGUFReader(source)
+    partial = path.with_suffix(".partial")
+    writer = gguf.GGUFWriter(partial, reader.get_field("general.architecture").contents())
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue
+        inner = field.types[1] if len(field.types) > 1 else None
+        writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=inner)
+    for tensor in reader.tensors:
+        if tensor.name != "output.weight":
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    partial.rename(path)
+    return path
+
+
 def quantize(host, source, path, kind):
     """Lets the host's llama-quantize make the model from a BF16 one, unless it is there."""
     if not path.exists():
