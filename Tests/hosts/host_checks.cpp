@@ -5,6 +5,7 @@
 //   host_checks reload MODEL TIMES                               memory after each time the model was loaded and freed
 //   host_checks resident MODEL none|mmap [plain]                 anonymous memory that the loaded model takes, in KiB;
 //                                                                plain: without extra buffer types, the host's own neither
+//   host_checks placed MODEL...                                  for each the names of the weights in our buffers
 //   host_checks buffers                                          the buffer type through ggml's own interface, and products
 //
 // Backends are loaded as llama.cpp's own tools do it, GGML_BACKEND_PATH included.
@@ -24,6 +25,9 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+// Of libllama, which its header for hosts leaves out.
+const std::vector<std::pair<std::string, ggml_tensor *>> & llama_internal_get_tensor_map(const llama_model * model);
 
 namespace {
 
@@ -259,6 +263,22 @@ int run(int argc, char ** argv) {
         std::printf("%s\n", generate(model, context, std::atoi(argv[3]), prompts[0]).c_str());
         llama_free(context);
         llama_model_free(model);
+        return 0;
+    }
+    if (what == "placed") {
+        for (int i = 2; i < argc; ++i) {
+            llama_model_params params = llama_model_default_params();
+            llama_model *      model = llama_model_load_from_file(argv[i], params);
+            std::printf("%s%s", argv[i], model ? "" : " not loaded");
+            if (model) {
+                for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
+                    if (std::strcmp(ggml_backend_buffer_name(tensor->buffer), "SPARAMX") == 0) std::printf(" %s", name.c_str());
+                }
+                llama_model_free(model);
+            }
+            std::printf("\n");
+            std::fflush(stdout);
+        }
         return 0;
     }
     if (what == "contexts" && argc == 4) {

@@ -35,7 +35,7 @@ def test_line_says_what_explain_says(host, model, programs, kind, mode):
     matrices, before, after, sparse = map(float, TOOK.search(lines[1]).groups())
     sizes = {t.name: int(t.n_bytes) for t in gguf.GGUFReader(path).tensors}
     assert matrices == len(taken) and sparse == sum(tensor["form"] == "sparse" for tensor in taken)
-    assert before == pytest.approx(sum(sizes[tensor["name"]] for tensor in taken) / 1e6, abs=0.051)
+    assert before == pytest.approx(sum(sizes[tensor["tensor"]] for tensor in taken) / 1e6, abs=0.051)
     assert after == pytest.approx(sum(tensor["bytes"] for tensor in taken) / 1e6, abs=0.051)
     assert not LEFT.search(lines[1])
 
