@@ -9,6 +9,11 @@ if(LLAMA_CPP_SOURCE)
     message(FATAL_ERROR "LLAMA_CPP_SOURCE=${LLAMA_CPP_SOURCE} is no source tree of llama.cpp from December 2024 or "
                         "later: ggml/src/ggml-cpu/traits.h is missing")
   endif()
+  file(STRINGS "${sparamx_ggml}/include/ggml.h" sparamx_ggml_flag REGEX "GGML_TENSOR_FLAG_COMPUTE")
+  if(NOT sparamx_ggml_flag)
+    message(FATAL_ERROR "LLAMA_CPP_SOURCE=${LLAMA_CPP_SOURCE} is older than January 2026, and the plugin needs a later llama.cpp: "
+                        "update it, or build it with examples/llama.cpp/add-amx-flag.py")
+  endif()
   # ggml's headers do not name its version.
   file(STRINGS "${sparamx_ggml}/CMakeLists.txt" sparamx_ggml_lines REGEX "^set\\(GGML_VERSION_(MAJOR|MINOR|PATCH) +[0-9]+\\)")
   string(REGEX REPLACE "[^0-9;]" "" sparamx_ggml_version "${sparamx_ggml_lines}")

@@ -9,7 +9,7 @@ Without it nothing is different, and the library is not looked for. While it is 
 gate are not merged (-mqkv, -muge: these would read packed weights), up and gate are fused with SiLU and GELU alone, and
 every token uses all its experts (-ser has no effect).
 
-Edited are nine files, each addition between two marked lines; five files are added. If a place for an addition is not
+Edited are nine files, each addition between two marked lines; two files and the library's headers are added. If a place for an addition is not
 found in exactly one spot, nothing at all is changed. The places are those of August 2026 (8337e4cd3).
 """
 

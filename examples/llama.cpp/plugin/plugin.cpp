@@ -1,4 +1,4 @@
-// libggml-sparamx.so: brings libsparamx into an unmodified llama.cpp, which loads it by GGML_BACKEND_PATH.
+// libggml-sparamx.so: brings libsparamx into an unmodified llama.cpp, by LD_PRELOAD or GGML_BACKEND_PATH.
 //
 // SPARAMX_MODE=inject (the default) puts the library's buffer type first into the CPU backend's own list: no extra graph
 // splits, the host's threads, its work area. SPARAMX_MODE=accel offers a device instead: for test-backend-ops and for
