@@ -14,8 +14,8 @@
  *
  * Environment, read once, and not at all in programs that have more rights than their user:
  *   SPARAMX_LIB    the library's file; without it the dynamic linker looks for libsparamx.so.0
- *   SPARAMX_TAKE   only weights with such names are taken: patterns, separated by commas, found anywhere in the name; * stands
- *                  for any characters, ? for one, ^ and $ for the ends of the name
+ *   SPARAMX_TAKE   only weights with such names are taken: patterns, separated by commas, found anywhere in the name;
+ *                  * stands for any characters, ? for one, ^ and $ for the ends of the name
  *   SPARAMX_LEAVE  weights with such names are not taken
  *   SPARAMX_TIED   take (the default) or leave: the output matrix of models that use their token embedding for it. The host
  *                  keeps the embedding itself too, to look up rows: leave saves that memory
@@ -60,7 +60,8 @@ inline void check(sparamx_status status, const char * what, const ggml_tensor * 
 }
 
 inline bool can_be_packed(const sparamx_tensor & t) {
-    return api()->supports_weight(&t, SPARAMX_OP_MUL_MAT) == SPARAMX_OK || api()->supports_weight(&t, SPARAMX_OP_MUL_MAT_ID) == SPARAMX_OK;
+    return api()->supports_weight(&t, SPARAMX_OP_MUL_MAT) == SPARAMX_OK ||
+           api()->supports_weight(&t, SPARAMX_OP_MUL_MAT_ID) == SPARAMX_OK;
 }
 
 /* After an upload from data, which may lie in the mapped model file. */
@@ -348,7 +349,8 @@ class extra_buffer_type final : public ggml::cpu::extra_buffer_type {
     static void report_left(const ggml_tensor * node) {
         const ggml_tensor * w = node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID ? node->src[0] : nullptr;
         if (!w) return;
-        const bool whole = w->op == GGML_OP_NONE && !w->view_src && !is_empty(w) && w->ne[1] > 1 && buffers::can_be_packed(translate(w));
+        const bool whole = w->op == GGML_OP_NONE && !w->view_src && !is_empty(w) && w->ne[1] > 1 &&
+                           buffers::can_be_packed(translate(w));
         load_report::get().computing(whole ? w : nullptr);
     }
 };

@@ -236,7 +236,8 @@ inline size_t bytes_of(const ggml_tensor * t) {
     size_t total = first_row;
     for (int i = 1; i < 4; ++i) {
         size_t part;
-        if (__builtin_mul_overflow(size_t(t->ne[i] - 1), t->nb[i], &part) || __builtin_add_overflow(total, part, &total)) return SIZE_MAX;
+        if (__builtin_mul_overflow(size_t(t->ne[i] - 1), t->nb[i], &part)) return SIZE_MAX;
+        if (__builtin_add_overflow(total, part, &total)) return SIZE_MAX;
     }
     return total;
 }

@@ -24,9 +24,9 @@ namespace sparamx_ggml {
 /* --------------------------------------------------------------------------------------------- after a load -- */
 
 /* Counts a model's weights while it is loaded: the host asks about each, announces those that it places with us, and
- * writes them. When the last announced byte has come there is a line to print, but the host may be in the middle of a line of
- * its own (of dots, say): so it is printed when the host next asks, computes or frees something, as a context's making does.
- * If nothing was taken that is known when the host computes. */
+ * writes them. When the last announced byte has come there is a line to print, but the host may be in the middle of a
+ * line of its own (of dots, say): so it is printed when the host next asks, computes or frees something, as it does when it
+ * makes a context. If nothing was taken that is known when the host computes. */
 class load_report {
     struct weight {
         uint64_t    bytes;
@@ -80,7 +80,8 @@ class load_report {
     void finish() {
         if (!expected.empty() || taken.matrices == 0) return;
         const std::string rest = left();
-        line += (line.empty() ? "" : "\nsparamx: ") + std::string("took ") + std::to_string(taken.matrices) + (taken.matrices == 1 ? " matrix, " : " matrices, ") + mb(double(taken.bytes)) +
+        if (!line.empty()) line += "\nsparamx: ";
+        line += "took " + std::to_string(taken.matrices) + (taken.matrices == 1 ? " matrix, " : " matrices, ") + mb(double(taken.bytes)) +
             " packed to " + mb(double(taken.packed)) + ", " + std::to_string(taken.sparse) + " of them sparse" +
             (rest.empty() ? "" : "; " + rest);
         has_line = true;
@@ -157,8 +158,8 @@ class load_report {
         if (++looked_at == 4096) quiet = true; /* more would only cost time */
         if (asked_about.empty()) {
             if (!w) return;
-            say_once("nothing taken: the host put " + printable(w->name) + " into its own memory without asking, as with --no-repack, for " +
-                "a GPU, or as an RPC server");
+            say_once("nothing taken: the host put " + printable(w->name) + " into its own memory without asking, as with " +
+                     "--no-repack, for a GPU, or as an RPC server");
         } else {
             for (const auto & entry : asked_about) {
                 if (entry.second.why.empty()) return; /* was accepted: of a model that is not loaded yet */

@@ -128,8 +128,8 @@ void memset_tensor(ggml_backend_buffer_t b, ggml_tensor * t, uint8_t value, size
     check(api()->buffer_memset_tensor(w.buffer, &w, value, offset, size), "fill", t);
 }
 
-// Loaders announce weights before a buffer is told its usage; schedulers say COMPUTE first. What no library keeps (gradients,
-// say) the host may compute with by itself, in memory that is there from then on.
+// Loaders announce weights before a buffer is told its usage; schedulers say COMPUTE first. What the library does not
+// keep (gradients, say) the host may compute with by itself, in memory that is there from then on.
 ggml_status flip(ggml_backend_buffer_t b, ggml_tensor * t) {
     const bool leaf = t->op == GGML_OP_NONE && !t->view_src && !sparamx_ggml::is_empty(t);
     const bool weight = leaf && sparamx_ggml::buffers::can_be_packed(translate(t));
@@ -158,7 +158,8 @@ void clear(ggml_backend_buffer_t b, uint8_t value) {
 
 ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t, size_t size) {
     if (refusing.exchange(false)) {
-        sparamx_ggml::say("SPARAMX is no device for layers: leave it out of -dev (it takes its weights without being named there)");
+        sparamx_ggml::say("SPARAMX is no device for layers: leave it out of -dev "
+                          "(it takes its weights without being named there)");
         return nullptr;
     }
     size = size ? size : 1;
@@ -208,7 +209,8 @@ bool is_device_buffer_type(ggml_backend_buffer_type_t type) { return type == &pl
 bool is_device_buffer(const ggml_backend_buffer * b) { return is_device_buffer_type(b->buft); }
 
 bool is_packed(const ggml_tensor * t) {
-    if (!t->buffer || !is_device_buffer(t->buffer) || t->buffer->usage != GGML_BACKEND_BUFFER_USAGE_WEIGHTS || t->view_src) return false;
+    if (!t->buffer || !is_device_buffer(t->buffer) || t->view_src) return false;
+    if (t->buffer->usage != GGML_BACKEND_BUFFER_USAGE_WEIGHTS) return false;
     return !sparamx_ggml::is_empty(t) && sparamx_ggml::buffers::can_be_packed(translate(t));
 }
 

@@ -103,7 +103,8 @@ extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backen
     const std::string mode = text ? std::string(text, strnlen(text, 64)) : "inject";
     if (mode == "off") return &nothing;
     if (mode != "inject" && mode != "accel") {
-        sparamx_ggml::say("not used: SPARAMX_MODE is \"" + sparamx_ggml::printable(mode.c_str()) + "\" instead of inject, accel or off");
+        sparamx_ggml::say("not used: SPARAMX_MODE is \"" + sparamx_ggml::printable(mode.c_str()) +
+                          "\" instead of inject, accel or off");
         return &nothing;
     }
     std::string error = host->find(__builtin_return_address(0));
