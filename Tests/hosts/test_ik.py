@@ -30,7 +30,7 @@ def test_applies_twice_and_comes_off(checkout):
     before = files(checkout)
     assert edit(checkout).returncode == 0
     once = files(checkout)
-    assert once != before and len(once) == len(before) + 5
+    assert once != before and len(once) == len(before) + 9
     again = edit(checkout)
     assert again.returncode == 0 and "nothing to do" in again.stdout and files(checkout) == once
     assert edit(checkout, "--undo").returncode == 0
@@ -84,14 +84,14 @@ def test_edited_mock_computes(checkout, openmp):
     def run(mode, **variables):
         return subprocess.run([program, mode], env=clean_environment(**variables), capture_output=True, text=True)
 
-    on = run("on", SPARAMX_ENABLE=1, SPARAMX_LIB=find_library())
+    on = run("on", SPARAMX_ENABLE=1, SPARAMX_LIB=find_library(), SPARAMX_REFERENCE=1)
     assert on.returncode == 0, on.stderr
     off = run("off", SPARAMX_LIB=find_library())
     assert (off.returncode, off.stderr) == (0, "")
     missing = run("off", SPARAMX_ENABLE=1, SPARAMX_LIB="/nowhere.so")
     assert missing.returncode == 0 and missing.stderr.count("\n") == 1
     # Another op than a product would read packed bytes: better no answer than a wrong one.
-    reads = run("reads", SPARAMX_ENABLE=1, SPARAMX_LIB=find_library())
+    reads = run("reads", SPARAMX_ENABLE=1, SPARAMX_LIB=find_library(), SPARAMX_REFERENCE=1)
     assert reads.returncode < 0
     assert reads.stderr.splitlines()[-1] == ("sparamx: GET_ROWS reads blk.0.ffn_up.weight, which is packed: "
                                              "SPARAMX_LEAVE=blk.0.ffn_up.weight leaves it to the host")
