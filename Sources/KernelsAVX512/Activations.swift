@@ -53,8 +53,9 @@ public func sx_avx512_activation_f32(_ pointer: UnsafePointer<sx_activation_args
 private func setSum(_ args: sx_activation_args, _ token: Int, _ kblock: Int, _ part: Int, _ parts: Int, _ sum: Int32,
                     _ scale: Float) {
     let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(part), Int64(parts), Int64(token)))
+    let scaled = scale * Float(sum)
     args.a_sum.unsafelyUnwrapped[index] = args.offset != 0 ? -args.offset * sum
-        : Int32(bitPattern: (scale * Float(sum)).bitPattern)
+        : Int32(bitPattern: (args.half_scale != 0 ? sx_round_to_half(scaled) : scaled).bitPattern)
 }
 
 @c(sx_avx512_activation_q8) @implementation
@@ -76,7 +77,7 @@ public func sx_avx512_activation_q8(_ pointer: UnsafePointer<sx_activation_args>
             sx_store_saturated8(out + 16, highCodes)
             let scale = magnitude / 127
             let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(half), 2, Int64(token)))
-            args.a_scale.unsafelyUnwrapped[index] = scale
+            args.a_scale.unsafelyUnwrapped[index] = args.half_scale != 0 ? sx_round_to_half(scale) : scale
             let low = sx_reduce_add32(lowCodes), high = sx_reduce_add32(highCodes)
             if args.sub == 16 {
                 setSum(args, token, kblock, half * 2, 4, low, scale)

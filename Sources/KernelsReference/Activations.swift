@@ -47,7 +47,7 @@ public func sx_reference_activation_f32(_ pointer: UnsafePointer<sx_activation_a
     }
 }
 
-/// As ggml quantizes to Q8_0: scale = max |x| / 127 per 32, codes to nearest; but the scale stays in single precision.
+/// As ggml quantizes to Q8_0 and Q8_1: scale = max |x| / 127 per 32, codes to nearest by the scale before it is rounded.
 @c(sx_reference_activation_q8) @implementation
 public func sx_reference_activation_q8(_ pointer: UnsafePointer<sx_activation_args>) {
     let args = pointer.pointee
@@ -64,7 +64,8 @@ public func sx_reference_activation_q8(_ pointer: UnsafePointer<sx_activation_ar
                 k += 1
             }
             let magnitude = Float(bitPattern: largest)
-            let scale = magnitude / 127
+            let exact = magnitude / 127
+            let scale = args.half_scale != 0 ? sx_round_to_half(exact) : exact
             let inverse: Float = largest == 0 ? 0 : 127 / magnitude
             let parts = Int(args.sub) == 16 ? 2 : 1
             var part = 0
@@ -80,7 +81,9 @@ public func sx_reference_activation_q8(_ pointer: UnsafePointer<sx_activation_ar
                 }
                 let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(half * parts + part),
                                                    Int64(parts * 2), Int64(token)))
-                args.a_sum![index] = args.offset != 0 ? -args.offset * sum : Int32(bitPattern: (scale * Float(sum)).bitPattern)
+                let scaled = exact * Float(sum)
+                args.a_sum![index] = args.offset != 0 ? -args.offset * sum
+                    : Int32(bitPattern: (args.half_scale != 0 ? sx_round_to_half(scaled) : scaled).bitPattern)
                 part += 1
             }
             let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(half), 2, Int64(token)))

@@ -111,7 +111,7 @@ package enum Product {
         args.a_sum = UnsafePointer(sum)
         return sx_activation_args(x: args.x, ldx: args.ldx, m: args.m, k: args.k, kblocks: args.a_kblocks, rows: args.a_rows,
                                   a: a, a_scale: scale, a_sum: sum, sub: plan.type.quant.sub, offset: plan.type.quant.offset,
-                                  item_begin: 0, item_end: 0)
+                                  half_scale: plan.type.quant.block_k == 32 ? 1 : 0, item_begin: 0, item_end: 0)
     }
 
     private static func rawArgs(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_kernel_args {

@@ -25,7 +25,7 @@ enum SelfTest {
         codec.encodeSparse(&layout)
         let a = (start + 8192).assumingMemoryBound(to: UInt8.self)
         var activation = sx_activation_args(x: x, ldx: 32, m: 4, k: 32, kblocks: 1, rows: 4, a: a, a_scale: nil, a_sum: nil, sub: 0,
-                                            offset: 0, item_begin: 0, item_end: 4)
+                                            offset: 0, half_scale: 0, item_begin: 0, item_end: 4)
         sx_reference_activation_bf16(&activation)
         var args = sx_kernel_args(values: layout.values, bitmap: layout.bitmap, scales: nil, offsets: offsets, n: 16, k: 32,
                                   kblocks: 1, chunks: 1, a: a, a_scale: nil, a_sum: nil, x: x, ldx: 32, a_rows: 4,

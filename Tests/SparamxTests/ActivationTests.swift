@@ -21,7 +21,7 @@ final class ActivationTests: XCTestCase {
 
     /// cuts: where the range of items is cut into parts, as threads do it.
     private func pack(_ kind: Activation, _ isa: ISA, _ x: Tokens, rows: Int, cuts: [Int] = [], sub: Int = 32,
-                      offset: Int32 = 128) -> Packed {
+                      offset: Int32 = 128, halfScale: Bool = false) -> Packed {
         let kblocks = (x.k + kind.kPerBlock - 1) / kind.kPerBlock, count = rows * kblocks
         let a = Region(count * kind.rowBytes), scales = Region(count * 8), sums = Region(count * 256 / sub)
         for region in [a, scales, sums] { region.fill(0xee) }
@@ -32,7 +32,7 @@ final class ActivationTests: XCTestCase {
                 x: x.region.floats, ldx: Int64(x.ld), m: Int64(x.m), k: Int64(x.k), kblocks: Int64(kblocks), rows: Int64(rows),
                 a: a.octets, a_scale: kind == .q8 ? scales.floats : nil,
                 a_sum: kind == .q8 ? scales.base.assumingMemoryBound(to: Int32.self) : nil, sub: Int32(sub), offset: offset,
-                item_begin: Int64(bounds[i - 1]), item_end: Int64(bounds[i]))
+                half_scale: halfScale ? 1 : 0, item_begin: Int64(bounds[i - 1]), item_end: Int64(bounds[i]))
             if kind == .q8 { args.a_sum = sums.base.assumingMemoryBound(to: Int32.self) }
             function(kind, isa)(&args)
         }
@@ -95,7 +95,7 @@ final class ActivationTests: XCTestCase {
     func testQ8() {
         each { x, rows, cuts, label in
             let places = layout(rows: rows, kblocks: (x.k + 63) / 64)
-            var codes: [UInt8] = [], scales: [UInt32] = [], sums: [Int32] = []
+            var codes: [UInt8] = []
             func block(_ token: Int, _ first: Int) -> (codes: [Int8], scale: Float) {
                 let numbers = (first..<first + 32).map { value(x, token, $0) }
                 let largest = numbers.map(\.magnitude).max()!
@@ -105,21 +105,24 @@ final class ActivationTests: XCTestCase {
             for (token, kblock) in places.rows {
                 for half in 0..<2 { codes += block(token, kblock * 64 + half * 32).codes.map { UInt8(bitPattern: $0) } }
             }
-            for (token, kblock, half) in places.scales {
-                let found = block(token, kblock * 64 + half * 32)
-                scales.append(found.scale.bitPattern)
-            }
-            for (sub, offset) in [(32, Int32(128)), (32, 0), (16, 32), (16, 0)] {
-                sums = layout(rows: rows, kblocks: (x.k + 63) / 64, parts: 64 / sub).scales.map { token, kblock, part in
+            let kinds: [(sub: Int, offset: Int32, halfScale: Bool)] = [(32, 128, true), (32, 0, true), (32, 128, false), (32, 0, false),
+                                                                       (16, 32, false), (16, 0, false)]
+            for (sub, offset, halfScale) in kinds {
+                func rounded(_ value: Float) -> Float { halfScale ? Float(Float16(value)) : value }
+                let scales = places.scales.map { token, kblock, half in
+                    rounded(block(token, kblock * 64 + half * 32).scale).bitPattern
+                }
+                let sums = layout(rows: rows, kblocks: (x.k + 63) / 64, parts: 64 / sub).scales.map { token, kblock, part in
                     let first = kblock * 64 + part * sub, found = block(token, first / 32 * 32)
                     let sum = found.codes[first % 32..<first % 32 + sub].reduce(0) { $0 + Int32($1) }
-                    return offset == 0 ? Int32(bitPattern: (found.scale * Float(sum)).bitPattern) : -offset * sum
+                    return offset == 0 ? Int32(bitPattern: rounded(found.scale * Float(sum)).bitPattern) : -offset * sum
                 }
                 let expected = Packed(rows: codes, scales: scales, sums: sums)
                 for isa in Machine.codecs {
                     let label = "\(isa) \(label) sums per \(sub), offset \(offset)"
-                    XCTAssertTrue(pack(.q8, isa, x, rows: rows, sub: sub, offset: offset) == expected, label)
-                    XCTAssertTrue(pack(.q8, isa, x, rows: rows, cuts: cuts, sub: sub, offset: offset) == expected, "\(label) in parts")
+                    XCTAssertTrue(pack(.q8, isa, x, rows: rows, sub: sub, offset: offset, halfScale: halfScale) == expected, label)
+                    let parts = pack(.q8, isa, x, rows: rows, cuts: cuts, sub: sub, offset: offset, halfScale: halfScale)
+                    XCTAssertTrue(parts == expected, "\(label) in parts")
                 }
             }
         }

@@ -1,3 +1,4 @@
+import CKernelABI
 import Foundation
 @testable import KernelsReference
 import XCTest
@@ -22,6 +23,24 @@ final class NumbersTests: XCTestCase {
                 XCTAssertEqual(found.sign == .minus, sign < 0)
             }
         }
+    }
+
+    /// Against the compiler's own float16, over all exponents and the ties between neighbours.
+    func testRoundToHalf() {
+        func check(_ value: Float) {
+            let nearest = Float(Float16(value)), expected = nearest.isFinite ? nearest : value
+            XCTAssertEqual(sx_round_to_half(value).bitPattern, expected.bitPattern, "\(value)")
+        }
+        for pattern in stride(from: UInt32(0), to: 0x7f80_0000, by: 4099) {
+            check(Float(bitPattern: pattern))
+            check(-Float(bitPattern: pattern))
+        }
+        for bits in 0..<UInt16(0x7bff) {
+            let here = Float(Float16(bitPattern: bits)), next = Float(Float16(bitPattern: bits + 1)), tie = (here + next) / 2
+            for value in [here, tie, tie.nextUp, tie.nextDown] { check(value) }
+        }
+        for value in [Float.infinity, -.infinity, 65504, 65519.996, 65520, .greatestFiniteMagnitude] { check(value) }
+        XCTAssertTrue(sx_round_to_half(.nan).isNaN)
     }
 
     func testFloatFromBF16() {

@@ -59,6 +59,7 @@ typedef struct sx_activation_args {
     float *_Nullable a_scale;
     int32_t *_Nullable a_sum; // Q8, per `sub` codes: -offset * their sum; with offset 0 the bits of a float: scale * sum
     int32_t sub, offset;      // Q8: of the weight's type
+    int32_t half_scale;       // Q8: 1: scales, and sums that are scaled, are rounded to float16, as ggml does for such types
     int64_t item_begin, item_end;
 } sx_activation_args;
 

@@ -52,6 +52,23 @@ static inline int64_t sx_dense_panel_bytes(sx_quant q, int64_t kblocks) {
     return kblocks / 4 * (512 * (q.low_bits + q.high_bits)) + sx_plane_bytes(q.low_bits, rest) + sx_plane_bytes(q.high_bits, rest);
 }
 
+// Nearest float16, ties to even, as a float. Whatever float16 cannot hold stays as it is: ggml gets infinities there.
+static inline float sx_round_to_half(float value) {
+    union { float f; uint32_t bits; } number = {value};
+    uint32_t sign = number.bits & 0x80000000u, magnitude = number.bits & 0x7fffffffu, unit;
+    if (magnitude >= 0x477ff000u) return value; // rounds to 65536, is infinite, or a NaN
+    if (magnitude < 0x38800000u) {
+        // Subnormal in float16: a multiple of 2^-24. Adding 1/2, whose last place that is, rounds it.
+        union { float f; uint32_t bits; } rest = {.bits = magnitude};
+        rest.f = (rest.f + 0.5f) - 0.5f;
+        rest.bits |= sign;
+        return rest.f;
+    }
+    unit = magnitude >> 13 & 1;
+    number.bits = ((magnitude + 0xfff + unit) & ~0x1fffu) | sign;
+    return number.f;
+}
+
 // An entry of the offsets stream: where the chunk starts in the values, and how many bytes hold the low bits; the high
 // bits follow. (16 bits for the length: at most 8 blocks of 512 bytes.)
 static inline int64_t sx_offset_bytes(uint64_t entry) { return (int64_t)(entry & 0xffffffffffff); }

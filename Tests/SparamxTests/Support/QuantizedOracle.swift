@@ -8,6 +8,7 @@ struct QuantizedOracle {
     var y, magnitude: [Double]         // of the quantized problem; sums of |what is added| over the parts
     private var weightSums: [Double]   // [block of 32][n]
     private var tokenSteps: [Double]   // [m][block of 32]
+    private var halves: [Double]       // [m][n]: what rounding scales and scaled sums to float16 moves
 
     init(_ weights: Matrix, matrix: Int, x: UnsafePointer<Float>, ldx: Int, m: Int) {
         let block = weights.block!, part = block.part, parts = weights.k / part
@@ -19,6 +20,9 @@ struct QuantizedOracle {
         magnitude = y
         weightSums = .init(repeating: 0, count: blocks * n)
         tokenSteps = .init(repeating: 0, count: m * blocks)
+        halves = y
+        // ggml's blocks of 32 for activations have a float16 scale; types in blocks of 256 keep single precision.
+        func rounded(_ value: Float) -> Float { block.elements == 32 ? Float(Float16(value)) : value }
         var levels = [Float](repeating: 0, count: n * weights.k)  // integers, exact in single precision, as all sums here
         var scales = [(scale: Double, minimum: Double)](repeating: (0, 0), count: parts * n)
         for row in 0..<n {
@@ -39,9 +43,9 @@ struct QuantizedOracle {
                 let from = x + token * ldx + first * 32
                 var largest: Float = 0
                 for k in 0..<32 { largest = max(largest, from[k].magnitude) }
-                let inverse = largest == 0 ? 0 : 127 / largest, step = largest / 127
+                let inverse = largest == 0 ? 0 : 127 / largest, exact = largest / 127, step = rounded(exact)
                 for k in 0..<32 { codes[k] = (from[k] * inverse).rounded(.toNearestOrEven) }
-                tokenSteps[token * blocks + first] = Double(step)
+                tokenSteps[token * blocks + first] = Double(exact)
                 for i in first * 32 / part..<(first + 1) * 32 / part {
                     var total: Float = 0
                     for j in 0..<n { sums[j] = 0 }
@@ -57,9 +61,11 @@ struct QuantizedOracle {
                     }
                     for j in 0..<n {
                         let (scale, minimum) = scales[i * n + j]
-                        let term = Double(sums[j]) * scale * Double(step), less = Double(total) * minimum * Double(step)
+                        let term = Double(sums[j]) * scale * Double(step), less = minimum * Double(rounded(exact * total))
                         y[token * n + j] += term - less
                         magnitude[token * n + j] += term.magnitude + less.magnitude
+                        halves[token * n + j] += (Double(sums[j]) * scale * (Double(step) - Double(exact))).magnitude
+                            + (minimum * (Double(rounded(exact * total)) - Double(exact) * Double(total))).magnitude
                     }
                 }
             }
@@ -76,7 +82,7 @@ struct QuantizedOracle {
     /// From the true product: a code is off by half a step, and a little more because 127 / largest, the product with it
     /// and largest / 127 are rounded (three roundings of at most 127 steps: less than 2^-14 steps).
     func trueBound(_ token: Int, _ column: Int) -> Double {
-        var total = bound(token, column)
+        var total = bound(token, column) + halves[token * n + column]
         for block in 0..<blocks {
             total += weightSums[block * n + column] * tokenSteps[token * blocks + block] * (0.5 + 0x1p-14)
         }
