@@ -13,6 +13,22 @@ if(NOT SPARAMX_SWIFT)
                       "set SWIFT_HOME, or pass -DSPARAMX_SWIFT=/path/to/swift")
 endif()
 
+# A folder of caches in the build folder: neither this question nor the build needs a home that can be written.
+set(sparamx_swift_caches "${CMAKE_CURRENT_BINARY_DIR}/swift-caches")
+set(sparamx_swift_environment
+  "XDG_CACHE_HOME=${sparamx_swift_caches}" "CLANG_MODULE_CACHE_PATH=${sparamx_swift_caches}/modules"
+  "SWIFTPM_MODULECACHE_OVERRIDE=${sparamx_swift_caches}/modules")
+set(sparamx_swift_wanted 6.3)
+execute_process(COMMAND "${CMAKE_COMMAND}" -E env ${sparamx_swift_environment} "${SPARAMX_SWIFT}" --version
+  OUTPUT_VARIABLE sparamx_swift_version ERROR_VARIABLE sparamx_swift_errors)
+if(NOT sparamx_swift_version MATCHES "Swift version ([0-9]+[.][0-9]+([.][0-9]+)?)")
+  message(FATAL_ERROR "${SPARAMX_SWIFT} does not tell its version: ${sparamx_swift_version}${sparamx_swift_errors}")
+endif()
+if(CMAKE_MATCH_1 VERSION_LESS sparamx_swift_wanted)
+  message(FATAL_ERROR "${SPARAMX_SWIFT} is Swift ${CMAKE_MATCH_1}, libsparamx needs ${sparamx_swift_wanted} or later: "
+                      "install one from https://www.swift.org/install/linux and pass -DSPARAMX_SWIFT=/path/to/swift")
+endif()
+
 set(sparamx_soname "libsparamx.so.${PROJECT_VERSION_MAJOR}")
 set(sparamx_file "libsparamx.so.${PROJECT_VERSION}")
 set(sparamx_library "${CMAKE_CURRENT_BINARY_DIR}/${sparamx_file}")
@@ -26,9 +42,11 @@ file(GLOB_RECURSE sparamx_sources CONFIGURE_DEPENDS
 # SwiftPM would take the compiler of C targets from CC; Embedded Swift needs the one of its own toolchain.
 add_custom_command(
   OUTPUT "${sparamx_library}" ${sparamx_links}
-  COMMAND "${CMAKE_COMMAND}" -E env --unset=CC --unset=SPARAMX_ORDINARY_SWIFT
+  COMMAND "${CMAKE_COMMAND}" -E env --unset=CC --unset=SPARAMX_ORDINARY_SWIFT ${sparamx_swift_environment}
           "${SPARAMX_SWIFT}" build -c release --disable-local-rpath --product sparamx
           --package-path "${sparamx_root}" --scratch-path "${CMAKE_CURRENT_BINARY_DIR}/swift"
+          --cache-path "${sparamx_swift_caches}/cache" --config-path "${sparamx_swift_caches}/config"
+          --security-path "${sparamx_swift_caches}/security"
   COMMAND "${CMAKE_STRIP}" --strip-unneeded --remove-section=.comment -o "${sparamx_library}" "${sparamx_unstripped}"
   COMMAND "${CMAKE_COMMAND}" -E create_symlink "${sparamx_file}" "${CMAKE_CURRENT_BINARY_DIR}/${sparamx_soname}"
   COMMAND "${CMAKE_COMMAND}" -E create_symlink "${sparamx_soname}" "${CMAKE_CURRENT_BINARY_DIR}/libsparamx.so"

@@ -284,7 +284,10 @@ static void whole_buffer(input *in) {
         if (starved(status, NULL)) return;
         EXPECT(status, SPARAMX_OK, "clear");
         model.fill = value;
-        for (int i = 0; i < model.count; i++) set_arrived(&model.slots[i], 0, model.slots[i].bytes, NULL, value);
+        for (int i = 0; i < model.count; i++) {
+            set_arrived(&model.slots[i], 0, model.slots[i].bytes, NULL, value);
+            if (value == 0) model.slots[i].touched = false; /* fresh pages hold zero without memory */
+        }
     } else if (what < 5) {
         fuzz_fail_at(0);
         EXPECT(sparamx_buffer_reset(model.buffer), SPARAMX_OK, "reset");

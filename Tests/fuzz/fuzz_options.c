@@ -228,10 +228,14 @@ static void numbers(input *in) {
     for (int i = 0; i < 4; i++) sane = sane && t.ne[i] >= 1 && t.ne[i] <= INT32_MAX && t.nb[i] <= (uint64_t)1 << 62;
     if (!sane) CLAIM(status != SPARAMX_OK, "absurd sizes are accepted");
     if (status == SPARAMX_OK) {
+        /* Types of single elements may be in any order, transposed too; of others the row is whole blocks. */
+        static const struct { int32_t type, bytes; } elements[] = {{0, 4}, {1, 2}, {24, 1}, {25, 2}, {26, 4}, {27, 8}, {28, 8}, {30, 2}};
         const weight_type *type = weight_type_find(t.type);
-        unsigned __int128 need = type ? (unsigned __int128)(t.ne[0] / type->block) * (unsigned)type->bytes
-                                 : t.type == 0 || t.type == 26 ? (unsigned __int128)t.ne[0] * 4
-                                                               : t.nb[1];
+        unsigned __int128 need = type ? (unsigned __int128)(t.ne[0] / type->block) * (unsigned)type->bytes : t.nb[1];
+        for (size_t i = 0; i < COUNT(elements); i++) {
+            if (elements[i].type == t.type)
+                need = (unsigned)elements[i].bytes + (unsigned __int128)(t.ne[0] - 1) * t.nb[0];
+        }
         for (int i = 1; i < 4; i++) need += (unsigned __int128)(t.ne[i] - 1) * t.nb[i];
         CLAIM(bytes >= need && bytes < need + 4096 && bytes % 4096 == 0, "%zu bytes", bytes);
     } else {
