@@ -46,7 +46,7 @@ let tests: [Target] = !ordinary ? [] : [
                 swiftSettings: interpreted ? [.define("INTERPRETED")] : []),
 ] + (!interpreted ? [] : [
     .target(name: "CInterpreter", dependencies: ["CTileEmulator"], path: "Tests/emulator/interpreter",
-            exclude: ["selftest"],
+            exclude: ["README.md", "selftest"],
             publicHeadersPath: "include",
             cSettings: [.unsafeFlags(["-O2", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt", "-fno-strict-aliasing"])],
             linkerSettings: [.linkedLibrary("Zydis")])

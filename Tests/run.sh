@@ -56,8 +56,8 @@ install_tools() {
     local tools=() as_root=()
     ! wanted qemu || have qemu-x86_64 || tools+=(qemu-user)
     ! wanted abi-guard || have abidiff || tools+=(abigail-tools)
-    # What the tests decode AVX-512 with on CPUs that lack it; without it those tests are skipped.
-    [ "${SPARAMX_INTERPRET-0}" != 1 ] || grep -qw avx512f /proc/cpuinfo || [ -e /usr/include/Zydis/Zydis.h ] || tools+=(libzydis-dev)
+    # What the tests decode AVX-512 with on CPUs that lack it.
+    [ "${SPARAMX_INTERPRET:-}" != 1 ] || grep -qw avx512f /proc/cpuinfo || [ -e /usr/include/Zydis/Zydis.h ] || tools+=(libzydis-dev)
     [ ${#tools[@]} -gt 0 ] && have apt-get || return 0
     say "Installing ${tools[*]}"
     [ "$(id -u)" -eq 0 ] || { have sudo || return 0; as_root=(sudo -n); }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # abi/run.sh LIBDIR OUTDIR [TEST...] - builds the C tests against the library in LIBDIR and runs them (or those named)
 # under every level of SPARAMX_ISA. Without AMX in the CPU the AMX level runs on the tile emulator, with a copy of the
-# library whose CPUID it answers; without AVX-512, and with SPARAMX_INTERPRET=1, that level does so too, interpreted. Logs are
+# library whose CPUID it answers; with SPARAMX_INTERPRET=1 and no AVX-512 in the CPU both levels are interpreted. Logs are
 # in OUTDIR. Last line: "N passed, N failed, N skipped".
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -60,7 +60,7 @@ fi
 for level in reference avx512 amx; do
     emulated=0
     if [ "$level" != reference ] && [ "$avx512" -ne 0 ]; then
-        tally_skip ${#tests[@]} "C tests at level $level: this CPU has no AVX-512 (SPARAMX_INTERPRET=1 interprets it, see Tests/emulator/README.md)"
+        tally_skip ${#tests[@]} "C tests at level $level: no AVX-512 (to interpret it: SPARAMX_INTERPRET=1 and libzydis-dev)"
         continue
     fi
     how=$level
@@ -86,7 +86,7 @@ if wanted isa_test; then
     for name in AMX avx-512 " amx" amx1 none 2; do run_in "SPARAMX_ISA=$name" "SPARAMX_ISA=$name" -- isa_test wrong-name; done
     run_in "SPARAMX_ISA empty" SPARAMX_ISA= -- isa_test
     if [ "$avx512" -ne 0 ]; then
-        tally_skip 10 "refusals of AVX-512 and AMX: this CPU has no AVX-512 (SPARAMX_INTERPRET=1 interprets it)"
+        tally_skip 10 "refusals of AVX-512 and AMX: no AVX-512 (to interpret it: SPARAMX_INTERPRET=1 and libzydis-dev)"
     else
         emulated=1
         [ "$isa" -eq 2 ] || run_in "CPU with all of it" SPARAMX_EMU_CPUID=full -- isa_test 2 0 0

@@ -5,14 +5,14 @@
 #   LD_LIBRARY_PATH=OUTDIR/emulated:OUTDIR LD_PRELOAD=libtile-emulator.so TEST
 #
 # Preloaded by name, because a path in LD_PRELOAD cannot have a space in it. The compiler is $CC or cc. With Zydis
-# (Debian: libzydis-dev) and SPARAMX_INTERPRET=1 the interpreter of AVX-512 is part of it.
+# (Debian: libzydis-dev) the interpreter of AVX-512 is part of it.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 mkdir -p "$1"
 cc=${CC:-cc}
 flags=(-std=gnu11 -Wall -Wextra -Werror -fPIC "-I$here/include")
 interpreter=()
-if [ "${SPARAMX_INTERPRET-0}" = 1 ] && [ -e /usr/include/Zydis/Zydis.h ]; then
+if [ -e /usr/include/Zydis/Zydis.h ]; then
     objects=$(mktemp -d)
     trap 'rm -rf "$objects"' EXIT
     for source in "$here"/interpreter/*.c; do

@@ -240,38 +240,33 @@ static insn *fresh(void) {
     return &arena[n];
 }
 
+/* Entries of the table are set when all of the run is linked: another thread that finds one follows it at once. */
 static insn *decode_run(const text *t, uint64_t rip) {
-    insn *first = NULL, *previous = NULL;
-    for (unsigned count = 0;; count++) {
-        insn *i;
-        int last = 0;
-        const uint32_t known = rip >= t->start && rip < t->end ? __atomic_load_n(&t->table[rip - t->start], __ATOMIC_ACQUIRE) : 0;
-        if (known != 0) {
-            i = &arena[known];
-            last = 1;
-        } else {
-            i = fresh();
-            if (count == RUN || rip < t->start || rip >= t->end) { /* another run, when it is reached */
-                i->rip = rip;
-                i->perform = perform_link;
-                last = 1;
-            } else {
-                last = decode_one(i, rip);
-            }
-        }
+    insn *first = NULL, *previous = NULL, *end = NULL;
+    for (unsigned count = 0; end == NULL; count++) {
+        const int inside = rip >= t->start && rip < t->end;
+        const uint32_t known = inside ? __atomic_load_n(&t->table[rip - t->start], __ATOMIC_ACQUIRE) : 0;
+        insn *i = known != 0 ? &arena[known] : fresh();
         if (first == NULL) first = i;
-        if (previous != NULL) {
-            previous->next = i;
-            __atomic_store_n(&t->table[previous->rip - t->start], (uint32_t)(previous - arena), __ATOMIC_RELEASE);
-        }
-        if (last) {
-            if (known == 0 && i->perform != perform_link)
-                __atomic_store_n(&t->table[i->rip - t->start], (uint32_t)(i - arena), __ATOMIC_RELEASE);
-            return first;
+        if (previous != NULL) previous->next = i;
+        if (known != 0) {
+            end = i;
+        } else if (count == RUN || !inside) { /* another run, when it is reached */
+            i->rip = rip;
+            i->perform = perform_link;
+            end = i;
+        } else if (decode_one(i, rip)) {
+            previous = i;
+            break;
         }
         previous = i;
         rip = i->end;
     }
+    for (insn *i = first; i != end; i = i->next) {
+        __atomic_store_n(&t->table[i->rip - t->start], (uint32_t)(i - arena), __ATOMIC_RELEASE);
+        if (i == previous) break;
+    }
+    return first;
 }
 
 static text *text_of(uint64_t rip) {

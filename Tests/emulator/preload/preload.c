@@ -10,6 +10,7 @@
  *   SPARAMX_EMU_CPUID=full|no-amx|no-avx512|amx-hidden|avx512-hidden   what the patched library sees; default full
  *   SPARAMX_EMU_PERM_ERRNO=EPERM|ENOSYS|ENOSPC|EINVAL                  the request for permission fails with this
  *   SPARAMX_EMU_PERM_ASK=kernel                                        the real kernel, or a filter before it, decides
+ *   SPARAMX_INTERPRET=1                                                AVX-512 is interpreted if the CPU lacks it
  *   SPARAMX_EMU_REPORT=FILE|-                                          at exit, append the counts to FILE or stderr
  *
  * A value that is not in this list ends the process with status 99: a misspelt knob must not pass as a good test.
@@ -153,8 +154,14 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         int value;
     } errnos[] = {{"EPERM", EPERM}, {"ENOSYS", ENOSYS}, {"ENOSPC", ENOSPC}, {"EINVAL", EINVAL}};
     const char *mode = "full";
+#ifdef WITH_INTERPRETER
+    int interpret = 0;
+#endif
 
     for (char **e = environment; *e != NULL; e++) {
+#ifdef WITH_INTERPRETER
+        if (strcmp(*e, "SPARAMX_INTERPRET=1") == 0) interpret = 1;
+#endif
         if (strncmp(*e, cpuid_knob, sizeof cpuid_knob - 1) == 0) {
             mode = *e + sizeof cpuid_knob - 1;
         } else if (strncmp(*e, errno_knob, sizeof errno_knob - 1) == 0) {
@@ -171,7 +178,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     }
     tile_emulator_demand_permission();
 #ifdef WITH_INTERPRETER
-    avx512_interpreter_install();
+    if (interpret) avx512_interpreter_install();
 #endif
     tile_emulator_install();
     if (tile_emulator_emulate_cpuid(mode) != 0) bad_knob(cpuid_knob, mode);
