@@ -92,13 +92,15 @@ int main(void) {
     int32_t ids[M];
     uint64_t state = 3;
     isa_level();
-    /* A part of the rows and of the tokens so small that their products are subnormal. */
+    /* Rows whose products are subnormal, and rows for which the product of two products is. */
+    static const unsigned exponents[] = {0, 62, 122};
     for (size_t i = 0; i < COUNT(w); i++) {
         uint64_t r = random_next(&state);
-        unsigned exponent = i / K % 3 == 0 ? 1 + (unsigned)(r >> 20 & 7) : 122 + (unsigned)(r >> 20 & 3);
+        unsigned exponent = exponents[i / K % 3] + (unsigned)(r >> 20 & 3);
         w[i] = r >> 40 & 1 ? 0 : (uint16_t)((r & 0x8000) | exponent << 7 | (r & 0x7f));
     }
     fill_activations(M * K, 5, x);
+    for (int i = 0; i < K; i++) x[i] /= 1024, x[K + i] /= 16;
     for (int i = 0; i < M; i++) ids[i] = (i * 2) % EXPERTS;
     for (size_t f = 0; f < COUNT(packed_forms); f++) {
         sparamx_linear_options o = {.size = sizeof o, .form = packed_forms[f]};

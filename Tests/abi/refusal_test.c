@@ -71,13 +71,15 @@ static bool readable(const void *address) {
     return good;
 }
 
-static size_t address_space(void) {
+static size_t statm(const char *format) {
     unsigned long pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL || fscanf(file, "%lu", &pages) != 1) exit(2);
+    if (file == NULL || fscanf(file, format, &pages) != 1) exit(2);
     fclose(file);
     return pages * PAGE;
 }
+static size_t address_space(void) { return statm("%lu"); }
+static size_t resident(void) { return statm("%*u %lu"); }
 
 /* -- one tensor of a buffer ------------------------------------------------------------------------------------------ */
 
@@ -122,16 +124,16 @@ static void test_failed_change(void) {
     for (int n = 0; n < 8; n++) {
         open_buffer();
         if (sparamx_buffer_set_tensor(buffer, &tensor, before, 0, BYTES) != SPARAMX_OK) exit(2);
-        size_t resident = sparamx_buffer_resident(buffer);
+        size_t counted = sparamx_buffer_resident(buffer);
         expect_refusals(1ull << n, 0, 0, 0);
         sparamx_status status = sparamx_buffer_set_tensor(buffer, &tensor, after + 10, 10, BYTES / 3);
         int count = mmaps, happened = refusals;
         expect_refusals(0, 0, 0, 0);
         if (status != SPARAMX_OK) {
             CHECK(status == SPARAMX_ERR_NO_MEMORY && happened == 1, "status %d after %d refusals", status, happened);
-            CHECK(holds(before) && sparamx_buffer_resident(buffer) == resident, "mapping %d is refused: a change", n);
+            CHECK(holds(before) && sparamx_buffer_resident(buffer) == counted, "mapping %d is refused: a change", n);
+            CHECK(!place_is_usable(), "mapping %d is refused: the raw pages of a packed weight stay", n);
         }
-        CHECK(!place_is_usable(), "mapping %d is refused: the raw pages of a packed weight stay (status %d)", n, status);
         CHECK(n > 0 || status != SPARAMX_OK, "no mapping is needed for a change");
         sparamx_buffer_destroy(buffer);
         if (count < n) break;
@@ -172,6 +174,23 @@ static void test_given_back_is_zero(void) {
         CHECK(holds(want), "what a buffer held before its reset is there again, %d refusals", happened);
         sparamx_buffer_destroy(buffer);
     }
+}
+
+/* A tensor that stays raw is cleared to zero where it is; the kernel may refuse that (for locked memory it does). */
+static void test_cleared_is_zero(void) {
+    sparamx_buffer_options o = {.size = sizeof o, .usage = SPARAMX_USAGE_ANY};
+    CHECK(sparamx_buffer_create(1 << 20, &o, &buffer) == SPARAMX_OK, "a buffer");
+    tensor = make_tensor(SPARAMX_TYPE_BF16, K, N, 1, 1, sparamx_buffer_base(buffer), buffer);
+    memset(want, 0, BYTES);
+    for (int what = 0; what < 2; what++) {
+        CHECK(sparamx_buffer_set_tensor(buffer, &tensor, before, 0, BYTES) == SPARAMX_OK && holds(before), "raw");
+        expect_refusals(0, 0, 0, what ? ~0ull : 0);
+        sparamx_status status = sparamx_buffer_clear(buffer, 0);
+        int happened = refusals;
+        expect_refusals(0, 0, 0, 0);
+        CHECK(status == SPARAMX_OK && happened == what && holds(want), "clear to zero: %d, %d refusals", status, happened);
+    }
+    sparamx_buffer_destroy(buffer);
 }
 
 /* Address space that cannot be made usable is a refusal, and the next call works. */
@@ -243,6 +262,14 @@ static void test_large(void) {
         /* The third is not a cut: the counts of packing, which the kernel then keeps as addresses. */
         CHECK(happened == 0 || kept == 0 || (n == 2 && kept < HUGE), "release %d is refused: %zu bytes stay", n, kept);
     }
+    /* What cannot be unmapped is address space alone. */
+    if (make_large(&linear) != SPARAMX_OK) exit(2);
+    size_t memory = resident();
+    expect_refusals(0, ~0ull, 0, 0);
+    sparamx_linear_destroy(linear);
+    CHECK(refusals > 0, "nothing is unmapped");
+    expect_refusals(0, 0, 0, 0);
+    CHECK(resident() + info.packed_bytes < memory + HUGE, "what cannot be unmapped stays in memory");
     free(large);
 }
 
@@ -255,6 +282,7 @@ int main(void) {
     test_failed_change();
     test_failed_completion();
     test_given_back_is_zero();
+    test_cleared_is_zero();
     test_not_usable();
     test_size_of_buffer();
     test_large();

@@ -92,7 +92,7 @@ class Workshop:
         return self.call([self.swift, "build", "--build-tests", *self.swift_options(kind)], clean, out, 3600) == 0
 
     def swift_options(self, kind):
-        return ["-c", "release", "--package-path", str(self.tree), "--scratch-path", str(self.place / kind),
+        return ["-c", "release", "--package-path", str(self.tree), "--scratch-path", str(self.place / f"{kind}-test"),
                 *(["--sanitize=thread"] if kind == "tsan" else [])]
 
     def command(self, kind, name, limit):
