@@ -25,11 +25,14 @@ class Results:
     """What is known, by key; safe from several threads."""
 
     def __init__(self, path):
-        self.path, self.lock = path, threading.Lock()
+        self.path, self.lock, self.known = path, threading.Lock(), {}
+        self.read()
+
+    def read(self):
         try:
-            self.known = json.loads(path.read_text())
+            self.known |= json.loads(self.path.read_text())
         except (OSError, ValueError):
-            self.known = {}
+            pass  # the first run, or one that was cut off while it wrote
 
     def get(self, key):
         with self.lock:
@@ -37,6 +40,7 @@ class Results:
 
     def put(self, key, value):
         with self.lock:
+            self.read()  # another run may have written meanwhile
             self.known[key] = value
             beside = self.path.with_suffix(".new")
             beside.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n")
