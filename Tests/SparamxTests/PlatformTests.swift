@@ -6,7 +6,7 @@ import XCTest
 final class PlatformTests: XCTestCase {
     private static let faults = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT]
     // SIGKILL and SIGSTOP cannot be blocked, and the C library keeps the two behind SIGSYS for itself.
-    private static let others = (1...64).filter { ![SIGKILL, SIGSTOP, 32, 33].contains(Int32($0)) && !faults.contains(Int32($0)) }
+    private static let others = (1...64).filter { ![SIGKILL, SIGSTOP, 32, 33].contains(Int32($0)) && !PlatformTests.faults.contains(Int32($0)) }
 
     private static func mask() -> Set<Int32> {
         var set = sigset_t()
@@ -14,23 +14,26 @@ final class PlatformTests: XCTestCase {
         return Set((1...64).map { Int32($0) }.filter { sigismember(&set, $0) == 1 })
     }
 
-    /// What each of four parts of a task finds, by body. The parts meet before they end, so each has a thread of its own.
-    private func onEachThread<T>(_ body: @escaping () -> T) -> [T] {
-        final class Context {
-            let barrier = Barrier(4), body: () -> Any
-            var found = [Any?](repeating: nil, count: 4), lock = NSLock()
-            init(_ body: @escaping () -> Any) { self.body = body }
+    /// What the four parts of a task find. They meet before they end, so each has a thread of its own.
+    private final class Parts {
+        let barrier = Barrier(4), lock = NSLock(), body: () -> Any
+        var found = [Any?](repeating: nil, count: 4)
+
+        init(_ body: @escaping () -> Any) { self.body = body }
+
+        func run() -> [Any?] {
+            withExtendedLifetime(self) {
+                sx_parallel(4, { index, _, pointer in
+                    let parts = Unmanaged<Parts>.fromOpaque(pointer).takeUnretainedValue(), found = parts.body()
+                    parts.lock.withLock { parts.found[Int(index)] = found }
+                    Barrier.wait(parts.barrier.pointer)
+                }, Unmanaged.passUnretained(self).toOpaque())
+            }
+            return found
         }
-        let context = Context(body)
-        withExtendedLifetime(context) {
-            sx_parallel(4, { index, _, pointer in
-                let context = Unmanaged<Context>.fromOpaque(pointer).takeUnretainedValue(), found = context.body()
-                context.lock.withLock { context.found[Int(index)] = found }
-                Barrier.wait(context.barrier.pointer)
-            }, Unmanaged.passUnretained(context).toOpaque())
-        }
-        return context.found.map { $0 as! T }
     }
+
+    private func onEachThread<T>(_ body: @escaping () -> T) -> [T] { Parts(body).run().map { $0 as! T } }
 
     /// What is sent to the process is for the host's threads; a fault is for the thread that caused it.
     func testSignalsOnPackingThreads() {
