@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENDINGS = ("killed", "survived", "does not build", "text not found", "no such test", "test not usable", "skipped")
-# What a test is made of, by the first word of its name: all of it counts for the key of a result.
-FOLDERS = {"abi": ["Tests/abi", "Tests/emulator"], "swift": ["Tests/SparamxTests", "Tests/emulator"],
-           "tsan": ["Tests/SparamxTests", "Tests/emulator"]}
+KINDS = ("abi", "swift", "tsan")
 SHARED = ["Sources", "include", "cmake", "Package.swift", "Tests/tally.sh"]
 
 
@@ -42,8 +40,8 @@ def load(folder):
                 raise ValueError(f"{path.name}: {mutant.id}: an id is of small letters, digits and -, and there once")
             if mutant.find == mutant.replace or not mutant.find:
                 raise ValueError(f"{path.name}: {mutant.id} changes nothing")
-            if mutant.test.split()[0] not in FOLDERS or len(mutant.test.split()) != 2:
-                raise ValueError(f"{path.name}: {mutant.id}: a test is one of {', '.join(FOLDERS)} and a name")
+            if mutant.test.split()[0] not in KINDS or len(mutant.test.split()) != 2:
+                raise ValueError(f"{path.name}: {mutant.id}: a test is one of {', '.join(KINDS)} and a name")
             mutants.append(mutant)
     return sorted(mutants, key=lambda m: (m.test.split()[0], m.file.split("/")[1], m.test, m.file))
 
@@ -61,23 +59,32 @@ def holds(root, test):
 _trees = {}
 
 
+def _parts(test):
+    """Files and folders that a test is made of: its own, and what it shares with others."""
+    kind, name = test.split()
+    if kind == "abi":
+        return ["Tests/emulator", f"Tests/abi/{name}.c", "Tests/abi"]
+    return ["Tests/emulator", f"Tests/SparamxTests/{name.split('/')[0]}.swift", "Tests/SparamxTests/Support"]
+
+
 def _tree(root, names):
-    """A hash of files and folders, found out once per process."""
+    """A hash of files and folders, found out once per process. Of Tests/abi: what is no test and no list of tests."""
     key = (root, *names)
     if key not in _trees:
         total = hashlib.sha256()
         for name in names:
             top = root / name
             for path in [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file()):
-                if "__pycache__" not in path.parts:
-                    total.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+                if "__pycache__" in path.parts or name == "Tests/abi" and re.search(r"_test\.c$|\.sh$", path.name):
+                    continue
+                total.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
         _trees[key] = total.hexdigest()
     return _trees[key]
 
 
 def digest(root, test, mutant=None):
     """The key of a result: the mutation, all sources, and the test."""
-    parts = [test, _tree(root, (*SHARED, *FOLDERS[test.split()[0]]))]
+    parts = [test, _tree(root, (*SHARED, *_parts(test)))]
     if mutant:
         parts += [mutant.file, mutant.find, mutant.replace]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
