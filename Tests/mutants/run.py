@@ -9,13 +9,14 @@ import argparse
 import json
 import os
 import queue
+import signal
 import sys
 import tempfile
 import threading
 from pathlib import Path
 
 from mutant import ENDINGS, digest, holds, load
-from workshop import Workshop, cpu_has
+from workshop import RUNNING, Workshop, cpu_has, end
 
 ROOT = Path(__file__).resolve().parents[2]
 WANTED = 95  # per cent of those that ran
@@ -115,6 +116,10 @@ def report(mutants, found):
     return good and left == 0 and share >= WANTED
 
 
+def stop(number, frame):
+    raise KeyboardInterrupt
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="say what there is and what is known, run nothing")
@@ -167,13 +172,18 @@ def main():
     baselines = Baselines(results)
     threads = [threading.Thread(target=work, args=(jobs, build / str(i), results, baselines, say), daemon=True)
                for i in range(min(options.jobs, max(1, jobs.qsize())))]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     for thread in threads:
         thread.start()
     try:
         for thread in threads:
             thread.join()
     except KeyboardInterrupt:
-        print("cut off: the same command goes on from here")
+        for group in list(RUNNING):
+            end(group)
+        print("cut off: the same command goes on from here", flush=True)
+        os._exit(130)  # what the jobs would say now is not true
     return 0 if report(mutants, found) else 1
 
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+RUNNING = set()  # process groups
 PARTS = ["Sources", "include", "cmake", "Tests", "Package.swift"]
 
 
@@ -26,6 +27,13 @@ def find_swift():
     if not found:
         raise SystemExit("swift is not found: install a Swift 6.3 toolchain, then put it on PATH or set SWIFT_HOME")
     return found
+
+
+def end(group):
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def mirror(source, target):
@@ -123,13 +131,12 @@ class Workshop:
         out.flush()
         process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                    start_new_session=True, cwd=self.place)
+        RUNNING.add(process.pid)
         try:
             return process.wait(timeout=limit)
         except subprocess.TimeoutExpired:
             return None
         finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            end(process.pid)
             process.wait()
+            RUNNING.discard(process.pid)
