@@ -6,7 +6,7 @@ import XCTest
 final class PlatformTests: XCTestCase {
     private static let faults = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT]
     // SIGKILL and SIGSTOP cannot be blocked, and the C library keeps the two behind SIGSYS for itself.
-    private static let others = (1...64).filter { ![SIGKILL, SIGSTOP, 32, 33].contains(Int32($0)) && !PlatformTests.faults.contains(Int32($0)) }
+    private static let others = (1...64).map { Int32($0) }.filter { ![SIGKILL, SIGSTOP, 32, 33].contains($0) && !faults.contains($0) }
 
     private static func mask() -> Set<Int32> {
         var set = sigset_t()
@@ -42,7 +42,7 @@ final class PlatformTests: XCTestCase {
             if index == 0 {
                 XCTAssertEqual(mask, before, "the caller's own part")
             } else {
-                for signal in Self.others { XCTAssertTrue(mask.contains(Int32(signal)), "signal \(signal) on part \(index)") }
+                for signal in Self.others { XCTAssertTrue(mask.contains(signal), "signal \(signal) on part \(index)") }
                 for signal in Self.faults { XCTAssertFalse(mask.contains(signal), "signal \(signal) on part \(index)") }
             }
         }
@@ -95,11 +95,14 @@ final class PlatformTests: XCTestCase {
         for bad in [UInt8](1..<0x20) + [0x7f] { XCTAssertEqual(clean([0x61, bad, 0x62]), Array("a?b".utf8), "\(bad)") }
         for second in UInt8(0x80)..<0xa0 { XCTAssertEqual(clean([0xc2, second]), Array("??".utf8), "a control above 127") }
         // Broken off, without its first byte, too long, surrogates, beyond Unicode.
-        let broken: [[UInt8]] = [[0xc3], [0xa4], [0xe9, 0x87], [0xf0, 0x9f, 0xa6], [0xc0, 0x9b], [0xc1, 0xbf], [0xe0, 0x9f, 0xbf],
-                                 [0xf0, 0x8f, 0xbf, 0xbf], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xff]]
+        let broken: [[UInt8]] = [
+            [0xc3], [0xa4], [0xe9, 0x87], [0xf0, 0x9f, 0xa6], [0xc0, 0x9b], [0xc1, 0xbf], [0xe0, 0x9f, 0xbf], [0xff],
+            [0xf0, 0x8f, 0xbf, 0xbf], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xf5, 0x80, 0x80, 0x80],
+        ]
         for bytes in broken {
-            XCTAssertEqual(clean(bytes), [UInt8](repeating: 0x3f, count: bytes.count), "\(bytes)")
-            XCTAssertEqual(clean(bytes + [0x61]), [UInt8](repeating: 0x3f, count: bytes.count) + [0x61], "\(bytes) and more")
+            let marks = [UInt8](repeating: 0x3f, count: bytes.count)
+            XCTAssertEqual(clean(bytes), marks, "\(bytes)")
+            XCTAssertEqual(clean(bytes + [0x61]), marks + [0x61], "\(bytes) and more")
         }
         // A first byte does not hide an escape character behind it.
         for first: UInt8 in [0xc3, 0xe9, 0xf0] { XCTAssertEqual(clean([first, 0x1b, 0x5b]), Array("??[".utf8)) }
@@ -111,7 +114,8 @@ final class PlatformTests: XCTestCase {
             XCTAssertLessThanOrEqual(out.count, min(text.count, room - 1))
             let shown = String(validating: out, as: UTF8.self)
             XCTAssertNotNil(shown, "\(text)")
-            XCTAssertFalse((shown ?? "").unicodeScalars.contains { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) }, "\(text)")
+            let controls = (shown ?? "").unicodeScalars.filter { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) }
+            XCTAssertEqual(controls.count, 0, "\(text)")
         }
     }
 }

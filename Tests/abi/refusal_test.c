@@ -1,7 +1,7 @@
 /*
  * refusal_test - what nth_failure_test cannot make: several refusals of the kernel in one call, and what they leave
- * behind in pages. mmap, munmap, madvise and mprotect of this program stand before libc's; a refusal is of the library's
- * calls alone. Whether memory is usable is asked of the kernel: write() from a forbidden page says EFAULT.
+ * behind in pages. mmap, munmap, madvise and mprotect of this program stand before libc's; a refusal is of the
+ * library's calls alone. Whether memory is usable is asked of the kernel: write() from a forbidden page says EFAULT.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -81,7 +81,7 @@ static size_t statm(const char *format) {
 static size_t address_space(void) { return statm("%lu"); }
 static size_t resident(void) { return statm("%*u %lu"); }
 
-/* -- one tensor of a buffer ------------------------------------------------------------------------------------------ */
+/* -- one tensor of a buffer ---------------------------------------------------------------------------------------- */
 
 enum { N = 40, K = 96, BYTES = N * K * 2 };
 static uint8_t before[BYTES], after[BYTES], got[BYTES], want[BYTES];
@@ -108,7 +108,7 @@ static bool place_is_usable(void) {
 /* Address space is not usable before bytes arrive, and no more once they are packed. */
 static void test_place(void) {
     open_buffer();
-    CHECK(sparamx_buffer_init_tensor(buffer, &tensor) == SPARAMX_OK && !place_is_usable(), "usable before a byte came");
+    CHECK(sparamx_buffer_init_tensor(buffer, &tensor) == SPARAMX_OK && !place_is_usable(), "usable before a byte");
     CHECK(sparamx_buffer_set_tensor(buffer, &tensor, before, 0, BYTES / 2) == SPARAMX_OK && place_is_usable(), "half");
     CHECK(sparamx_buffer_set_tensor(buffer, &tensor, before + BYTES / 2, BYTES / 2, BYTES / 2) == SPARAMX_OK &&
               !place_is_usable() && holds(before),
@@ -188,7 +188,8 @@ static void test_cleared_is_zero(void) {
         sparamx_status status = sparamx_buffer_clear(buffer, 0);
         int happened = refusals;
         expect_refusals(0, 0, 0, 0);
-        CHECK(status == SPARAMX_OK && happened == what && holds(want), "clear to zero: %d, %d refusals", status, happened);
+        CHECK(status == SPARAMX_OK && happened == what && holds(want), "clear to zero: %d, %d refusals",
+              status, happened);
     }
     sparamx_buffer_destroy(buffer);
 }
@@ -203,7 +204,8 @@ static void test_not_usable(void) {
     memset(want, 0, BYTES);
     CHECK(holds(want), "nothing has arrived");
     memcpy(want, before, BYTES / 2);
-    CHECK(sparamx_buffer_set_tensor(buffer, &tensor, before, 0, BYTES / 2) == SPARAMX_OK && holds(want), "then it works");
+    CHECK(sparamx_buffer_set_tensor(buffer, &tensor, before, 0, BYTES / 2) == SPARAMX_OK && holds(want),
+          "then it works");
     sparamx_buffer_destroy(buffer);
 }
 
@@ -216,14 +218,15 @@ static void test_size_of_buffer(void) {
             sparamx_tensor t = make_tensor(SPARAMX_TYPE_BF16, 50, n, 1, 1, sparamx_buffer_base(small), small);
             sparamx_status expected = (size_t)n * 100 <= size ? SPARAMX_OK : SPARAMX_ERR_RANGE;
             sparamx_status status = sparamx_buffer_init_tensor(small, &t);
-            CHECK(status == expected, "a tensor of %lld bytes in a buffer of %zu: %d", (long long)n * 100, size, status);
+            CHECK(status == expected, "a tensor of %lld bytes in a buffer of %zu: %d", (long long)n * 100, size,
+                  status);
             sparamx_buffer_reset(small);
         }
         sparamx_buffer_destroy(small);
     }
 }
 
-/* -- large mappings, which start on a frame of 2 MiB ------------------------------------------------------------------- */
+/* -- large mappings, which start on a frame of 2 MiB --------------------------------------------------------------- */
 
 static uint8_t *large;
 enum { ROWS = 2100, WIDTH = 1500 };

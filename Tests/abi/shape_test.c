@@ -1,7 +1,7 @@
 /*
- * shape_test - strides that a host may describe a tensor with, held against every byte they reach: rows of a result that
- * the library accepts never overlap, whatever dimension is one, and alloc_size has room for a tensor with its dimensions in
- * any order.
+ * shape_test - strides that a host may describe a tensor with, held against every byte they reach: rows of a result
+ * that the library accepts never overlap, whatever dimension is one, and alloc_size has room for a tensor with its
+ * dimensions in any order.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -43,7 +43,8 @@ static void test_results(void) {
             if (i < 3 && below(2) == 0) y.nb[i + 1] = y.nb[i] * (uint64_t)y.ne[i];
         }
         sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT, .dst = &y, .weight = &w, .x = &x};
-        sparamx_op up = {.size = sizeof up, .kind = SPARAMX_OP_UP_GATE, .dst = &y, .weight = &w, .weight2 = &w, .x = &x};
+        sparamx_op up = op;
+        up.kind = SPARAMX_OP_UP_GATE, up.weight2 = &w;
         sparamx_status status = sparamx_supports_op(&op), fused = sparamx_supports_op(&up);
         bool overlap = rows_overlap(&y);
         wrong += status != fused || (status == SPARAMX_OK && overlap) ||
@@ -61,7 +62,8 @@ static void test_alloc_size(void) {
     size_t page = sparamx_buffer_type_alignment();
     for (int round = 0; round < 2000; round++) {
         size_t kind = (size_t)below((int64_t)COUNT(types)), size = 0, end = bytes[kind];
-        sparamx_tensor t = make_tensor(types[kind], 1 + below(90), 1 + below(90), 1 + below(3), 1 + below(3), NULL, NULL);
+        int64_t rows = 1 + below(90), planes = 1 + below(3);
+        sparamx_tensor t = make_tensor(types[kind], 1 + below(90), rows, planes, 1 + below(3), NULL, NULL);
         int order[4] = {0, 1, 2, 3};
         for (int i = 3; i > 0; i--) {
             int j = (int)below(i + 1), kept = order[i];

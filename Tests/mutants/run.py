@@ -124,7 +124,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="say what there is and what is known, run nothing")
     parser.add_argument("--only", nargs="+", metavar="ID", default=[], help="these, whatever is known of them")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at a time, each with a tree of its own")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help="so many at a time, each with a tree of its own")
     parser.add_argument("--build", type=Path, default=Path(tempfile.gettempdir()) / "sparamx-mutants", metavar="DIR",
                         help="where trees, builds and results are, outside of this clone (default: %(default)s)")
     options = parser.parse_args()
@@ -158,7 +159,8 @@ def main():
             jobs.put(mutant)
     if options.list:
         for mutant in mutants:
-            print(f"{mutant.id:28} {found.get(mutant.id, {}).get('result', 'not run'):14} {mutant.test:36} {mutant.harm}")
+            ending = found.get(mutant.id, {}).get("result", "not run")
+            print(f"{mutant.id:28} {ending:14} {mutant.test:36} {mutant.harm}")
         report(mutants, found)
         return 0
 

@@ -1,4 +1,5 @@
 """A copy of the tree in which one mutant after another is built and tested."""
+import json
 import os
 import re
 import shutil
@@ -64,6 +65,8 @@ class Workshop:
         for part in PARTS:
             mirror(root / part, self.tree / part)
         self.changed = None  # the file that the last mutant changed
+        self.swift_is_built = {}  # by kind: nothing but C files differs from what was built
+        self.old_objects = {}     # by kind: C files whose objects are those of a mutant
 
     def run(self, mutant, test, limit):
         """How a test ends with a mutant, or (None) without."""
@@ -78,7 +81,7 @@ class Workshop:
         start = time.monotonic()
         with open(log, "w") as out:
             kind, name = test.split()
-            if not self.build(kind, out):
+            if not self.build(kind, mutant, out):
                 return {"result": "does not build", "why": f"see {log}", "seconds": time.monotonic() - start}
             built = time.monotonic()
             command, environment = self.command(kind, name, limit)
@@ -90,22 +93,50 @@ class Workshop:
             return result | {"result": "survived", "why": f"{test} passes"}
         return result | {"result": "killed", "why": "it hangs" if status is None else f"{test} ends with {status}"}
 
-    def build(self, kind, out):
-        clean = {"SPARAMX_ORDINARY_SWIFT": "" if kind == "abi" else "1"}
+    def build(self, kind, mutant, out):
+        in_c = mutant is not None and mutant.file.endswith(".c")
+        old = self.old_objects.setdefault(kind, set())
+        if in_c and self.swift_is_built.get(kind):
+            done = self.build_c(kind, sorted(old | {mutant.file}), out)
+        else:
+            self.swift_is_built[kind] = False
+            done = self.build_all(kind, out)
+            self.swift_is_built[kind] = done and (mutant is None or in_c)
+            old.clear()
+        if in_c:
+            old.add(mutant.file)
+        if not done or kind != "abi":
+            return done
+        library = self.place / "library"
+        library.mkdir(exist_ok=True)
+        shutil.copy(self.place / "swift/release/libsparamx.so", library / "libsparamx.so.0")
+        for name, target in (("libsparamx.so", "libsparamx.so.0"), ("swift", "../swift")):
+            if not (library / name).is_symlink():
+                (library / name).symlink_to(target)
+        return True
+
+    def build_all(self, kind, out):
         if kind == "abi":
             # As in cmake/library.cmake.
             command = [self.swift, "build", "-c", "release", "--disable-local-rpath", "--product", "sparamx",
                        "--package-path", str(self.tree), "--scratch-path", str(self.place / "swift")]
-            if self.call(command, clean, out, 3600) != 0:
-                return False
-            library = self.place / "library"
-            library.mkdir(exist_ok=True)
-            shutil.copy(self.place / "swift/release/libsparamx.so", library / "libsparamx.so.0")
-            for name, target in (("libsparamx.so", "libsparamx.so.0"), ("swift", "../swift")):
-                if not (library / name).is_symlink():
-                    (library / name).symlink_to(target)
-            return True
-        return self.call([self.swift, "build", "--build-tests", *self.swift_options(kind)], clean, out, 3600) == 0
+            return self.call(command, {"SPARAMX_ORDINARY_SWIFT": ""}, out, 3600) == 0
+        command = [self.swift, "build", "--build-tests", *self.swift_options(kind)]
+        return self.call(command, {"SPARAMX_ORDINARY_SWIFT": "1"}, out, 3600) == 0
+
+    def build_c(self, kind, files, out):
+        """Compiles these and links, with the commands of the build, which would compile all Swift that imports them."""
+        plan = (self.place / ("swift" if kind == "abi" else f"{kind}-test") / "release.yaml").read_text()
+        product = "libsparamx.so" if kind == "abi" else "sparamxPackageTests.xctest"
+        commands = re.findall(r'description: "([^"]*)"\n +args: (\[.*\])\n', plan)
+        compile_commands = [json.loads(args) for file in files for _, args in commands
+                            if f'"-c","{self.tree / file}"' in args]
+        link_commands = [json.loads(args) for text, args in commands
+                         if text.startswith("Linking ") and text.endswith("/" + product)]
+        if len(compile_commands) != len(files) or len(link_commands) != 1:
+            out.write("the plan of the build has other commands than expected; everything is built\n")
+            return self.build_all(kind, out)
+        return all(self.call(command, {}, out, 3600) == 0 for command in compile_commands + link_commands)
 
     def swift_options(self, kind):
         return ["-c", "release", "--package-path", str(self.tree), "--scratch-path", str(self.place / f"{kind}-test"),
@@ -120,7 +151,8 @@ class Workshop:
 
     def call(self, command, environment, out, limit):
         """The exit status, None if it took too long. Nothing that it started stays."""
-        variables = {k: v for k, v in os.environ.items() if k not in ("CC", "SPARAMX_ISA", "LD_PRELOAD", "LD_LIBRARY_PATH")}
+        unwanted = ("CC", "SPARAMX_ISA", "LD_PRELOAD", "LD_LIBRARY_PATH")
+        variables = {k: v for k, v in os.environ.items() if k not in unwanted}
         for key, value in environment.items():
             if value:
                 variables[key] = value
