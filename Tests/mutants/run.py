@@ -123,7 +123,7 @@ def stop(number, frame):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="say what there is and what is known, run nothing")
-    parser.add_argument("--only", nargs="+", metavar="ID", default=[], help="these, whatever is known of them")
+    parser.add_argument("--only", nargs="+", metavar="ID", default=[], help="these in this order, whatever is known")
     parser.add_argument("--jobs", type=int, default=1, metavar="N",
                         help="so many at a time, each with a tree of its own")
     parser.add_argument("--build", type=Path, default=Path(tempfile.gettempdir()) / "sparamx-mutants", metavar="DIR",
@@ -142,7 +142,7 @@ def main():
     if unknown:
         parser.error(f"no mutant is called {' or '.join(unknown)}: --list says what there is")
     if options.only:
-        mutants = [m for m in mutants if m.id in options.only]
+        mutants = [next(m for m in mutants if m.id == name) for name in dict.fromkeys(options.only)]
     try:
         build.mkdir(parents=True, exist_ok=True)
     except OSError as error:
