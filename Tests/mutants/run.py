@@ -182,8 +182,8 @@ def main():
         for thread in threads:
             thread.join()
     except KeyboardInterrupt:
-        for group in list(RUNNING):
-            end(group)
+        for session in list(RUNNING):
+            end(session)
         print("cut off: the same command goes on from here", flush=True)
         os._exit(130)  # what the jobs would say now is not true
     return 0 if report(mutants, found) else 1

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-RUNNING = set()  # process groups
+RUNNING = set()  # sessions
 PARTS = ["Sources", "include", "cmake", "Tests", "Package.swift"]
 
 
@@ -30,11 +30,14 @@ def find_swift():
     return found
 
 
-def end(group):
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def end(session):
+    """Kills all of a session: compilers and tests are in process groups of their own."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            pass  # it has ended
 
 
 def mirror(source, target):
