@@ -76,11 +76,12 @@ static void test_announcing(void) {
 static void upload(int thread, void *context) {
     uint8_t *data = context;
     pthread_barrier_wait(&together);
-    for (int i = 0; i < 20000; i++) {
+    /* Each upload adds to the count, also one that changes nothing; each announcement takes away what was there. */
+    for (int i = 0; i < 30000; i++) {
         sparamx_tensor t = tensor_of(thread, i % 4);
-        note(sparamx_buffer_memset_tensor(buffer, &t, 1, 0, 128) == SPARAMX_OK);
         note(sparamx_buffer_set_tensor(buffer, &t, data, 0, 128) == SPARAMX_OK);
-        if (i % 16 == 0) note(sparamx_buffer_init_tensor(buffer, &t) == SPARAMX_OK);
+        for (int j = 0; j < 4; j++) note(sparamx_buffer_memset_tensor(buffer, &t, 1, 0, 1) == SPARAMX_OK);
+        if (i % 2 == thread % 2) note(sparamx_buffer_init_tensor(buffer, &t) == SPARAMX_OK);
     }
 }
 
