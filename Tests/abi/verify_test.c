@@ -19,7 +19,7 @@ static size_t packed_bytes;
 
 void *mmap(void *address, size_t length, int protection, int flags, int file, off_t offset) {
     void *p = (void *)syscall(SYS_mmap, address, length, protection, flags, file, offset);
-    if (p != MAP_FAILED && file < 0) {
+    if (p != MAP_FAILED && file < 0 && (protection & PROT_WRITE) != 0) {
         packed = p;
         packed_bytes = length;
     }
