@@ -10,6 +10,7 @@ final class CapabilityTests: XCTestCase {
         var xcr0: UInt64 = 0x602e7
         var errno: Int32 = 0
         var cap: String? = nil
+        var hostCap = ISA.amx
         var failing: [ISA] = []
 
         /// Emerald Rapids under a hypervisor that hides leaves 0x1D and 0x1E.
@@ -42,7 +43,7 @@ final class CapabilityTests: XCTestCase {
                     },
                     xgetbv: { calls.xgetbv += 1; return xcr0 },
                     requestAMX: { calls.requests += 1; return errno },
-                    cap: cap,
+                    cap: cap, hostCap: hostCap,
                     selfTest: { calls.tests.append($0); return !failing.contains($0) })
             }
             guard let cap else { return found(nil) }
@@ -162,6 +163,22 @@ final class CapabilityTests: XCTestCase {
         p.cap = "amx"
         p[7].3 = 0
         expect(p, .avx512, avx512: .ok, amx: .noAMX)
+    }
+
+    /// sparamx_cap_isa and the variable: the lower one holds.
+    func testCappedByTheHost() {
+        let levels: [(String?, ISA)] = [(nil, .amx), ("amx", .amx), ("avx512", .avx512), ("reference", .reference)]
+        for (name, level) in levels {
+            for host in [ISA.reference, .avx512, .amx] {
+                var p = Played.full
+                (p.cap, p.hostCap) = (name, host)
+                let lower = level.rawValue < host.rawValue ? level : host
+                expect(p, lower, avx512: lower == .reference ? .capped : .ok, amx: lower == .amx ? .ok : .capped)
+                let calls = Played.Calls()
+                _ = p.detect(calls)
+                XCTAssertEqual(calls.requests, lower == .amx ? 1 : 0)
+            }
+        }
     }
 
     func testUnknownNames() {

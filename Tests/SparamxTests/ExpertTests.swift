@@ -184,6 +184,50 @@ final class ExpertTests: XCTestCase {
         }
     }
 
+    /// Numbers that were good when they were checked and are not when they are used: whatever they are now, sorting stays in
+    /// its memory, and every row has an expert.
+    func testNumbersThatChange() throws {
+        for (rows, experts) in [(1, 1), (7, 3), (40, 8)] {
+            var random = Random(UInt64(rows))
+            for round in 0..<50 {
+                let ids = Region(rows * 4), work = Region(try Routing.bytes(rows: rows, experts: experts))
+                let numbers = ids.base.assumingMemoryBound(to: Int32.self)
+                for i in 0..<rows {
+                    let far = [Int32.min, -1, Int32(experts), 1 << 20, .max][random.below(5)]
+                    numbers[i] = random.below(2) == 0 || i == round % rows ? far : Int32(random.below(experts))
+                }
+                let routing = Routing(work.base, rows: rows, experts: experts)
+                routing.sort(ExpertIDs(base: ids.base, slots: 1, tokenStride: 4))
+                XCTAssertTrue(work.intact)
+                XCTAssertEqual(Set((0..<rows).map { Int(routing.order[$0]) }), Set(0..<rows), "each row once")
+                XCTAssertTrue((0..<rows).allSatisfy { (0..<Int32(experts)).contains(routing.ids[$0]) })
+                XCTAssertEqual(Int(routing.ends[experts - 1]), rows)
+            }
+        }
+    }
+
+    /// Whatever experts the rows want, there is room for their groups.
+    func testGroupsOfAnyChoice() {
+        var random = Random(8)
+        for rows in [1, 2, 511, 512, 513, 1024, 1025, 5000] {
+            for experts in [1, 2, 3, 8, 600] {
+                for round in 0..<20 {
+                    var counts = [Int](repeating: 0, count: experts)
+                    if round == 0 {
+                        // The most pieces: one row for each expert but the first.
+                        for i in 0..<min(rows, experts) { counts[i] = 1 }
+                        counts[0] += rows - min(rows, experts)
+                    } else {
+                        let favourites = 1 + random.below(experts)
+                        for _ in 0..<rows { counts[random.below(favourites)] += 1 }
+                    }
+                    let groups = counts.reduce(0) { $0 + ($1 + Routing.mostRows - 1) / Routing.mostRows }
+                    XCTAssertLessThanOrEqual(groups, Routing.groups(rows: rows, experts: experts), "\(rows) rows, \(experts) experts")
+                }
+            }
+        }
+    }
+
     /// Experts that no token wants are not read: here they cannot be.
     func testUnwantedExpertsAreNotTouched() throws {
         try Machine.require(.avx512, "unwanted experts")

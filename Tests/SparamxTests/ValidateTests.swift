@@ -76,6 +76,41 @@ final class ValidateTests: XCTestCase {
         }
     }
 
+    /// Of the values of the sparse form every bit is a code's or slack: where one plane is shorter than the longest. A change of
+    /// slack is found, a change of a code is not: any bits are a weight. What is slack is counted here from bitmap and offsets.
+    func testEveryBitOfTheValues() throws {
+        for type in quantTypes {
+            let weights = Matrix(type, n: 17, k: whole(type, 256) + (whole(type, 32) == 32 ? 32 : 0), zeros: 60, seed: 6)
+            let packed = try weights.pack(.sparse), (tensor, region) = packed.guarded()
+            packed.release()
+            let layout = tensor.layout, q = layout.type.quant
+            var slack = [UInt8](repeating: 0, count: layout.valueBytes), bits = 0
+            for index in 0..<layout.panels * layout.chunks {
+                let tile = index / layout.chunks * layout.kblocks + index % layout.chunks * 4
+                let blocks = min(4, layout.kblocks - index % layout.chunks * 4) * 2
+                let words = UnsafeRawPointer(tensor.bitmap + tile * layout.type.maskBytes).assumingMemoryBound(to: UInt64.self)
+                let kept = (0..<blocks).map { block in (0..<8).reduce(0) { $0 + words[block * 8 + $1].nonzeroBitCount } }
+                let start = Int(sx_offset_bytes(tensor.offsets[index])), end = Int(sx_offset_bytes(tensor.offsets[index + 1]))
+                let low = Int(sx_offset_low(tensor.offsets[index]))
+                for (width, from, to) in [(Int(q.low_bits), start, start + low), (Int(q.high_bits), start + low, end)] where width > 0 {
+                    for plane in 0..<8 / width {
+                        let codes = stride(from: plane, to: blocks, by: 8 / width).reduce(0) { $0 + kept[$1] }
+                        for byte in from + codes..<max(from + codes, to) { slack[byte] |= UInt8((1 << width) - 1) << UInt8(plane * width) }
+                    }
+                }
+            }
+            for byte in 0..<layout.valueBytes {
+                for bit in 0..<8 {
+                    region.octets[byte] ^= 1 << UInt8(bit)
+                    XCTAssertEqual(damaged(tensor), slack[byte] >> UInt8(bit) & 1 == 1, "type \(type): bit \(bit) of byte \(byte)")
+                    region.octets[byte] ^= 1 << UInt8(bit)
+                }
+                bits += slack[byte].nonzeroBitCount
+            }
+            XCTAssertEqual(bits > 0, q.low_bits < 8, "type \(type): \(bits) bits of slack")
+        }
+    }
+
     private func mustBeFound(_ tensor: PackedTensor, _ byte: Int) -> Bool {
         let layout = tensor.layout
         if byte >= layout.valueBytes && byte < layout.bitmapOffset { return true }

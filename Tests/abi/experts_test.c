@@ -26,7 +26,9 @@ static const problem problems[] = {
     {SPARAMX_TYPE_BF16, 48, 96, 8, 1, 1, 40, 1},  {SPARAMX_TYPE_BF16, 33, 70, 8, 4, 4, 24, 2},
     {SPARAMX_TYPE_F16, 20, 64, 8, 2, 2, 19, 0},   {SPARAMX_TYPE_F16, 16, 31, 9, 8, 1, 4, 2},
     {SPARAMX_TYPE_Q8_0, 35, 96, 8, 2, 1, 1, 0},   {SPARAMX_TYPE_Q8_0, 64, 64, 16, 4, 2, 20, 2},
-    {SPARAMX_TYPE_Q8_0, 32, 32, 8, 8, 8, 40, 1}};
+    {SPARAMX_TYPE_Q8_0, 32, 32, 8, 8, 8, 40, 1},
+    /* More rows for one expert than are multiplied at once, and more pieces of them than there are experts. */
+    {SPARAMX_TYPE_BF16, 20, 33, 2, 1, 1, 1700, 1}, {SPARAMX_TYPE_Q8_0, 17, 32, 1, 2, 1, 600, 0}};
 
 enum { PACKED_DENSE, PACKED_SPARSE, RAW_IN_BUFFER, HOST_MEMORY, PLACES };
 

@@ -3,6 +3,7 @@
 # under every level of SPARAMX_ISA. Without AMX in the CPU the AMX level runs on the tile emulator, with a copy of the
 # library whose CPUID it answers; with SPARAMX_INTERPRET=1 and no AVX-512 in the CPU both levels are interpreted. Logs are
 # in OUTDIR. Last line: "N passed, N failed, N skipped".
+# With ABI_QUICK=1 (Tests/mutants) nothing is built but the tests named, by the first compiler alone.
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 . "$here/../tally.sh"
@@ -11,20 +12,25 @@ lib=$(realpath "$1") out=$(realpath "$2")
 shift 2
 tests=(api_test arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test experts_test memory_test threads_test
     isa_test ladder_test replay_test tile_state_test unload_test guard_test quiet_test asks_test verify_test changing_test log_test fork_test
-    thread_state_test nth_failure_test)
+    thread_state_test once_test refusal_test crowd_test float_test shape_test nth_failure_test)
 [ $# -eq 0 ] || tests=("$@")
+named=()
+[ "${ABI_QUICK:-0}" = 0 ] || named=("${tests[@]}")
 
 # -- build, with a second compiler for its warnings --------------------------------------------------------------------
 
 first=${CC:-cc}
-tally "build with $first" "$out/build.log" "$here/build.sh" "$lib" "$out" "$first"
+tally "build with $first" "$out/build.log" "$here/build.sh" "$lib" "$out" "$first" "${named[@]}"
 [ "$tally_failed" -eq 0 ] || { tally_end; exit 1; }
 for second in gcc clang; do
+    [ ${#named[@]} -eq 0 ] || break
     command -v "$second" >/dev/null || { tally_skip 1 "build the C tests with $second: not installed"; continue; }
     [ "$(realpath "$(command -v "$second")")" = "$(realpath "$(command -v "$first")")" ] || tally "build with $second" "$out/build-$second.log" "$here/build.sh" "$lib" "$out/$second" "$second"
 done
 
-"$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0" || exit 1
+if [ ${#named[@]} -eq 0 ] || grep -qw avx512_bf16 /proc/cpuinfo; then # it needs AVX-512
+    "$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0" || exit 1
+fi
 
 # -- where and how -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,177 @@
+"""A copy of the tree in which one mutant after another is built and tested."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+RUNNING = set()  # sessions
+PARTS = ["Sources", "include", "cmake", "Tests", "Package.swift"]
+
+
+def cpu_has(flag):
+    try:
+        line = next(x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags"))
+    except (OSError, StopIteration):
+        return False
+    return flag in line.split()
+
+
+def find_swift():
+    homes = [os.environ.get("SWIFT_HOME", "/nonexistent"), "/opt/swift", "/usr/local/swift",
+             str(Path.home() / ".local/share/swiftly")]
+    places = [f"{home}/{folder}/swift" for home in homes for folder in ("usr/bin", "bin")]
+    found = shutil.which("swift") or next((p for p in places if os.access(p, os.X_OK)), None)
+    if not found:
+        raise SystemExit("swift is not found: install a Swift 6.3 toolchain, then put it on PATH or set SWIFT_HOME")
+    return found
+
+
+def end(session):
+    """Kills all of a session: compilers and tests are in process groups of their own."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            pass  # it has ended
+
+
+def mirror(source, target):
+    """Makes target like source and touches only what differs, so that builds go on from where they were."""
+    wanted = set()
+    for path in [source] if source.is_file() else source.rglob("*"):
+        if "__pycache__" in path.parts or not path.is_file():
+            continue
+        to = target / path.relative_to(source) if source.is_dir() else target
+        wanted.add(to)
+        if not to.is_file() or to.read_bytes() != path.read_bytes():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to)
+    if source.is_dir():
+        for old in [p for p in target.rglob("*") if p.is_file() and p not in wanted]:
+            old.unlink()
+
+
+def ran_something(log):
+    """Whether XCTest says that a test ran and was not skipped."""
+    counts = re.findall(r"Executed (\d+) tests?, with (?:(\d+) tests? skipped)?", log.read_text(errors="replace"))
+    return any(int(ran) > int(skipped or 0) for ran, skipped in counts)
+
+
+class Workshop:
+    def __init__(self, root, place):
+        self.root, self.place, self.tree, self.swift = root, place, place / "tree", find_swift()
+        for part in PARTS:
+            mirror(root / part, self.tree / part)
+        self.changed = None  # the file that the last mutant changed
+        self.swift_is_built = {}  # by kind: nothing but C files differs from what was built
+        self.old_objects = {}     # by kind: C files whose objects are those of a mutant
+
+    def run(self, mutant, test, limit):
+        """How a test ends with a mutant, or (None) without."""
+        if self.changed and (mutant is None or mutant.file != self.changed):
+            shutil.copy(self.root / self.changed, self.tree / self.changed)
+        self.changed = mutant.file if mutant else None
+        if mutant:
+            text = (self.root / mutant.file).read_text()
+            (self.tree / mutant.file).write_text(text.replace(mutant.find, mutant.replace))
+        log = self.place / "logs" / f"{mutant.id if mutant else 'without-' + re.sub('[^A-Za-z0-9_]', '-', test)}.log"
+        log.parent.mkdir(exist_ok=True)
+        start = time.monotonic()
+        with open(log, "w") as out:
+            kind, name = test.split()
+            if not self.build(kind, mutant, out):
+                return {"result": "does not build", "why": f"see {log}", "seconds": time.monotonic() - start}
+            built = time.monotonic()
+            command, environment = self.command(kind, name, limit)
+            status = self.call(command, environment, out, limit + 30)
+        result = {"seconds": time.monotonic() - built, "build_seconds": built - start}
+        if status == 0 and kind != "abi" and not ran_something(log):
+            return result | {"result": "skipped", "why": f"{test} does not run on this machine"}
+        if status == 0:
+            return result | {"result": "survived", "why": f"{test} passes"}
+        return result | {"result": "killed", "why": "it hangs" if status is None else f"{test} ends with {status}"}
+
+    def build(self, kind, mutant, out):
+        in_c = mutant is not None and mutant.file.endswith(".c")
+        old = self.old_objects.setdefault(kind, set())
+        if in_c and self.swift_is_built.get(kind):
+            done = self.build_c(kind, sorted(old | {mutant.file}), out)
+        else:
+            self.swift_is_built[kind] = False
+            done = self.build_all(kind, out)
+            self.swift_is_built[kind] = done and (mutant is None or in_c)
+            old.clear()
+        if in_c:
+            old.add(mutant.file)
+        if not done or kind != "abi":
+            return done
+        library = self.place / "library"
+        library.mkdir(exist_ok=True)
+        shutil.copy(self.place / "swift/release/libsparamx.so", library / "libsparamx.so.0")
+        for name, target in (("libsparamx.so", "libsparamx.so.0"), ("swift", "../swift")):
+            if not (library / name).is_symlink():
+                (library / name).symlink_to(target)
+        return True
+
+    def build_all(self, kind, out):
+        if kind == "abi":
+            # As in cmake/library.cmake.
+            command = [self.swift, "build", "-c", "release", "--disable-local-rpath", "--product", "sparamx",
+                       "--package-path", str(self.tree), "--scratch-path", str(self.place / "swift")]
+            return self.call(command, {"SPARAMX_ORDINARY_SWIFT": ""}, out, 3600) == 0
+        command = [self.swift, "build", "--build-tests", *self.swift_options(kind)]
+        return self.call(command, {"SPARAMX_ORDINARY_SWIFT": "1"}, out, 3600) == 0
+
+    def build_c(self, kind, files, out):
+        """Compiles these and links, with the commands of the build, which would compile all Swift that imports them."""
+        plan = (self.place / ("swift" if kind == "abi" else f"{kind}-test") / "release.yaml").read_text()
+        product = "libsparamx.so" if kind == "abi" else "sparamxPackageTests.xctest"
+        commands = re.findall(r'description: "([^"]*)"\n +args: (\[.*\])\n', plan)
+        compile_commands = [json.loads(args) for file in files for _, args in commands
+                            if f'"-c","{self.tree / file}"' in args]
+        link_commands = [json.loads(args) for text, args in commands
+                         if text.startswith("Linking ") and text.endswith("/" + product)]
+        if len(compile_commands) != len(files) or len(link_commands) != 1:
+            out.write("the plan of the build has other commands than expected; everything is built\n")
+            return self.build_all(kind, out)
+        return all(self.call(command, {}, out, 3600) == 0 for command in compile_commands + link_commands)
+
+    def swift_options(self, kind):
+        return ["-c", "release", "--package-path", str(self.tree), "--scratch-path", str(self.place / f"{kind}-test"),
+                *(["--sanitize=thread"] if kind == "tsan" else [])]
+
+    def command(self, kind, name, limit):
+        if kind == "abi":
+            script = [str(self.tree / "Tests/abi/run.sh"), str(self.place / "library"), str(self.place / "abi"), name]
+            return script, {"ABI_QUICK": "1", "TALLY_LIMIT": str(int(limit))}
+        return ([self.swift, "test", "--skip-build", *self.swift_options(kind), "--filter", f"SparamxTests.{name}$"
+                 if "/" in name else f"SparamxTests.{name}/"], {"SPARAMX_ORDINARY_SWIFT": "1"})
+
+    def call(self, command, environment, out, limit):
+        """The exit status, None if it took too long. Nothing that it started stays."""
+        unwanted = ("CC", "SPARAMX_ISA", "LD_PRELOAD", "LD_LIBRARY_PATH")
+        variables = {k: v for k, v in os.environ.items() if k not in unwanted}
+        for key, value in environment.items():
+            if value:
+                variables[key] = value
+            else:
+                variables.pop(key, None)
+        variables["PATH"] += os.pathsep + str(Path(self.swift).resolve().parent)
+        out.write(f"$ {' '.join(command)}\n")
+        out.flush()
+        process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                   start_new_session=True, cwd=self.place)
+        RUNNING.add(process.pid)
+        try:
+            return process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            end(process.pid)
+            process.wait()
+            RUNNING.discard(process.pid)
