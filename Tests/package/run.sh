@@ -65,12 +65,22 @@ cp -r "$root"/Package.swift "$root"/Sources "$root"/include "$root"/cmake "$root
 generator=()
 command -v ninja >/dev/null && generator=(-G Ninja)
 fetched="$out/fetch content"
-check "FetchContent: configure" cmake "${generator[@]}" -S "$here/fetch_content" -B "$fetched" "-DLIBSPARAMX_SOURCE=$source"
-check "FetchContent: build" cmake --build "$fetched"
+# As somebody without a home that can be written: all caches have to lie in the build folder. (As root nothing else refuses
+# a write.)
+nowhere=(env -u XDG_CACHE_HOME HOME=/proc/self)
+check "FetchContent: configure" "${nowhere[@]}" cmake "${generator[@]}" -S "$here/fetch_content" -B "$fetched" "-DLIBSPARAMX_SOURCE=$source"
+check "FetchContent: build" "${nowhere[@]}" cmake --build "$fetched"
 check "FetchContent: run" "$fetched/consumer"
 check "FetchContent: no examples" test -z "$(find "$fetched" -name 'sparamx-run')"
 check "FetchContent: no build type for the host" grep -q '^CMAKE_BUILD_TYPE:STRING=$' "$fetched/CMakeCache.txt"
 check "FetchContent: nothing written to the sources" test -z "$(find "$source" -newer "$fetched/CMakeCache.txt" -type f)"
+
+# A Swift that is too old is refused when the build is configured, with the version that is wanted.
+printf '#!/bin/sh\necho "Swift version 6.1.2 (swift-6.1.2-RELEASE)"\n' >"$out/old-swift"
+chmod +x "$out/old-swift"
+old() { cmake -S "$root/cmake" -B "$out/old" "-DSPARAMX_SWIFT=$out/old-swift" >"$out/old.log" 2>&1; }
+check "an old Swift is refused" refuses old
+check "with the version that is wanted" grep -q "needs *6[.]3" <(tr '\n' ' ' <"$out/old.log")
 
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]
