@@ -2,7 +2,9 @@
 #include "platform.h"
 #include <signal.h>
 
-enum { MAX_THREADS = 64 };
+// Threads of packing need a few KB of stack. The default of 8 MB stays in the C library's cache afterwards, and all of it is
+// resident in a process that locks its memory.
+enum { MAX_THREADS = 64, STACK = 512 << 10 };
 
 typedef struct part {
     sx_task_fn task;
@@ -34,10 +36,14 @@ void sx_parallel(int32_t count, sx_task_fn task, void *context) {
     sigset_t blocked, before;
     fill_with_asynchronous(&blocked);
     bool masked = count > 1 && pthread_sigmask(SIG_BLOCK, &blocked, &before) == 0;
+    pthread_attr_t attributes;
+    bool sized = pthread_attr_init(&attributes) == 0;
+    if (sized) pthread_attr_setstacksize(&attributes, STACK);
     for (int32_t i = 1; i < count; ++i) {
         parts[i] = (part){task, context, i, count};
-        started[i] = pthread_create(&threads[i], NULL, run, &parts[i]) == 0;
+        started[i] = pthread_create(&threads[i], sized ? &attributes : NULL, run, &parts[i]) == 0;
     }
+    if (sized) pthread_attr_destroy(&attributes);
     if (masked) pthread_sigmask(SIG_SETMASK, &before, NULL);
     task(0, count, context);
     for (int32_t i = 1; i < count; ++i) {
