@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_placement.py OUTDIR - examples/common/placement.h against the pinned llama.cpp: for every tensor that any of its
+"""check_placement.py OUTDIR - include/sparamx-ggml-placement.h against the pinned llama.cpp: for every tensor that any of its
 architectures has, the op that the host asks for is the one that the header expects, and the models that load their token
 embedding a second time, for the output, are those that it says. Needs the source that Tests/hosts/build_host.py fetches.
 """
@@ -21,7 +21,7 @@ EITHER = {"blk.%d.indexer_compressor_ape"}
 # Products that the host keeps nevertheless: read by other ops too, routers, and what is small and stays exact.
 LEFT = {"blk.%d.attn_kv_b", "blk.%d.attn_k_b", "blk.%d.attn_v_b", "blk.%d.ffn_gate_inp", "blk.%d.ffn_gate_inp_shexp", "altup_proj",
         "altup_unembd_proj", "blk.%d.altup_correct_coef", "blk.%d.altup_predict_coef", "blk.%d.altup_router"}
-WRAPPER = """#include "common/placement.h"
+WRAPPER = """#include "sparamx-ggml-placement.h"
 int asked(const char *name) { return placement_asked(name); }
 int left(const char *name, int op) { return placement_left(name, (enum placement_op)op) != NULL; }
 int tied(const char *architecture, int has_output) { return placement_is_tied(architecture, has_output != 0); }
@@ -33,7 +33,7 @@ def compile_rule(folder, language, standard):
     source.write_text(WRAPPER if language == "c" else 'extern "C" {\n' + WRAPPER + "}\n")
     compiler = os.environ.get("CC", "cc") if language == "c" else os.environ.get("CXX", "c++")
     subprocess.run([compiler, f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC",
-                    f"-I{HERE.parents[1] / 'examples'}", source, "-o", library], check=True)
+                    f"-I{HERE.parents[1] / 'include'}", source, "-o", library], check=True)
     return ctypes.CDLL(str(library))
 
 

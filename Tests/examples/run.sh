@@ -106,7 +106,7 @@ for type in "${types[@]}"; do
     if grep -q '"taken": true' "$out/explain.json"; then
         taken+=("$type")
         ok "sparamx-explain $type" 0 "$bin/sparamx-explain" "$out/$type.gguf"
-        says "sparamx-explain $type" 'With the library this model takes [0-9.]+ MB instead of [0-9.]+ MB \([0-9]+% less\)'
+        says "sparamx-explain $type" 'With the library this model takes [0-9.]+ MB instead of [0-9.]+ MB \([0-9]+% (less|more)\)'
     else
         ok "sparamx-explain $type" 0 "$bin/sparamx-explain" "$out/$type.gguf"
         says "sparamx-explain $type" 'takes none of the [0-9]+ tensors of this file'
