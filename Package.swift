@@ -6,8 +6,9 @@ import PackageDescription
 let ordinary = Context.environment["SPARAMX_ORDINARY_SWIFT"] == "1"
 let mode = ordinary ? [] : ["-enable-experimental-feature", "Embedded"]
 // Embedded Swift marks every function as one that nothing unwinds through, and then writes no unwind tables: an exception from
-// a host's callback would end the process inside a `try`, and backtraces would stop here. So the mark is taken off, but
-// in kernels: they call nothing of a host's, and the mark would go from their intrinsics too, which then are not optimized.
+// a host's callback would end the process inside a `try`, and backtraces would stop here. So the mark is taken off. Not in
+// kernels: the mark would go from their intrinsics too, which then are not optimized. There line tables make the compiler
+// describe frames, and sx_unwind_tables() makes the assembler write that where it is loaded with the code.
 let unwindTables = ordinary ? [] : ["-force-remove-attribute=nounwind", "-disable-nounwind-inference"].flatMap { ["-Xllvm", $0] }
 // One section per function, so that the linker can drop what is not used, the unused runtime stubs above all.
 let sections = ["-Xfrontend", "-function-sections"]
@@ -18,7 +19,8 @@ let baseline: [SwiftSetting] = [.unsafeFlags(mode + unwindTables + sections + te
 // Kernels are checked at their front door, so inside them nothing is checked twice. Each kernel target has its own
 // instruction sets; nothing outside them is compiled for more than baseline x86-64.
 func kernels(_ features: [String]) -> [SwiftSetting] {
-    [.unsafeFlags(mode + sections + ["-wmo", "-Ounchecked"] + features.flatMap { ["-Xcc", "-m" + $0] })]
+    [.unsafeFlags(mode + sections + (ordinary ? [] : ["-gline-tables-only"]) + ["-wmo", "-Ounchecked"]
+                  + features.flatMap { ["-Xcc", "-m" + $0] })]
 }
 let avx512 = ["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vbmi2", "avx512vnni", "avx512bf16",
               "bmi", "bmi2", "popcnt", "fma", "f16c"]

@@ -33,7 +33,7 @@ __attribute__((used)) static void local(void) {
 #        message that has to come, compiler arguments, then replacements in the source
 BREAKS = [
     ("needs libc alone", ["-Wl,--no-as-needed", "-l:libstdc++.so.6", "-lm"], {}),
-    ("every function outside the kernels has", [], {"IN_BASELINE": 'ASM(".pushsection .text.bare,\\"ax\\"; .type bare,@function; '
+    ("every function has", [], {"IN_BASELINE": 'ASM(".pushsection .text.bare,\\"ax\\"; .type bare,@function; '
                                                                    'bare: nop; ret; .size bare,.-bare; .popsection");'}),
     ("no RPATH", ["-Wl,-rpath,/somewhere"], {}),
     ("no RPATH", ["-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags"], {}),

@@ -154,7 +154,10 @@ private func wideGemm(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kern
 }
 
 @c(sx_amx_bf16_dense_gemm) @implementation
-public func sx_amx_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { wideGemm(half: false, sparse: false, args) }
+public func sx_amx_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    sx_unwind_tables()
+    wideGemm(half: false, sparse: false, args)
+}
 @c(sx_amx_bf16_sparse_gemm) @implementation
 public func sx_amx_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { wideGemm(half: false, sparse: true, args) }
 @c(sx_amx_f16_dense_gemm) @implementation

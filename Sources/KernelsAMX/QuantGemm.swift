@@ -45,6 +45,7 @@ private struct QuantPair: PairMaker {
 
 @inline(never)
 func quantGemm(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, sub: Int, offset: Float) {
+    sx_unwind_tables()
     let args = pointer.pointee
     let memory = UnsafeMutableRawPointer(args.scratch) + panelsAt
     gemm(inPlace: false, args) { first, second, chunk, steps, out, nothing in

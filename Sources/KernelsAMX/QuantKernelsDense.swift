@@ -5,7 +5,10 @@ import CKernelABI
 // bodies for each kernel would be 330 KB of code.
 
 @c(sx_amx_q4_0_dense_expand) @implementation
-public func sx_amx_q4_0_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) { expandKBlock(Q4_0.self, Dense.self, next) }
+public func sx_amx_q4_0_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
+    sx_unwind_tables()
+    expandKBlock(Q4_0.self, Dense.self, next)
+}
 @c(sx_amx_q4_0_dense_ring) @implementation
 public func sx_amx_q4_0_dense_ring(_ args: UnsafePointer<sx_kernel_args>) { tileRing(Q4_0.self, sx_amx_q4_0_dense_expand, args) }
 @c(sx_amx_q4_0_dense_gemm) @implementation

@@ -68,6 +68,7 @@ private struct Item {
 
 @inline(never)
 func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, minimum: Bool) {
+    sx_unwind_tables()
     let args = pointer.pointee
     let tiles = args.m > 16 ? 2 : 1
     let rows = tiles == 2 ? 16 : Int(args.m)

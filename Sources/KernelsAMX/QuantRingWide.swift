@@ -9,6 +9,7 @@ private let panelsAt = 20480
 
 @inline(never)
 func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, offset: Float) {
+    sx_unwind_tables()
     let args = pointer.pointee
     let two = args.m > 16
     let rows = two ? 16 : Int(args.m)

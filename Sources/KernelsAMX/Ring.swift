@@ -77,7 +77,10 @@ private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_a
 }
 
 @c(sx_amx_bf16_dense_ring) @implementation
-public func sx_amx_bf16_dense_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: false, sparse: false, args) }
+public func sx_amx_bf16_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    sx_unwind_tables()
+    ring(half: false, sparse: false, args)
+}
 @c(sx_amx_bf16_sparse_ring) @implementation
 public func sx_amx_bf16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: false, sparse: true, args) }
 @c(sx_amx_f16_dense_ring) @implementation

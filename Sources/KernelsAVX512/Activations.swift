@@ -32,6 +32,7 @@ private func floats(_ args: sx_activation_args, _ token: Int, _ k: Int) -> __m51
 
 @c(sx_avx512_activation_bf16) @implementation
 public func sx_avx512_activation_bf16(_ pointer: UnsafePointer<sx_activation_args>) {
+    sx_unwind_tables()
     let args = pointer.pointee
     eachRow(args) { token, kblock, row in
         let low = floats(args, token, kblock * 32), high = floats(args, token, kblock * 32 + 16)

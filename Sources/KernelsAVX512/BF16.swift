@@ -219,6 +219,9 @@ public func sx_avx512_bf16_sparse_m8(_ args: UnsafePointer<sx_kernel_args>) { de
 @c(sx_avx512_bf16_sparse_m16) @implementation
 public func sx_avx512_bf16_sparse_m16(_ args: UnsafePointer<sx_kernel_args>) { decode(8, passes: 2, sparse: true, args) }
 @c(sx_avx512_bf16_dense_gemm) @implementation
-public func sx_avx512_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: false, args) }
+public func sx_avx512_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    sx_unwind_tables()
+    gemm(sparse: false, args)
+}
 @c(sx_avx512_bf16_sparse_gemm) @implementation
 public func sx_avx512_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: true, args) }

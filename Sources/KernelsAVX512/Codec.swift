@@ -20,6 +20,7 @@ private func present(_ args: sx_codec_args, _ kblock: Int) -> UInt64 {
 /// Row by row, each from its first k to its last: the file is read once in the order in which it lies.
 @c(sx_avx512_count) @implementation
 public func sx_avx512_count(_ pointer: UnsafePointer<sx_codec_args>) {
+    sx_unwind_tables()
     let args = pointer.pointee
     let kblocks = Int(args.kblocks)
     let counts = args.counts.unsafelyUnwrapped

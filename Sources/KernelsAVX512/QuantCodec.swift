@@ -128,6 +128,7 @@ private func fullest(_ bits: Int32, _ counts: (Int) -> Int) -> Int {
 
 @c(sx_avx512_quant_count) @implementation
 public func sx_avx512_quant_count(_ pointer: UnsafePointer<sx_codec_args>) {
+    sx_unwind_tables()
     let panel = Panel(pointer), args = panel.args
     let counts = panel.lows.assumingMemoryBound(to: Int.self)
     var total = 0, chunk = 0

@@ -9,7 +9,10 @@ public func sx_avx512_q4_0_dense_m2(_ args: UnsafePointer<sx_kernel_args>) { qua
 @c(sx_avx512_q4_0_dense_m4) @implementation
 public func sx_avx512_q4_0_dense_m4(_ args: UnsafePointer<sx_kernel_args>) { quantDecode(Q4_0.self, Dense.self, 4, args) }
 @c(sx_avx512_q4_0_dense_gemm) @implementation
-public func sx_avx512_q4_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { quantGemm(Q4_0.self, Dense.self, args) }
+public func sx_avx512_q4_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    sx_unwind_tables()
+    quantGemm(Q4_0.self, Dense.self, args)
+}
 
 @c(sx_avx512_q4_1_dense_m1) @implementation
 public func sx_avx512_q4_1_dense_m1(_ args: UnsafePointer<sx_kernel_args>) { quantDecode(Q4_1.self, Dense.self, 1, args) }

@@ -9,7 +9,10 @@ public func sx_avx512_q4_0_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) { qu
 @c(sx_avx512_q4_0_sparse_m4) @implementation
 public func sx_avx512_q4_0_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) { quantDecode(Q4_0.self, Sparse.self, 4, args) }
 @c(sx_avx512_q4_0_sparse_gemm) @implementation
-public func sx_avx512_q4_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { quantGemm(Q4_0.self, Sparse.self, args) }
+public func sx_avx512_q4_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    sx_unwind_tables()
+    quantGemm(Q4_0.self, Sparse.self, args)
+}
 
 @c(sx_avx512_q4_1_sparse_m1) @implementation
 public func sx_avx512_q4_1_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) { quantDecode(Q4_1.self, Sparse.self, 1, args) }

@@ -66,6 +66,7 @@ private func multiply(_ count: Int, _ sums: inout IntegerSums, _ w: UnsafeRawPoi
 private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int,
                                               fresh: Bool, _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer,
                                               _ tokenScales: UnsafeRawPointer, _ tokenSums: UnsafeRawPointer, _ ahead: AheadLines) {
+    sx_unwind_tables()
     let count = G.count
     var totals = FloatSums()
     if !fresh { totals.load(count, kept) }

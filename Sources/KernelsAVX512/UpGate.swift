@@ -4,6 +4,7 @@ import CTileShims
 /// The fused kinds' activation, 16 results at a time; the steps of sx_reference_up_gate.
 @c(sx_avx512_up_gate) @implementation
 public func sx_avx512_up_gate(_ pointer: UnsafePointer<sx_up_gate_args>) {
+    sx_unwind_tables()
     let args = pointer.pointee
     let gelu = args.function == Int32(SX_GELU), cut = args.limit > 0
     let limit = sx_set_ps(args.limit), negative = sx_set_ps(-args.limit), one = sx_set_ps(1)

@@ -45,6 +45,7 @@ private func codeOffset(_ q: sx_quant) -> Int {
 
 /// Codes of `blocks` blocks of 32, one byte each, in the order of k. Q8_0's have 128 added.
 func unpackCodes(_ q: sx_quant, _ file: UnsafeMutableRawPointer, _ blocks: Int, _ out: UnsafeMutablePointer<UInt8>) {
+    sx_unwind_tables()
     switch q.type {
     case Int32(SX_Q2_K), Int32(SX_Q3_K):
         let three = q.type == Int32(SX_Q3_K)

@@ -35,6 +35,7 @@ private func scale3(_ packed: UnsafeRawPointer, _ i: Int) -> UInt8 {
 /// Brings the side information of one column in; the backgrounds come from setBackground. side: of the panel's chunk,
 /// cleared before.
 func sideIn(_ q: sx_quant, _ file: UnsafeRawPointer, _ blocks: Int, _ side: UnsafeMutableRawPointer, _ column: Int) {
+    sx_unwind_tables()
     switch q.type {
     case Int32(SX_Q2_K):
         var i = 0

@@ -1,6 +1,6 @@
 /*
  * memory_test - what a large tensor costs: resident memory grows by the packed size and no more, during an upload by no
- * more than one tensor on top; address space is reserved without being taken.
+ * more than one tensor on top, and so does clearing; address space is reserved without being taken.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -112,6 +112,35 @@ static void test_linear(const uint8_t *data) {
     CHECK(resident() < before + bytes / 50, "after destroy %.1f MiB", mib(resident() - before));
 }
 
+/* Weights are packed anew one after the other: at no time are there two packed forms of more than one of them. */
+static void test_clear(const uint8_t *data) {
+    enum { WEIGHTS = 6, ROWS = N / WEIGHTS };
+    size_t before = resident(), one = bytes / WEIGHTS, packed = 0;
+    sparamx_buffer *buffer = NULL;
+    if (!CHECK(sparamx_buffer_create(bytes, NULL, &buffer) == SPARAMX_OK, "a buffer")) return;
+    sparamx_tensor t[WEIGHTS];
+    bool good = true;
+    for (size_t i = 0; i < WEIGHTS; i++) {
+        t[i] = make_tensor(SPARAMX_TYPE_BF16, K, ROWS, 1, 1, (uint8_t *)sparamx_buffer_base(buffer) + i * one, buffer);
+        good = good && sparamx_buffer_set_tensor(buffer, &t[i], data + i * one, 0, one) == SPARAMX_OK;
+    }
+    packed = sparamx_buffer_resident(buffer);
+    CHECK(good && packed < bytes * 58 / 100, "six weights: packed %.1f of %.1f MiB", mib(packed), mib(bytes));
+    const uint8_t values[] = {0x3c, 0x3d, 0};
+    for (size_t v = 0; v < sizeof values; v++) {
+        bool peak_known = restart_peak();
+        CHECK(sparamx_buffer_clear(buffer, values[v]) == SPARAMX_OK, "clear to %d", values[v]);
+        size_t now = sparamx_buffer_resident(buffer), peak = status_bytes("VmHWM") - before;
+        size_t most = (now > packed ? now : packed) + one + one / 4;
+        if (peak_known) CHECK(peak <= most, "clear took %.1f MiB, allowed are %.1f", mib(peak), mib(most));
+        if (!peak_known) SKIP(1, "the peak of resident memory: /proc/self/clear_refs cannot be written here");
+        CHECK(resident() - before <= now + one / 4, "after clear %.1f MiB, packed are %.1f", mib(resident() - before),
+              mib(now));
+        packed = now;
+    }
+    sparamx_buffer_destroy(buffer);
+}
+
 static void test_address_space(void) {
     size_t before = resident(), space = status_bytes("VmSize"), size = (size_t)1 << 40;
     sparamx_buffer *buffer = NULL;
@@ -144,6 +173,7 @@ int main(void) {
     test_upload(data, (size_t)3 << 20, true);
     test_upload(data, 1000000, false);
     test_linear(data);
+    test_clear(data);
     test_address_space();
     free(data);
     return check_end();
