@@ -18,8 +18,8 @@ let baseline: [SwiftSetting] = [.unsafeFlags(mode + unwindTables + sections + te
 
 // Kernels are checked at their front door, so inside them nothing is checked twice. Each kernel target has its own
 // instruction sets; nothing outside them is compiled for more than baseline x86-64.
-func kernels(_ features: [String]) -> [SwiftSetting] {
-    [.unsafeFlags(mode + sections + (ordinary ? [] : ["-gline-tables-only"]) + ["-wmo", "-Ounchecked"]
+func kernels(_ room: String, _ features: [String]) -> [SwiftSetting] {
+    [.define(room), .unsafeFlags(mode + sections + (ordinary ? [] : ["-gline-tables-only"]) + ["-wmo", "-Ounchecked"]
                   + features.flatMap { ["-Xcc", "-m" + $0] })]
 }
 let avx512 = ["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vbmi", "avx512vbmi2", "avx512vnni", "avx512bf16",
@@ -42,7 +42,7 @@ let tests: [Target] = !ordinary ? [] : [
             exclude: ["README.md", "build.sh", "interpreter", "preload", "selftest"],
             publicHeadersPath: "include", cSettings: [.unsafeFlags(["-O3"])]),
     .testTarget(name: "SparamxTests",
-                dependencies: ["CKernelABI", "CPlatform", "CTileShims", "CTileEmulator", "KernelsReference", "SparamxCore"]
+                dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "CTileShims", "CTileEmulator", "KernelsReference", "SparamxCore"]
                     + (interpreted ? ["CInterpreter"] : []),
                 exclude: ["README.md"],
                 swiftSettings: interpreted ? [.define("INTERPRETED")] : []),
@@ -67,11 +67,15 @@ let package = Package(
         .target(name: "CKernelABI", exclude: signs),
         .target(name: "CTileShims", exclude: signs),
         .target(name: "CPlatform", exclude: signs),
-        .target(name: "KernelsReference", dependencies: ["CKernelABI"], exclude: signs, swiftSettings: baseline),
-        .target(name: "KernelsAVX512", dependencies: ["CKernelABI", "CTileShims"], exclude: signs, swiftSettings: kernels(avx512)),
-        .target(name: "KernelsAMX", dependencies: ["CKernelABI", "CTileShims"], exclude: signs, swiftSettings: kernels(amx)),
+        .target(name: "CKernelTable", dependencies: ["CKernelABI"], exclude: signs),
+        .target(name: "KernelsReference", dependencies: ["CKernelABI"], exclude: signs,
+                swiftSettings: [.define("ROOM_REFERENCE")] + baseline),
+        .target(name: "KernelsAVX512", dependencies: ["CKernelABI", "CTileShims"], exclude: signs,
+                swiftSettings: kernels("ROOM_AVX512", avx512)),
+        .target(name: "KernelsAMX", dependencies: ["CKernelABI", "CTileShims"], exclude: signs,
+                swiftSettings: kernels("ROOM_AMX", amx)),
         .target(name: "SparamxCore",
-                dependencies: ["CKernelABI", "CPlatform", "KernelsReference", "KernelsAVX512", "KernelsAMX"],
+                dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "KernelsReference", "KernelsAVX512", "KernelsAMX"],
                 exclude: signs, swiftSettings: baseline),
         .target(name: "CExports", exclude: signs),
         .target(name: "Sparamx", dependencies: ["CSparamx", "CExports", "CPlatform", "SparamxCore"],

@@ -14,11 +14,15 @@ import re
 import subprocess
 import sys
 
+import definitions
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADER = os.path.join(HERE, "..", "include", "sparamx.h")
 SONAME = "libsparamx.so.0"
 VERSION = "SPARAMX_1"
 MAX_BYTES = 1 << 20
+
+TYPES = "|".join(kind.symbol for kind in definitions.types())
 
 # Who may use what. Swift's mangled names start with the module's.
 VECTOR = re.compile(r"sx_(avx512|amx)_|\$e\d+Kernels(AVX512|AMX)")
@@ -28,10 +32,10 @@ VECTOR = re.compile(r"sx_(avx512|amx)_|\$e\d+Kernels(AVX512|AMX)")
 SHARED = re.compile(r"\$e10KernelsAMX\d+quant(Ring|RingWide|Gemm)__")
 # The AVX-512 kernels for many tokens of the quantized types share the functions that multiply a group of tokens.
 GROUP = re.compile(r"\$e13KernelsAVX5125group\w*PartForm")
-GROUPED = re.compile(r"sx_avx512_(q\d_[01k]|iq4_nl|iq4_xs|mxfp4)_(dense|sparse)_gemm$")
+GROUPED = re.compile(rf"sx_avx512_({TYPES})_(dense|sparse)_gemm$")
 EXPANDED = re.compile(r"sx_amx_(\w+)_(ring|gemm)$")
 TILE = re.compile(r"sx_amx_|" + SHARED.pattern)
-PRODUCT = re.compile(r"sx_(avx512|amx)_(bf16|f16|q\d_[01k]|iq4_nl|iq4_xs|mxfp4)_(dense|sparse)_|" + SHARED.pattern + "|" + GROUP.pattern)
+PRODUCT = re.compile(rf"sx_(avx512|amx)_({TYPES})_(dense|sparse)_|" + SHARED.pattern + "|" + GROUP.pattern)
 CPU_QUESTIONS = {"cpuid": "sx_cpuid", "xgetbv": "sx_xgetbv"}
 CALLABLE = {"memset@plt", "memcpy@plt"}
 PREFIXES = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3}

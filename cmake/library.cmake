@@ -37,7 +37,8 @@ set(sparamx_links "${CMAKE_CURRENT_BINARY_DIR}/${sparamx_soname}" "${CMAKE_CURRE
 set(sparamx_unstripped "${CMAKE_CURRENT_BINARY_DIR}/swift/release/libsparamx.so")
 
 file(GLOB_RECURSE sparamx_sources CONFIGURE_DEPENDS
-  "${sparamx_root}/Sources/*.swift" "${sparamx_root}/Sources/*.c" "${sparamx_root}/Sources/*.h")
+  "${sparamx_root}/Sources/*.swift" "${sparamx_root}/Sources/*.c" "${sparamx_root}/Sources/*.h"
+  "${sparamx_root}/Sources/*.def")
 
 # SwiftPM would take the compiler of C targets from CC; Embedded Swift needs the one of its own toolchain.
 add_custom_command(

@@ -14,11 +14,11 @@ import json
 import pathlib
 import sys
 
+import definitions
+
 README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
 GUIDE = README.parent / "examples/prune/README.md"
-# In the order of the tables: numbers of the GGUF format.
-TYPES = {30: "BF16", 1: "F16", 8: "Q8_0", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
-         13: "Q5_K", 14: "Q6_K", 20: "IQ4_NL", 23: "IQ4_XS", 39: "MXFP4"}
+TYPES = {kind.number: kind.name for kind in definitions.types()}
 FORMS = {1: "dense", 2: "sparse"}
 LEVELS = ["reference", "avx512", "amx"]
 NO_LIMIT = 2**63 - 1
@@ -72,7 +72,7 @@ def known_types(rows):
     """The types of the kernel table, in the order of the tables."""
     unknown = {r.type for r in rows} - TYPES.keys()
     if unknown:
-        sys.exit(f"cmake/readme.py does not know the tensor types {sorted(unknown)}: add them to TYPES")
+        sys.exit(f"the library has kernels for tensor types that types.def does not know: {sorted(unknown)}")
     return [kind for kind in TYPES if any(r.type == kind for r in rows)]
 
 

@@ -13,12 +13,12 @@ struct WideTiles {
     init(_ args: sx_kernel_args, half: Bool, sparse: Bool, _ panel: Int, _ firstBlock: Int) {
         self.sparse = sparse
         self.half = half
-        let tile = panel * Int(args.kblocks) + firstBlock
+        let tile = panel * Int(args.w.kblocks) + firstBlock
         if sparse {
-            mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + tile * 64).assumingMemoryBound(to: UInt32.self)
+            mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + tile * 64).assumingMemoryBound(to: UInt32.self)
             values = sparseValues(args, panel, firstBlock / 8)
         } else {
-            values = UnsafeRawPointer(args.values) + tile * 1024
+            values = UnsafeRawPointer(args.w.values) + tile * 1024
             mask = values.assumingMemoryBound(to: UInt32.self)
         }
     }

@@ -73,17 +73,17 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
                                      _ nothing: Bool) -> Maker) {
     // Two slots: one is multiplied while the other is filled. L1 holds the first, which every step touches, and lets
     // the other go to L2.
-    let tiles = UnsafeMutableRawPointer(args.scratch) + gemmTiles
-    let results = UnsafeMutableRawPointer(args.scratch) + gemmResults
-    let cells = (min(Int(args.m), Int(SX_GEMM_M)) + 31) / 32
+    let tiles = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_SLOTS)
+    let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_TILE_GEMM_BYTES)
+    let cells = (min(Int(args.x.m), Int(SX_GEMM_M)) + 31) / 32
     var slotInUse = 0, started = false
     withTiles(rows: 16, deep: true, args) {
         eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, next in
-            let blocks = min(16, Int(args.a_kblocks) - chunk * 16)
-            let last = chunk * 16 + blocks == Int(args.a_kblocks)
+            let blocks = min(16, Int(args.x.kblocks) - chunk * 16)
+            let last = chunk * 16 + blocks == Int(args.x.kblocks)
             let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
             let steps = (tokens + 31) / 32 * blocks
-            var w0 = UnsafeRawPointer(tiles) + slotInUse * 32768, w1 = w0 + 16384
+            var w0 = UnsafeRawPointer(tiles) + slotInUse * Int(SX_TILE_GEMM_SLOT), w1 = w0 + Int(SX_TILE_GEMM_SECOND)
             if inPlace {
                 w0 = denseTile(args, panel, chunk * 16)
                 w1 = denseTile(args, second, chunk * 16)
@@ -100,7 +100,7 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
             var ahead = Ahead(denseTile(args, inPlace ? soon.pair : 0, inPlace ? soon.chunk * 16 : 0),
                               denseTile(args, inPlace ? soonSecond : 0, inPlace ? soon.chunk * 16 : 0),
                               lines: nothing ? 0 : 256, steps: steps)
-            var maker = make(soon.pair, soonSecond, soon.chunk, steps, tiles + slotInUse * 32768, nothing)
+            var maker = make(soon.pair, soonSecond, soon.chunk, steps, tiles + slotInUse * Int(SX_TILE_GEMM_SLOT), nothing)
             let meanwhile = {
                 if inPlace { ahead.fetch() } else { maker.step() }
             }
@@ -108,7 +108,7 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
             while cellIndex * 32 < tokens {
                 let token = firstToken + cellIndex * 32, left = tokens - cellIndex * 32
                 let kept = results + (slot * cells + cellIndex) * 4096
-                let x0 = UnsafeRawPointer(args.a) + activationRow(args, chunk * 16, token) * 64
+                let x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, chunk * 16, token) * 64
                 if chunk == 0 {
                     sx_tile_zero_0()
                     sx_tile_zero_1()
@@ -121,7 +121,7 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
                     sx_tile_load_3(kept + 3072, 64)
                 }
                 if left > 16 {
-                    let x1 = UnsafeRawPointer(args.a) + activationRow(args, chunk * 16, token + 16) * 64
+                    let x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, chunk * 16, token + 16) * 64
                     cell(two: true, blocks, x0, x1, w0, w1, meanwhile)
                 } else {
                     cell(two: false, blocks, x0, x0, w0, w1, meanwhile)

@@ -4,7 +4,6 @@ import CTileShims
 // Many tokens, quantized types, in bf16: Gemm.swift's product with tiles that are dequantized on the way.
 
 /// Between the expanded tiles and the results.
-private let panelsAt = 98304
 
 /// Tiles of one chunk of a pair of panels: 4 k of each panel at a time.
 private struct QuantPair: PairMaker {
@@ -37,7 +36,7 @@ private struct QuantPair: PairMaker {
 
     @inline(__always)
     private mutating func next() {
-        panels.next(out, out + 16384)
+        panels.next(out, out + Int(SX_TILE_GEMM_SECOND))
         out += 128
         left -= 1
     }
@@ -47,9 +46,9 @@ private struct QuantPair: PairMaker {
 func quantGemm(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, sub: Int, offset: Float) {
     sx_unwind_tables()
     let args = pointer.pointee
-    let memory = UnsafeMutableRawPointer(args.scratch) + panelsAt
+    let memory = UnsafeMutableRawPointer(args.scratch) + Int(SX_TILE_GEMM_PANELS)
     gemm(inPlace: false, args) { first, second, chunk, steps, out, nothing in
         QuantPair(QuantPanels(pointer, expand, sub: sub, offset: offset, first, second, chunk: chunk * 2, memory),
-                  rows: nothing ? 0 : min(8, Int(args.kblocks) - chunk * 8) * 16, steps: steps, out)
+                  rows: nothing ? 0 : min(8, Int(args.w.kblocks) - chunk * 8) * 16, steps: steps, out)
     }
 }

@@ -6,7 +6,7 @@ import CTileShims
 // deep: A 32 bytes wide, B 8 rows. The sums of one step are scaled while the next step multiplies and the one after it
 // is expanded.
 
-/// Where things are behind ringOffset: two slots of two panels' levels, four of scales and minimums (two K-blocks before
+/// Where things are behind SX_RING_SLOTS: two slots of two panels' levels, four of scales and minimums (two K-blocks before
 /// the one that is expanded are still to be scaled), expansions.
 private let sidesAt = 4096, expansionsAt = 8192
 
@@ -55,8 +55,8 @@ private struct Item {
                _ sides: UnsafeMutableRawPointer) {
         let kblock = tiles == 2 ? number >> 1 : number, tile = tiles == 2 ? number & 1 : 0
         let d0 = UnsafeRawPointer(sides) + (kblock & 3) * 1024
-        let x = UnsafeRawPointer(args.a_scale.unsafelyUnwrapped) + row * 8
-        let xSums = UnsafeRawPointer(args.a_sum.unsafelyUnwrapped) + row * 8
+        let x = UnsafeRawPointer(args.x.scales.unsafelyUnwrapped) + row * 8
+        let xSums = UnsafeRawPointer(args.x.sums.unsafelyUnwrapped) + row * 8
         let from = UnsafeRawPointer(sums) + (number & 1) * 4096, totals = sums + (8192 + tile * 2048)
         if minimum {
             scaleSums(minimum: true, rows, from, totals, d0, d0 + 512, x, xSums)
@@ -70,13 +70,13 @@ private struct Item {
 func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, minimum: Bool) {
     sx_unwind_tables()
     let args = pointer.pointee
-    let tiles = args.m > 16 ? 2 : 1
-    let rows = tiles == 2 ? 16 : Int(args.m)
+    let tiles = args.x.m > 16 ? 2 : 1
+    let rows = tiles == 2 ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: false, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + ringOffset
+        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_SLOTS)
         let sides = slots + sidesAt
-        let sums = UnsafeMutableRawPointer(args.scratch) + resultOffset  // two of 4 KB, behind them per tile of tokens two totals of 1 KB
-        let kblocks = Int(args.kblocks)
+        let sums = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)  // two of 4 KB, behind them per tile of tokens two totals of 1 KB
+        let kblocks = Int(args.w.kblocks)
         eachDistantPair(args) { first, second in
             let p0 = expansion(pointer, first, 0, slot: slots, sides: sides, slots + expansionsAt)
             let p1 = expansion(pointer, second, 0, slot: slots + 1024, sides: sides + 512, slots + (expansionsAt + expansionBytes))
@@ -88,7 +88,7 @@ func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
             while item < kblocks * tiles {
                 let kblock = tiles == 2 ? item >> 1 : item, tile = tiles == 2 ? item & 1 : 0
                 let row = activationRow(args, kblock, tile * 16)
-                let x = UnsafeRawPointer(args.a) + row * 64
+                let x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + row * 64
                 sx_tile_zero_0()
                 sx_tile_zero_1()
                 sx_tile_zero_2()
@@ -131,7 +131,7 @@ func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
             pending.scale(args, minimum: minimum, tiles, rows, sums, sides)
             var tile = 0
             while tile < tiles {
-                let present = min(rows, Int(args.m) - tile * 16), totals = sums + (8192 + tile * 2048)
+                let present = min(rows, Int(args.x.m) - tile * 16), totals = sums + (8192 + tile * 2048)
                 storeTile(args, totals, tile * 16, present, first)
                 storeTile(args, totals + 1024, tile * 16, present, second)
                 tile += 1

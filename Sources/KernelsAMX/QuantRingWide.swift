@@ -5,33 +5,32 @@ import CTileShims
 // bytes would be 16 k deep, a quarter full, and their sums are scaled four times per K-block.
 
 /// Behind the results: what QuantPanels needs. In the ring: two slots of two panels x two tiles.
-private let panelsAt = 20480
 
 @inline(never)
 func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, offset: Float) {
     sx_unwind_tables()
     let args = pointer.pointee
-    let two = args.m > 16
-    let rows = two ? 16 : Int(args.m)
+    let two = args.x.m > 16
+    let rows = two ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: true, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + ringOffset
-        let results = UnsafeMutableRawPointer(args.scratch) + resultOffset
-        let tiles = Int(args.kblocks) * 2
+        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_SLOTS)
+        let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
+        let tiles = Int(args.w.kblocks) * 2
         eachDistantPair(args) { first, second in
             sx_tile_zero_0()
             sx_tile_zero_1()
             sx_tile_zero_2()
             sx_tile_zero_3()
             var panels = QuantPanels(pointer, expand, sub: 16, offset: offset, first, second, chunk: 0,
-                                     UnsafeMutableRawPointer(args.scratch) + panelsAt)
+                                     UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_PANELS))
             // One place in the code fills slots: before the first tile, then one tile ahead.
-            var x0 = UnsafeRawPointer(args.a), x1 = x0
+            var x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped), x1 = x0
             var tile = -1
             while tile < tiles {
                 if tile >= 0 {
                     if tile & 15 == 0 {
-                        x0 = UnsafeRawPointer(args.a) + activationRow(args, tile, 0) * 64
-                        if two { x1 = UnsafeRawPointer(args.a) + activationRow(args, tile, 16) * 64 }
+                        x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, tile, 0) * 64
+                        if two { x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, tile, 16) * 64 }
                     }
                     let w0 = UnsafeRawPointer(slots) + (tile & 1) * 2048
                     sx_tile_load_4(x0, 64)
@@ -63,8 +62,8 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
             if two {
                 sx_tile_store_1(results + 1024, 64)
                 sx_tile_store_3(results + 3072, 64)
-                storeTile(args, results + 1024, 16, Int(args.m) - 16, first)
-                storeTile(args, results + 3072, 16, Int(args.m) - 16, second)
+                storeTile(args, results + 1024, 16, Int(args.x.m) - 16, first)
+                storeTile(args, results + 3072, 16, Int(args.x.m) - 16, second)
             }
         }
     }

@@ -9,7 +9,7 @@ func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: 
     let q = Q.quant, sparse = F.sparse
     let next = pointer.pointee, args = next.args.pointee
     let panel = Int(next.panel), kblock = Int(next.kblock), pair = kblock & 3
-    let side = UnsafeRawPointer(args.scales.unsafelyUnwrapped) + (panel * Int(args.kblocks) + kblock & ~3) * Int(q.side_bytes)
+    let side = UnsafeRawPointer(args.w.scales.unsafelyUnwrapped) + (panel * Int(args.w.kblocks) + kblock & ~3) * Int(q.side_bytes)
     sx_prefetch(side + (pair * Int(q.side_bytes) + 1024))
     if q.low_bits == 8 && !sparse {
         let tile = denseTile(args, panel, kblock)
@@ -42,7 +42,7 @@ func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: 
 @inline(__always)
 func tileRing<Q: QuantType>(_: Q.Type, _ expand: sx_expand_fn, _ args: UnsafePointer<sx_kernel_args>) {
     if Q.quant.sub == 32 {
-        quantRing(args, expand, minimum: Q.quant.offset == 0)
+        quantRing(args, expand, minimum: Q.quant.minimum != 0)
     } else {
         quantRingWide(args, expand, offset: Float(Q.quant.offset))
     }

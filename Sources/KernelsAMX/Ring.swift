@@ -9,12 +9,12 @@ private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_a
     let args = pointer.pointee
     // Dense BF16 is multiplied where it lies.
     let inPlace = !half && !sparse
-    let two = args.m > 16
-    let rows = two ? 16 : Int(args.m)
+    let two = args.x.m > 16
+    let rows = two ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: true, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + ringOffset
-        let results = UnsafeMutableRawPointer(args.scratch) + resultOffset
-        let kblocks = Int(args.kblocks)
+        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_SLOTS)
+        let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
+        let kblocks = Int(args.w.kblocks)
         eachDistantPair(args) { first, second in
             sx_tile_zero_0()
             sx_tile_zero_1()
@@ -26,12 +26,12 @@ private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_a
                 p0.next(slots)
                 p1.next(slots + 1024)
             }
-            var x0 = UnsafeRawPointer(args.a), x1 = x0
+            var x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped), x1 = x0
             var kblock = 0
             while kblock < kblocks {
                 if kblock & 15 == 0 {
-                    x0 = UnsafeRawPointer(args.a) + activationRow(args, kblock, 0) * 64
-                    if two { x1 = UnsafeRawPointer(args.a) + activationRow(args, kblock, 16) * 64 }
+                    x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, kblock, 0) * 64
+                    if two { x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, kblock, 16) * 64 }
                 }
                 sx_tile_load_4(x0, 64)
                 if two { sx_tile_load_5(x1, 64) }
@@ -69,8 +69,8 @@ private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_a
             if two {
                 sx_tile_store_1(results + 1024, 64)
                 sx_tile_store_3(results + 3072, 64)
-                storeTile(args, results + 1024, 16, Int(args.m) - 16, first)
-                storeTile(args, results + 3072, 16, Int(args.m) - 16, second)
+                storeTile(args, results + 1024, 16, Int(args.x.m) - 16, first)
+                storeTile(args, results + 3072, 16, Int(args.x.m) - 16, second)
             }
         }
     }

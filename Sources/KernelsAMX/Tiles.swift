@@ -27,21 +27,15 @@ func withTiles(rows: Int, deep: Bool, _ args: sx_kernel_args, _ body: () -> Void
     if saved.load(as: UInt8.self) == 0 { sx_tile_release() } else { sx_tile_load_config(saved) }
 }
 
-/// Scratch area: configurations, then what each kernel needs.
-let ringOffset = 4096       // two slots of two expanded tiles
-let resultOffset = 16384    // results on their way out, integer sums
-let gemmTiles = 4096        // two slots x two panels x 16 tiles
-let gemmResults = 131072    // cells of four result tiles
-
 /// Writes the rows of a result tile to y.
 @inline(__always)
 func storeTile(_ args: sx_kernel_args, _ tile: UnsafeRawPointer, _ firstToken: Int, _ rows: Int, _ panel: Int) {
     let mask = columnMask(args, panel)
-    var out = args.y + (firstToken * Int(args.ldy) + panel * 16)
+    var out = args.y.values + (firstToken * Int(args.y.ld) + panel * 16)
     var row = 0
     while row < rows {
         sx_mask_store_ps(out, mask, sx_load_ps(tile + row * 64))
-        out += Int(args.ldy)
+        out += Int(args.y.ld)
         row += 1
     }
 }

@@ -15,21 +15,21 @@ struct WidePair: PairMaker {
         self.half = half
         self.sparse = sparse
         let block = chunk * 16
-        let tile0 = first * Int(args.kblocks) + block, tile1 = second * Int(args.kblocks) + block
-        mask0 = UnsafeRawPointer(args.values)
+        let tile0 = first * Int(args.w.kblocks) + block, tile1 = second * Int(args.w.kblocks) + block
+        mask0 = UnsafeRawPointer(args.w.values)
         mask1 = mask0
         if sparse {
-            let bitmap = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped)
+            let bitmap = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped)
             mask0 = bitmap + tile0 * 64
             mask1 = bitmap + tile1 * 64
             values0 = sparseValues(args, first, chunk * 2)
             values1 = sparseValues(args, second, chunk * 2)
         } else {
-            values0 = UnsafeRawPointer(args.values) + tile0 * 1024
-            values1 = UnsafeRawPointer(args.values) + tile1 * 1024
+            values0 = UnsafeRawPointer(args.w.values) + tile0 * 1024
+            values1 = UnsafeRawPointer(args.w.values) + tile1 * 1024
         }
         self.out = out
-        left = nothing ? 0 : min(16, Int(args.kblocks) - block) * 16
+        left = nothing ? 0 : min(16, Int(args.w.kblocks) - block) * 16
         perStep = (left + steps - 1) / steps
     }
 
@@ -50,7 +50,7 @@ struct WidePair: PairMaker {
     @inline(__always)
     private mutating func next() {
         sx_store(out, Self.words(half: half, sparse: sparse, &mask0, &values0))
-        sx_store(out + 16384, Self.words(half: half, sparse: sparse, &mask1, &values1))
+        sx_store(out + Int(SX_TILE_GEMM_SECOND), Self.words(half: half, sparse: sparse, &mask1, &values1))
         out += 64
         left -= 1
     }

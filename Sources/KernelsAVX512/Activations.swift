@@ -55,7 +55,7 @@ private func setSum(_ args: sx_activation_args, _ token: Int, _ kblock: Int, _ p
                     _ scale: Float) {
     let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(part), Int64(parts), Int64(token)))
     let scaled = scale * Float(sum)
-    args.a_sum.unsafelyUnwrapped[index] = args.offset != 0 ? -args.offset * sum
+    args.a_sum.unsafelyUnwrapped[index] = args.minimum == 0 ? -args.offset * sum
         : Int32(bitPattern: (args.half_scale != 0 ? sx_round_to_half(scaled) : scaled).bitPattern)
 }
 

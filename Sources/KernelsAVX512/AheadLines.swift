@@ -60,15 +60,15 @@ func wideAhead(_ args: sx_kernel_args, sparse: Bool, _ pair: Int, _ chunk: Int, 
                _ list: UnsafeMutableRawPointer) -> AheadLines {
     var ahead = AheadLines(list)
     if pair < 0 { return ahead }
-    let block = chunk * 16, blocks = min(16, Int(args.kblocks) - block)
+    let block = chunk * 16, blocks = min(16, Int(args.w.kblocks) - block)
     var side = 0
     while side < 2 {
         let panel = min(pair + side, Int(args.panel_end) - 1)
         if sparse {
-            let entries = args.offsets.unsafelyUnwrapped + panel * Int(args.chunks)
-            let begin = Int(sx_offset_bytes(entries[chunk * 2])), end = Int(sx_offset_bytes(entries[min(chunk * 2 + 2, Int(args.chunks))]))
-            ahead.add(UnsafeRawPointer(args.values) + begin, end - begin)
-            ahead.add(UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + (panel * Int(args.kblocks) + block) * 64), blocks * 64)
+            let entries = args.w.offsets.unsafelyUnwrapped + panel * Int(args.w.chunks)
+            let begin = Int(sx_offset_bytes(entries[chunk * 2])), end = Int(sx_offset_bytes(entries[min(chunk * 2 + 2, Int(args.w.chunks))]))
+            ahead.add(UnsafeRawPointer(args.w.values) + begin, end - begin)
+            ahead.add(UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + block) * 64), blocks * 64)
         } else {
             ahead.add(denseTile(args, panel, block), blocks * 1024)
         }

@@ -21,7 +21,7 @@ private struct SparseRows {
 
     @inline(__always)
     init(_ args: sx_kernel_args, _ panel: Int) {
-        mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + panel * Int(args.kblocks) * 64)
+        mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + panel * Int(args.w.kblocks) * 64)
             .assumingMemoryBound(to: UInt32.self)
         values = sparseValues(args, panel, 0)
     }
@@ -49,11 +49,11 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
         while pass < passes {
             // One token has two chains per panel: a single one would wait for the latency of vdpbf16ps.
             var even = FloatSums(), odd = FloatSums()
-            var x = UnsafeRawPointer(args.a) + pass * count * 64
+            var x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + pass * count * 64
             var kblock = 0
             if sparse {
                 var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
-                while kblock < Int(args.kblocks) {
+                while kblock < Int(args.w.kblocks) {
                     sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
                     sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
                     var row = 0
@@ -75,7 +75,7 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
                 }
             } else {
                 var p0 = denseTile(args, first, 0), p1 = denseTile(args, second, 0)
-                while kblock < Int(args.kblocks) {
+                while kblock < Int(args.w.kblocks) {
                     var row = 0
                     while row < 16 {
                         sx_prefetch(p0 + prefetchAhead + row * 64)
@@ -99,7 +99,7 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
             }
             even.each(count) { token, a, b in
                 let token = pass * count + token
-                if token < Int(args.m) {  // the last tokens of a group may not exist
+                if token < Int(args.x.m) {  // the last tokens of a group may not exist
                     storeResult(args, token, first, a)
                     storeResult(args, token, second, b)
                 }
@@ -112,7 +112,7 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
 /// Expands one chunk of a panel into tiles.
 @inline(__always)
 private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ blocks: Int, _ to: UnsafeMutableRawPointer) {
-    var mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + (panel * Int(args.kblocks) + firstBlock) * 64)
+    var mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + firstBlock) * 64)
         .assumingMemoryBound(to: UInt32.self)
     var values = sparseValues(args, panel, firstBlock / 8)
     var out = to
@@ -127,31 +127,28 @@ private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ b
     }
 }
 
-/// In the scratch, between expanded weights and results.
-private let listAt = 49152
-
 @inline(__always)
 private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
-    let tiles = UnsafeMutableRawPointer(args.scratch), results = tiles + 65536
-    let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
+    let tiles = UnsafeMutableRawPointer(args.scratch), results = tiles + Int(SX_GEMM_BYTES)
+    let stride = min(Int(args.x.m), Int(SX_GEMM_M)) * 128
     eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, next in
-        let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
-        let last = firstBlock + blocks == Int(args.kblocks)
+        let firstBlock = chunk * 16, blocks = min(16, Int(args.w.kblocks) - firstBlock)
+        let last = firstBlock + blocks == Int(args.w.kblocks)
         let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
-        var w0 = UnsafeRawPointer(tiles), w1 = w0 + 16384
+        var w0 = UnsafeRawPointer(tiles), w1 = w0 + Int(SX_GEMM_SECOND)
         if sparse {
             expand(args, panel, firstBlock, blocks, tiles)
-            expand(args, second, firstBlock, blocks, tiles + 16384)
+            expand(args, second, firstBlock, blocks, tiles + Int(SX_GEMM_SECOND))
         } else {
             w0 = denseTile(args, panel, firstBlock)
             w1 = denseTile(args, second, firstBlock)
         }
-        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 2, UnsafeMutableRawPointer(args.scratch) + listAt)
+        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 2, UnsafeMutableRawPointer(args.scratch) + Int(SX_GEMM_WIDE_LIST))
         var tile = 0
         while tile < tokens {
             let rows = min(16, tokens - tile)
-            let x = UnsafeRawPointer(args.a) + activationRow(args, firstBlock, firstToken + tile) * 64
+            let x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, firstBlock, firstToken + tile) * 64
             eachGroup(rows, 8) { count, group in
                 var sums = FloatSums()
                 let kept = results + (slot * stride + (tile + group) * 128)

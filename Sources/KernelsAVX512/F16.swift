@@ -27,7 +27,7 @@ private struct SparseRows {
 
     @inline(__always)
     init(_ args: sx_kernel_args, _ panel: Int) {
-        mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + panel * Int(args.kblocks) * 64)
+        mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + panel * Int(args.w.kblocks) * 64)
             .assumingMemoryBound(to: UInt32.self)
         values = sparseValues(args, panel, 0)
     }
@@ -51,11 +51,11 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
         var pass = 0
         while pass < passes {
             var s0 = FloatSums(), s1 = FloatSums()
-            var x = UnsafeRawPointer(args.a) + pass * count * 128
+            var x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + pass * count * 128
             var kblock = 0
             if sparse {
                 var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
-                while kblock < Int(args.kblocks) {
+                while kblock < Int(args.w.kblocks) {
                     sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
                     sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
                     var row = 0
@@ -72,7 +72,7 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
                 }
             } else {
                 var p0 = denseTile(args, first, 0), p1 = denseTile(args, second, 0)
-                while kblock < Int(args.kblocks) {
+                while kblock < Int(args.w.kblocks) {
                     var row = 0
                     while row < 16 {
                         sx_prefetch(p0 + prefetchAhead)
@@ -98,7 +98,7 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
 @inline(__always)
 private func store(_ count: Int, _ args: sx_kernel_args, _ token: Int, _ panel: Int, _ sums: inout FloatSums) {
     sums.each(count) { i, a, b in
-        if token + i < Int(args.m) { storeResult(args, token + i, panel, joinPairs(a, b)) }
+        if token + i < Int(args.x.m) { storeResult(args, token + i, panel, joinPairs(a, b)) }
     }
 }
 
@@ -109,7 +109,7 @@ private func widen(sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ firstBl
     var out = to
     let end = to + blocks * 2048
     if sparse {
-        var mask = UnsafeRawPointer(args.bitmap.unsafelyUnwrapped + (panel * Int(args.kblocks) + firstBlock) * 64)
+        var mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + firstBlock) * 64)
             .assumingMemoryBound(to: UInt32.self)
         var values = sparseValues(args, panel, firstBlock / 8)
         while out < end {
@@ -133,19 +133,16 @@ private func widen(sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ firstBl
     }
 }
 
-/// In the scratch, between widened weights and results.
-private let listAt = 49152
-
 @inline(__always)
 private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
-    let weights = UnsafeMutableRawPointer(args.scratch), results = weights + 65536
-    let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
+    let weights = UnsafeMutableRawPointer(args.scratch), results = weights + Int(SX_GEMM_BYTES)
+    let stride = min(Int(args.x.m), Int(SX_GEMM_M)) * 128
     eachGemmBlock(args) { firstToken, tokens, pair, slot, chunk, next in
-        let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
-        let last = firstBlock + blocks == Int(args.kblocks)
+        let firstBlock = chunk * 16, blocks = min(16, Int(args.w.kblocks) - firstBlock)
+        let last = firstBlock + blocks == Int(args.w.kblocks)
         let pairEnd = min(pair + 2, Int(args.panel_end))
-        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 4, weights + listAt)
+        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 4, weights + Int(SX_GEMM_WIDE_LIST))
         var panel = pair
         while panel < pairEnd {
             // A widened panel fills the L1 alone, so the panels of a pair take turns; each keeps half of the results.
@@ -154,7 +151,7 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
             var tile = 0
             while tile < tokens {
                 let rows = min(16, tokens - tile)
-                let x = UnsafeRawPointer(args.a) + activationRow(args, firstBlock, firstToken + tile) * 128
+                let x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, firstBlock, firstToken + tile) * 128
                 eachGroup(rows, 8) { count, group in
                     var sums = FloatSums()
                     let kept = keptPanel + (tile + group) * 128

@@ -17,7 +17,7 @@ private struct Panel {
     @inline(__always)
     init(_ pointer: UnsafePointer<sx_codec_args>) {
         args = pointer.pointee
-        q = quant(args.type)
+        q = sx_quant_of(args.type)
         natural = UnsafeMutableRawPointer(args.scratch.unsafelyUnwrapped)
         ordered = natural + 4096
         backgrounds = ordered + 4096
@@ -48,7 +48,7 @@ private struct Panel {
         while column < Int(args.rows) {
             let from = file(column, chunk)
             prefetchBlocks(UnsafeRawPointer(from) + chunkBytes(q), chunkBytes(q))
-            unpackCodes(q, from, present, natural.assumingMemoryBound(to: UInt8.self) + column * 256)
+            readChunk(q.type, from, present, natural.assumingMemoryBound(to: UInt8.self) + column * 256)
             column += 1
         }
         var kblock = 0
@@ -228,7 +228,7 @@ private func encodeSide(_ panel: Panel, _ chunk: Int, sparse: Bool) {
     side.initializeMemory(as: UInt8.self, repeating: 0, count: panel.blocks(chunk) / 2 * Int(q.side_bytes))
     var column = 0
     while column < Int(panel.args.rows) {
-        sideIn(q, panel.file(column, chunk), present, side, column)
+        readSides(q.type, panel.file(column, chunk), present, side, column)
         var part = 0
         while sparse && q.background < 0 && part < present * panel.parts {
             setBackground(q, side, part, column, panel.backgrounds.load(fromByteOffset: part * 64 + column * 4, as: UInt8.self))
@@ -390,8 +390,8 @@ private func write(_ panel: Panel, _ chunk: Int) {
     let present = panel.fileBlocks(chunk)
     var column = 0
     while column < Int(panel.args.rows) {
-        packCodes(panel.q, panel.natural.assumingMemoryBound(to: UInt8.self) + column * 256, present, panel.file(column, chunk))
-        sideOut(panel.q, panel.side(chunk), present, panel.file(column, chunk), column)
+        writeChunk(panel.q.type, panel.file(column, chunk), present, panel.natural.assumingMemoryBound(to: UInt8.self) + column * 256)
+        writeSides(panel.q.type, panel.file(column, chunk), present, panel.side(chunk), column)
         column += 1
     }
 }

@@ -26,7 +26,7 @@ private func accumulate(_ q: sx_quant, _ count: Int, _ totals: inout FloatSums, 
         let (x, y) = sums.token(token)
         a = sx_fma(sx_float(x), sx_mul(scale0.0, scale), a)
         b = sx_fma(sx_float(y), sx_mul(scale1.0, scale), b)
-        if q.offset == 0 {
+        if q.minimum != 0 {
             let sum = sx_broadcast_ps(tokenSums + token * 4)
             a = sx_fnmadd(scale0.1, sum, a)
             b = sx_fnmadd(scale1.1, sum, b)
@@ -79,12 +79,12 @@ func quantDecode<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: Int
     let args = pointer.pointee
     let q = Q.quant, sparse = F.sparse
     let memory = UnsafeMutableRawPointer(args.scratch)
-    let kblocks = Int(args.kblocks)
+    let kblocks = Int(args.w.kblocks)
     eachDistantPair(args) { first, second in
         var totals = FloatSums()
-        var x = UnsafeRawPointer(args.a)
-        var tokenScales = UnsafeRawPointer(args.a_scale.unsafelyUnwrapped)
-        var tokenSums = UnsafeRawPointer(args.a_sum.unsafelyUnwrapped)
+        var x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped)
+        var tokenScales = UnsafeRawPointer(args.x.scales.unsafelyUnwrapped)
+        var tokenSums = UnsafeRawPointer(args.x.sums.unsafelyUnwrapped)
         var chunk = 0
         while chunk * 4 < kblocks {
             let s0 = QuantStreams(q, sparse: sparse, args, first, chunk), s1 = QuantStreams(q, sparse: sparse, args, second, chunk)
@@ -104,7 +104,7 @@ func quantDecode<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: Int
             chunk += 1
         }
         totals.each(count) { token, a, b in
-            if token < Int(args.m) {
+            if token < Int(args.x.m) {
                 storeResult(args, token, first, a)
                 storeResult(args, token, second, b)
             }

@@ -4,35 +4,31 @@ import CTileShims
 // Quantized types, any number of tokens on machines without AMX: 1024 k of two panels are expanded once and multiplied
 // with all tokens of a block (QuantTokens.swift), in the arithmetic and order of QuantDecode.swift.
 
-/// Scratch: levels, scales and minimums of two panels as QuantTokens.swift reads them; what the expansion needs, what to
-/// fetch ahead; results.
-private let memoryAt = 49152, listAt = 49216, resultsAt = 65536
-
 @inline(__always)
 func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee, q = Q.quant, sparse = F.sparse
-    let scratch = UnsafeMutableRawPointer(args.scratch), results = scratch + resultsAt
-    let stride = min(Int(args.m), Int(SX_GEMM_M)) * 128
+    let scratch = UnsafeMutableRawPointer(args.scratch), results = scratch + Int(SX_GEMM_BYTES)
+    let stride = min(Int(args.x.m), Int(SX_GEMM_M)) * 128
     eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, next in
-        let firstBlock = chunk * 16, blocks = min(16, Int(args.kblocks) - firstBlock)
-        let last = firstBlock + blocks == Int(args.kblocks)
+        let firstBlock = chunk * 16, blocks = min(16, Int(args.w.kblocks) - firstBlock)
+        let last = firstBlock + blocks == Int(args.w.kblocks)
         let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
         var side = 0  // a loop, so that the expansion stands in the code once
         while side < 2 {
-            expandQuant(Q.self, F.self, args, side == 0 ? panel : second, chunk * 4, blocks, scratch + side * 16384,
-                        scratch + (scalesAt + side * 4096), scratch + (minimumsAt + side * 4096), scratch + memoryAt)
+            expandQuant(Q.self, F.self, args, side == 0 ? panel : second, chunk * 4, blocks, scratch + side * Int(SX_GEMM_SECOND),
+                        scratch + (Int(SX_GEMM_SCALES) + side * 4096), scratch + (Int(SX_GEMM_MINIMUMS) + side * 4096), scratch + Int(SX_GEMM_MEMORY))
             side += 1
         }
-        let ahead = linesAhead(q, sparse: sparse, args, next.pair, next.chunk, parts: blocks * 64 / Int(q.sub), scratch + listAt)
+        let ahead = linesAhead(q, sparse: sparse, args, next.pair, next.chunk, parts: blocks * 64 / Int(q.sub), scratch + Int(SX_GEMM_LIST))
         var tile = 0
         while tile < tokens {
             let rows = min(16, tokens - tile)
             let rowIndex = activationRow(args, firstBlock, firstToken + tile)
             let kept = results + (slot * stride + tile * 128)
-            multiplyTile(Q.self, scratch, blocks, rows, fresh: chunk == 0, kept, UnsafeRawPointer(args.a) + rowIndex * 64,
-                         UnsafeRawPointer(args.a_scale.unsafelyUnwrapped) + rowIndex * 8,
-                         UnsafeRawPointer(args.a_sum.unsafelyUnwrapped) + rowIndex * (256 / Int(q.sub)),
-                         tile == 0 ? ahead : AheadLines(scratch + listAt))
+            multiplyTile(Q.self, scratch, blocks, rows, fresh: chunk == 0, kept, UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + rowIndex * 64,
+                         UnsafeRawPointer(args.x.scales.unsafelyUnwrapped) + rowIndex * 8,
+                         UnsafeRawPointer(args.x.sums.unsafelyUnwrapped) + rowIndex * (256 / Int(q.sub)),
+                         tile == 0 ? ahead : AheadLines(scratch + Int(SX_GEMM_LIST)))
             if last {
                 var i = 0
                 while i < rows {
@@ -53,13 +49,13 @@ private func linesAhead(_ q: sx_quant, sparse: Bool, _ args: sx_kernel_args, _ p
                         _ list: UnsafeMutableRawPointer) -> AheadLines {
     var ahead = AheadLines(list)
     if pair < 0 { return ahead }
-    let blocks = min(16, Int(args.kblocks) - chunk * 16), at = chunk * 4
+    let blocks = min(16, Int(args.w.kblocks) - chunk * 16), at = chunk * 4
     var side = 0
     while side < 2 {
         let panel = min(pair + side, Int(args.panel_end) - 1), streams = QuantStreams(q, sparse: sparse, args, panel, at)
         if sparse {
-            let end = args.offsets.unsafelyUnwrapped[panel * Int(args.chunks) + min(at + 4, Int(args.chunks))]
-            ahead.add(streams.low, UnsafeRawPointer(args.values) + Int(sx_offset_bytes(end)) - streams.low)
+            let end = args.w.offsets.unsafelyUnwrapped[panel * Int(args.w.chunks) + min(at + 4, Int(args.w.chunks))]
+            ahead.add(streams.low, UnsafeRawPointer(args.w.values) + Int(sx_offset_bytes(end)) - streams.low)
             ahead.add(UnsafeRawPointer(streams.mask), blocks * 128)
         } else {
             ahead.add(streams.low, blocks * 128 * Int(q.low_bits + q.high_bits))

@@ -48,12 +48,11 @@ private enum Six: GroupSize { @inline(__always) static var count: Int { 6 } }
 
 /// Where the scratch of QuantGemm.swift has the scales and minimums of the first panel; those of the second are 4 KB
 /// behind, its levels 16 KB.
-let scalesAt = 32768, minimumsAt = 40960
 
 /// One row of 4 k of two panels against the tokens of a group.
 @inline(__always)
 private func multiply(_ count: Int, _ sums: inout IntegerSums, _ w: UnsafeRawPointer, _ x: UnsafeRawPointer, _ row: Int) {
-    let u = sx_load(w + row * 64), v = sx_load(w + (row * 64 + 16384))
+    let u = sx_load(w + row * 64), v = sx_load(w + (row * 64 + Int(SX_GEMM_SECOND)))
     sums.each(count) { token, a, b in
         let four = sx_broadcast32(x + (token * 64 + row * 4))
         a = sx_dpbusd(a, u, four)
@@ -70,7 +69,7 @@ private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: U
     let count = G.count
     var totals = FloatSums()
     if !fresh { totals.load(count, kept) }
-    var w = scratch, side = scratch + scalesAt, x = x, scales = tokenScales, sumsAt = tokenSums
+    var w = scratch, side = scratch + Int(SX_GEMM_SCALES), x = x, scales = tokenScales, sumsAt = tokenSums
     var ahead = ahead
     let end = w + blocks * 1024
     while w < end {
@@ -95,8 +94,8 @@ private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: U
             b = sx_fma(sx_float(q), sx_mul(s1, scale), b)
             if P.minimum {
                 let sum = sx_broadcast_ps(sumsAt + token * 4)
-                a = sx_fnmadd(sx_load_ps(side + (minimumsAt - scalesAt)), sum, a)
-                b = sx_fnmadd(sx_load_ps(side + (minimumsAt - scalesAt + 4096)), sum, b)
+                a = sx_fnmadd(sx_load_ps(side + (Int(SX_GEMM_MINIMUMS) - Int(SX_GEMM_SCALES))), sum, a)
+                b = sx_fnmadd(sx_load_ps(side + (Int(SX_GEMM_MINIMUMS) - Int(SX_GEMM_SCALES) + 4096)), sum, b)
             }
         }
         w += P.sixteen ? 256 : 512
@@ -150,12 +149,12 @@ func multiplyTile<Q: QuantType>(_: Q.Type, _ scratch: UnsafeRawPointer, _ blocks
                                 _ tokenSums: UnsafeRawPointer, _ ahead: AheadLines) {
     let q = Q.quant
     if q.sub == 16 {
-        if q.offset == 0 {
+        if q.minimum != 0 {
             tile(Part16Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)
         } else {
             tile(Part16.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)
         }
-    } else if q.offset == 0 {
+    } else if q.minimum != 0 {
         tile(Part32Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)
     } else {
         tile(Part32.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)

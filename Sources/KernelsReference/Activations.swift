@@ -82,7 +82,7 @@ public func sx_reference_activation_q8(_ pointer: UnsafePointer<sx_activation_ar
                 let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(half * parts + part),
                                                    Int64(parts * 2), Int64(token)))
                 let scaled = exact * Float(sum)
-                args.a_sum![index] = args.offset != 0 ? -args.offset * sum
+                args.a_sum![index] = args.minimum == 0 ? -args.offset * sum
                     : Int32(bitPattern: (args.half_scale != 0 ? sx_round_to_half(scaled) : scaled).bitPattern)
                 part += 1
             }

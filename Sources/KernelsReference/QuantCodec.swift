@@ -12,7 +12,7 @@ private struct Panel {
 
     init(_ pointer: UnsafePointer<sx_codec_args>) {
         args = pointer.pointee
-        q = quant(args.type)
+        q = sx_quant_of(args.type)
         codes = args.scratch!
         backgrounds = codes + 4096
         kept = UnsafeMutableRawPointer(backgrounds + 256).assumingMemoryBound(to: Int.self)
@@ -39,7 +39,7 @@ private struct Panel {
         codes.update(repeating: UInt8(truncatingIfNeeded: max(q.background, 0)), count: 4096)
         var column = 0
         while column < Int(args.rows) {
-            unpackCodes(q, file(column, chunk), fileBlocks(chunk), codes + column * 256)
+            readChunk(q.type, file(column, chunk), fileBlocks(chunk), codes + column * 256)
             column += 1
         }
         var place = 0
@@ -147,7 +147,7 @@ private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
         side.initializeMemory(as: UInt8.self, repeating: 0, count: blocks / 2 * Int(q.side_bytes))
         var column = 0
         while column < Int(args.rows) {
-            sideIn(q, panel.file(column, chunk), panel.fileBlocks(chunk), side, column)
+            readSides(q.type, panel.file(column, chunk), panel.fileBlocks(chunk), side, column)
             var part = 0
             while sparse && q.background < 0 && part < panel.fileBlocks(chunk) * panel.parts {
                 setBackground(q, side, part, column, panel.backgrounds[column * 16 + part])
@@ -220,8 +220,8 @@ private func decode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
         packed.each { block, row, index, code in panel.codes[index / 4 * 256 + block * 32 + row * 4 + index % 4] = code }
         var column = 0
         while column < Int(args.rows) {
-            packCodes(q, panel.codes + column * 256, panel.fileBlocks(chunk), panel.file(column, chunk))
-            sideOut(q, panel.side(chunk), panel.fileBlocks(chunk), panel.file(column, chunk), column)
+            writeChunk(q.type, panel.file(column, chunk), panel.fileBlocks(chunk), panel.codes + column * 256)
+            writeSides(q.type, panel.file(column, chunk), panel.fileBlocks(chunk), panel.side(chunk), column)
             column += 1
         }
         chunk += 1

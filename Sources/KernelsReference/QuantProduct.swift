@@ -26,21 +26,21 @@ private func scaleAndMinimum(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: In
 /// Quantized types: activations quantized in blocks of 32, integer sums per part, then in order of k
 ///     y = fma(sum, scale * activation scale, y), and with a minimum y = fma(-minimum, activation scale * sum of codes, y)
 /// in single precision. Integer sums are exact and the rest is fixed, so kernels can equal this bit for bit.
-@c(sx_reference_product_quant) @implementation
-public func sx_reference_product_quant(_ pointer: UnsafePointer<sx_kernel_args>) {
+@c(sx_reference_product_codes) @implementation
+public func sx_reference_product_codes(_ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
-    let q = quant(args.type)
+    let q = sx_quant_of(args.w.type)
     // A chunk's levels, less the offset: [16 columns][256 k]. Results grow in y.
     let levels = UnsafeMutableRawPointer(args.scratch).assumingMemoryBound(to: Int16.self)
     var panel = Int(args.panel_begin)
     while panel < Int(args.panel_end) {
         var token = 0
-        while token < Int(args.m) {
+        while token < Int(args.x.m) {
             store(args, token, panel) { _ in 0 }
             token += 1
         }
         var chunk = 0
-        while chunk * 4 < Int(args.kblocks) {
+        while chunk * 4 < Int(args.w.kblocks) {
             let packed = QuantChunk(args, q, panel, chunk)
             packed.each { block, row, index, code in
                 let level = sx_level(q.levels, Int32(code)) - q.offset
@@ -62,15 +62,15 @@ public func sx_reference_product_quant(_ pointer: UnsafePointer<sx_kernel_args>)
 private func addPart(_ args: sx_kernel_args, _ q: sx_quant, _ side: UnsafeRawPointer, _ panel: Int, _ chunk: Int, _ part: Int,
                      _ levels: UnsafePointer<Int16>) {
     let perBlock = 64 / Int(q.sub), kblock = Int64(chunk * 4 + part / perBlock), inBlock = part % perBlock
-    let columns = min(Int(SX_PANEL), Int(args.n) - panel * Int(SX_PANEL))
+    let columns = min(Int(SX_PANEL), Int(args.w.n) - panel * Int(SX_PANEL))
     var token = 0
-    while token < Int(args.m) {
-        let row = Int(sx_activation_row(args.a_rows, args.kblocks, kblock, Int64(token)))
-        let codes = UnsafeRawPointer(args.a + (row * 64 + inBlock * Int(q.sub))).assumingMemoryBound(to: Int8.self)
+    while token < Int(args.x.m) {
+        let row = Int(sx_activation_row(args.x.rows, args.w.kblocks, kblock, Int64(token)))
+        let codes = UnsafeRawPointer(args.x.packed! + (row * 64 + inBlock * Int(q.sub))).assumingMemoryBound(to: Int8.self)
         let half = Int64(inBlock * 2 / perBlock)
-        let x = args.a_scale![Int(sx_activation_part(args.a_rows, args.kblocks, kblock, half, 2, Int64(token)))]
-        let xSum = args.a_sum![Int(sx_activation_part(args.a_rows, args.kblocks, kblock, Int64(inBlock), Int64(perBlock), Int64(token)))]
-        let y = args.y + (token * Int(args.ldy) + panel * Int(SX_PANEL))
+        let x = args.x.scales![Int(sx_activation_part(args.x.rows, args.w.kblocks, kblock, half, 2, Int64(token)))]
+        let xSum = args.x.sums![Int(sx_activation_part(args.x.rows, args.w.kblocks, kblock, Int64(inBlock), Int64(perBlock), Int64(token)))]
+        let y = args.y.values + (token * Int(args.y.ld) + panel * Int(SX_PANEL))
         var column = 0
         while column < columns {
             let weights = levels + (column * 256 + part * Int(q.sub))
@@ -81,7 +81,7 @@ private func addPart(_ args: sx_kernel_args, _ q: sx_quant, _ side: UnsafeRawPoi
             }
             let (scale, minimum) = scaleAndMinimum(q, side, part, column)
             y[column] = fusedMultiplyAdd(Float(sum), scale * x, y[column])
-            if q.offset == 0 { y[column] = fusedMultiplyAdd(-minimum, Float(bitPattern: UInt32(bitPattern: xSum)), y[column]) }
+            if q.minimum != 0 { y[column] = fusedMultiplyAdd(-minimum, Float(bitPattern: UInt32(bitPattern: xSum)), y[column]) }
             column += 1
         }
         token += 1
@@ -90,16 +90,16 @@ private func addPart(_ args: sx_kernel_args, _ q: sx_quant, _ side: UnsafeRawPoi
 
 extension QuantChunk {
     init(_ args: sx_kernel_args, _ q: sx_quant, _ panel: Int, _ chunk: Int) {
-        let tiles = panel * Int(args.kblocks)
-        var values = args.values, lowBytes = 0
-        if args.sparse != 0 {
-            let entry = args.offsets![panel * Int(args.chunks) + chunk]
+        let tiles = panel * Int(args.w.kblocks)
+        var values = args.w.values, lowBytes = 0
+        if args.w.sparse != 0 {
+            let entry = args.w.offsets![panel * Int(args.w.chunks) + chunk]
             values += Int(sx_offset_bytes(entry))
             lowBytes = Int(sx_offset_low(entry))
         } else {
-            values += panel * Int(sx_dense_panel_bytes(q, args.kblocks))
+            values += panel * Int(sx_dense_panel_bytes(q, args.w.kblocks))
         }
-        self.init(q, chunk: chunk, kblocks: Int(args.kblocks), values: values, lowBytes: lowBytes,
-                  bitmap: args.sparse == 0 ? nil : args.bitmap! + tiles * 128, side: args.scales! + tiles * Int(q.side_bytes))
+        self.init(q, chunk: chunk, kblocks: Int(args.w.kblocks), values: values, lowBytes: lowBytes,
+                  bitmap: args.w.sparse == 0 ? nil : args.w.bitmap! + tiles * 128, side: args.w.scales! + tiles * Int(q.side_bytes))
     }
 }

@@ -69,7 +69,7 @@ public func sparamx_kernel_get(_ index: Int32, _ pointer: UnsafeMutablePointer<s
         result.pointee.m_plan = Int64(row.from)
         result.pointee.exact = row.exact ? 1 : 0
         result.pointee.usable = usable(row).rawValue
-        result.pointee.name = text(row.name)
+        result.pointee.name = row.name
     }
 }
 

@@ -52,9 +52,13 @@ private func kernel(named name: UnsafePointer<CChar>, type: Int32, sparse: Bool?
     throw .range
 }
 
-private func equal(_ text: UnsafePointer<CChar>, _ name: StaticString) -> Bool {
-    for i in 0...name.utf8CodeUnitCount where UInt8(bitPattern: text[i]) != name.utf8Start[i] { return false }
-    return true
+private func equal(_ a: UnsafePointer<CChar>, _ b: UnsafePointer<CChar>) -> Bool {
+    var i = 0
+    while a[i] == b[i] {
+        if a[i] == 0 { return true }
+        i += 1
+    }
+    return false
 }
 
 @c(sparamx_linear_destroy) @implementation
@@ -134,7 +138,7 @@ private func describe(_ tensor: PackedTensor, forced: Int?, isa: ISA, _ info: Un
         let ranges = bytes.bindMemory(to: sparamx_kernel_range.self)
         if let forced {
             let row = KernelTable.row(forced)
-            ranges[0] = sparamx_kernel_range(m_min: Int64(row.serves.lowerBound), m_max: lastToken(row), name: text(row.name))
+            ranges[0] = sparamx_kernel_range(m_min: Int64(row.serves.lowerBound), m_max: lastToken(row), name: row.name)
             used = 1
             return
         }
@@ -144,7 +148,7 @@ private func describe(_ tensor: PackedTensor, forced: Int?, isa: ISA, _ info: Un
             guard let index else { throw .type }
             if index != lastIndex && used < ranges.count {
                 if used > 0 { ranges[used - 1].m_max = Int64(m - 1) }
-                ranges[used] = sparamx_kernel_range(m_min: Int64(m), m_max: Int64.max, name: text(KernelTable.row(index).name))
+                ranges[used] = sparamx_kernel_range(m_min: Int64(m), m_max: Int64.max, name: KernelTable.row(index).name)
                 used += 1
                 lastIndex = index
             }

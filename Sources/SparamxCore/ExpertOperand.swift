@@ -49,15 +49,14 @@ package struct ExpertOperand {
         self.file = file
         self.isa = isa
         var found = false
-        for place in 0..<KernelTable.places {
-            guard let index = KernelTable.index(place, type: layout.type.number, sparse: layout.sparse) else { continue }
+        for index in KernelTable.rows(type: layout.type.number, sparse: layout.sparse) {
             let row = KernelTable.row(index)
             guard row.isa.rawValue <= isa.rawValue, max(row.from, row.serves.lowerBound) <= rows else { continue }
             found = true
             let m = max(row.serves.lowerBound, min(rows, Routing.mostRows, row.serves.upperBound))
             let plan = try Plan(layout, m: m, threads: 1, isa: isa, forced: index, raw: tensor == nil && !layout.sparse)
             need.include(Need(rowBytes: (plan.scratchOffset + plan.rows - 1) / plan.rows,
-                              padding: row.isa == .amx ? 15 : Plan.fixedRows(row).map { $0 - row.serves.lowerBound } ?? 0,
+                              padding: row.padding,
                               scratch: plan.scratchBytes))
         }
         guard found else { throw .type }

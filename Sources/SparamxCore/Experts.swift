@@ -127,10 +127,9 @@ package struct ExpertProduct {
             if end <= from || begin >= to || begin == end { continue }
             let plan = try operand.plan(second ? group.kernels.1 : group.kernels.0, m: group.count)
             guard let function = plan.activationFunction else { continue }
-            var args = Product.kernelArgs(plan, operand.matrix(group.expert), own + area.scratchOffset)
-            var activation = Product.activationArgs(plan, &args, work + (second ? group.places.1 : group.places.0))
             // One row at a time, and every row of "x" where this one is: so the packing functions gather.
-            activation.ldx = 0
+            var activation = Product.activationArgs(plan, x[Int(order[group.first])], 0,
+                                                    work + (second ? group.places.1 : group.places.0))
             for item in max(begin, from) - begin..<min(end, to) - begin {
                 let token = min(item % plan.rows, group.count - 1)
                 activation.x = UnsafePointer(x[Int(order[group.first + token])])
@@ -183,19 +182,16 @@ package struct ExpertProduct {
                        _ end: Int, _ order: UnsafeMutablePointer<Int32>, _ x: RowPlaces, _ results: UnsafeMutablePointer<Float>,
                        _ ld: Int, _ own: UnsafeMutableRawPointer) {
         let weights = operand.matrix(group.expert)
-        var args = Product.kernelArgs(plan, weights, own + area.scratchOffset)
-        args.y = results
-        args.ldy = Int64(ld)
-        if plan.activationFunction != nil {
-            _ = Product.activationArgs(plan, &args, activations)
-            return Product.panels(plan, weights, &args, begin, end)
-        }
+        let packed = plan.activationFunction == nil ? nil : activations
+        var args = Product.kernelArgs(plan, weights, Product.tokens(plan, nil, 0, packed: packed),
+                                      sx_results(values: results, ld: Int64(ld)), own + area.scratchOffset)
+        if packed != nil { return Product.panels(plan, weights, &args, begin, end) }
         // Kernels that read the host's activations get one row at a time.
-        args.m = 1
-        args.ldx = Int64(operand.layout.k)
+        args.x.m = 1
+        args.x.ld = Int64(operand.layout.k)
         for i in 0..<group.count {
-            args.x = UnsafePointer(x[Int(order[group.first + i])])
-            args.y = results + i * ld
+            args.x.values = UnsafePointer(x[Int(order[group.first + i])])
+            args.y.values = results + i * ld
             Product.panels(plan, weights, &args, begin, end)
         }
     }

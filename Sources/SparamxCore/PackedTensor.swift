@@ -57,20 +57,15 @@ package struct PackedTensor {
     }
 
     /// Streams of one matrix, for a kernel.
-    package func kernelArgs(matrix: Int) -> sx_kernel_args {
-        let firstPanel = matrix * layout.panels, tiles = firstPanel * layout.kblocks
-        var args = sx_kernel_args(values: stream(layout.sparse ? 0 : firstPanel * layout.densePanel), bitmap: nil, scales: nil,
-                                  offsets: nil, n: Int64(layout.n), k: Int64(layout.k), kblocks: Int64(layout.kblocks),
-                                  chunks: Int64(layout.chunks), a: stream(0), a_scale: nil, a_sum: nil,
-                                  x: UnsafeRawPointer(base).assumingMemoryBound(to: Float.self), ldx: 0, a_rows: 0,
-                                  a_kblocks: 0, m: 0, y: base.assumingMemoryBound(to: Float.self), ldy: 0, panel_begin: 0,
-                                  panel_end: 0, scratch: stream(0), type: layout.type.number, sparse: layout.sparse ? 1 : 0)
-        if layout.sparse {
-            args.bitmap = UnsafePointer(bitmap + tiles * layout.type.maskBytes)
-            args.offsets = UnsafePointer(offsets + firstPanel * layout.chunks)
-        }
-        if layout.type.isQuantized { args.scales = UnsafePointer(side + tiles * layout.type.sideBytes) }
-        return args
+    package func weights(matrix: Int) -> sx_weights {
+        let firstPanel = matrix * layout.panels, tiles = firstPanel * layout.kblocks, type = layout.type
+        return sx_weights(
+            values: stream(layout.sparse ? 0 : firstPanel * layout.densePanel),
+            bitmap: layout.sparse ? UnsafePointer(bitmap + tiles * type.maskBytes) : nil,
+            scales: type.isQuantized ? UnsafePointer(side + tiles * type.sideBytes) : nil,
+            offsets: layout.sparse ? UnsafePointer(offsets + firstPanel * layout.chunks) : nil, n: Int64(layout.n),
+            k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks), type: type.number,
+            sparse: layout.sparse ? 1 : 0)
     }
 
     package func release() { sx_unmap(base, layout.totalBytes) }

@@ -5,6 +5,7 @@ import CKernelABI
 package struct Plan {
     package let kernel: KernelRow
     let type: WeightType
+    package let k: Int                   // of the weight
     package let m, rows, kblocks: Int    // tokens, tokens with padding, K-blocks of packed activations
     package let threads: Int
     let scaleOffset, sumOffset, scratchOffset, scratchBytes: Int
@@ -23,11 +24,10 @@ package struct Plan {
         kernel = KernelTable.row(index)
         guard kernel.serves.contains(m) else { throw .range }
         type = layout.type
+        k = layout.k
         self.m = m
         self.threads = threads
-        // Tiles of the AMX kernels are full; small counts are configured as they are.
-        let padded = kernel.isa == .amx && (m > 16 || kernel.serves.upperBound > 32) ? try Checked.roundUp(m, to: 16) : m
-        rows = Plan.fixedRows(kernel) ?? padded
+        rows = try kernel.rows(m)
         let blocks = kernel.activation == .plain ? 0 : layout.kblocks * layout.type.kPerBlock / kernel.activation.kPerBlock
         kblocks = blocks
         let activationRows = try Checked.product(rows, blocks)
@@ -38,7 +38,7 @@ package struct Plan {
         scaleOffset = try Checked.roundUp(activationBytes, to: 64)
         sumOffset = try Checked.roundUp(try Checked.sum(scaleOffset, scales), to: 64)
         scratchOffset = try Checked.roundUp(try Checked.sum(sumOffset, sums), to: 64)
-        tilesOffset = try Checked.roundUp(kernel.scratch.bytes(m), to: 64)
+        tilesOffset = try Checked.roundUp(kernel.scratchBytes(m), to: 64)
         let values = raw ? try Checked.sum(try Checked.product(layout.densePanel, 2), Int(SX_VALUE_PAD)) : 0
         let side = raw ? try Checked.product(layout.kblocks, 2 * type.sideBytes) : 0
         sideOffset = try Checked.sum(tilesOffset, values)
@@ -46,9 +46,6 @@ package struct Plan {
         scratchBytes = try Checked.roundUp(try Checked.sum(codecOffset, raw && type.isQuantized ? Int(SX_CODEC_SCRATCH) : 0), to: 64)
         workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
     }
-
-    /// A kernel that serves 3 or 4 tokens always computes 4, and so on to 16; nil where the tokens decide.
-    static func fixedRows(_ kernel: KernelRow) -> Int? { kernel.serves.upperBound <= 16 ? kernel.serves.upperBound : nil }
 
     /// Chunks of packed activations.
     var chunks: Int { (kblocks + Int(SX_ACT_CHUNK) - 1) / Int(SX_ACT_CHUNK) }

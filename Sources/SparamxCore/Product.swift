@@ -52,32 +52,37 @@ package enum Product {
                             y: UnsafeMutablePointer<Float>, ldy: Int, again: Bool) {
         let work = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: worker.work) + 63) & ~63)!
         let scratch = work + plan.scratchOffset + worker.index * plan.scratchBytes
-        var args = kernelArgs(plan, weights, scratch)
-        args.x = x
-        args.ldx = Int64(ldx)
-        args.y = y
-        args.ldy = Int64(ldy)
-        packActivations(plan, worker, work, &args, again: again)
+        let place = plan.activationFunction == nil ? nil : work
+        var args = kernelArgs(plan, weights, tokens(plan, x, ldx, packed: place), sx_results(values: y, ld: Int64(ldy)), scratch)
+        if let place { packActivations(plan, worker, place, args.x, again: again) }
         let begin = Schedule.begin(plan, weights, part: worker.index, of: plan.threads)
         let end = Schedule.begin(plan, weights, part: worker.index + 1, of: plan.threads)
         panels(plan, weights, &args, begin, end)
     }
 
-    /// For the kernel of this plan; what is missing are activations, results and panels.
-    static func kernelArgs(_ plan: Plan, _ weights: Weights, _ scratch: UnsafeMutableRawPointer) -> sx_kernel_args {
-        var args: sx_kernel_args
+    /// For the kernel of this plan; what is missing are the panels.
+    static func kernelArgs(_ plan: Plan, _ weights: Weights, _ x: sx_tokens, _ y: sx_results,
+                           _ scratch: UnsafeMutableRawPointer) -> sx_kernel_args {
+        let matrix: sx_weights
         switch weights {
-        case .packed(let tensor, let matrix): args = tensor.kernelArgs(matrix: matrix)
-        case .raw(let layout, _): args = rawArgs(plan, layout, scratch)
+        case .packed(let tensor, let index): matrix = tensor.weights(matrix: index)
+        case .raw(let layout, _): matrix = rawWeights(plan, layout, scratch)
         }
-        args.m = Int64(plan.m)
-        args.a_rows = Int64(plan.rows)
-        args.a_kblocks = Int64(plan.kblocks)
-        args.scratch = scratch.assumingMemoryBound(to: UInt8.self)
-        return args
+        return sx_kernel_args(w: matrix, x: x, y: y, panel_begin: 0, panel_end: 0,
+                              scratch: scratch.assumingMemoryBound(to: UInt8.self))
     }
 
-    /// Multiplies panels begin..<end; args.y is where column 0 of the matrix would be.
+    /// The tokens of this plan, where the host has them (nil: the kernel does not look there) and where they are packed (nil:
+    /// they are not).
+    static func tokens(_ plan: Plan, _ x: UnsafePointer<Float>?, _ ld: Int, packed: UnsafeMutableRawPointer?) -> sx_tokens {
+        let scales = packed.map { UnsafeRawPointer($0 + plan.scaleOffset).assumingMemoryBound(to: Float.self) }
+        let sums = packed.map { UnsafeRawPointer($0 + plan.sumOffset).assumingMemoryBound(to: Int32.self) }
+        return sx_tokens(m: Int64(plan.m), values: x, ld: Int64(ld),
+                         packed: packed.map { UnsafeRawPointer($0).assumingMemoryBound(to: UInt8.self) }, scales: scales,
+                         sums: sums, rows: Int64(plan.rows), kblocks: Int64(plan.kblocks))
+    }
+
+    /// Multiplies panels begin..<end; args.y.values is where column 0 of the matrix would be.
     static func panels(_ plan: Plan, _ weights: Weights, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
         if begin >= end { return }
         switch weights {
@@ -89,11 +94,11 @@ package enum Product {
         }
     }
 
-    private static func packActivations(_ plan: Plan, _ worker: Worker, _ work: UnsafeMutableRawPointer,
-                                        _ args: inout sx_kernel_args, again: Bool) {
-        guard let pack = plan.activationFunction else { return }
+    private static func packActivations(_ plan: Plan, _ worker: Worker, _ place: UnsafeMutableRawPointer, _ x: sx_tokens,
+                                        again: Bool) {
+        guard let pack = plan.activationFunction, let values = x.values else { return }
         let items = plan.chunks * plan.rows
-        var activation = activationArgs(plan, &args, work)
+        var activation = activationArgs(plan, values, Int(x.ld), place)
         activation.item_begin = Int64(items * worker.index / worker.threads)
         activation.item_end = Int64(items * (worker.index + 1) / worker.threads)
         if again { worker.wait() }
@@ -101,32 +106,29 @@ package enum Product {
         worker.wait()
     }
 
-    /// Tells a kernel that its packed activations are at base, and gives what packs them there; the items are missing.
-    static func activationArgs(_ plan: Plan, _ args: inout sx_kernel_args, _ base: UnsafeMutableRawPointer) -> sx_activation_args {
-        let a = base.assumingMemoryBound(to: UInt8.self)
-        let scale = (base + plan.scaleOffset).assumingMemoryBound(to: Float.self)
-        let sum = (base + plan.sumOffset).assumingMemoryBound(to: Int32.self)
-        args.a = UnsafePointer(a)
-        args.a_scale = UnsafePointer(scale)
-        args.a_sum = UnsafePointer(sum)
-        return sx_activation_args(x: args.x, ldx: args.ldx, m: args.m, k: args.k, kblocks: args.a_kblocks, rows: args.a_rows,
-                                  a: a, a_scale: scale, a_sum: sum, sub: plan.type.quant.sub, offset: plan.type.quant.offset,
-                                  half_scale: plan.type.quant.block_k == 32 ? 1 : 0, item_begin: 0, item_end: 0)
+    /// What packs the activations of this plan at `place`; the items are missing.
+    static func activationArgs(_ plan: Plan, _ x: UnsafePointer<Float>, _ ld: Int, _ place: UnsafeMutableRawPointer)
+        -> sx_activation_args {
+        let q = plan.type.quant
+        return sx_activation_args(
+            x: x, ldx: Int64(ld), m: Int64(plan.m), k: Int64(plan.k), kblocks: Int64(plan.kblocks), rows: Int64(plan.rows),
+            a: place.assumingMemoryBound(to: UInt8.self), a_scale: (place + plan.scaleOffset).assumingMemoryBound(to: Float.self),
+            a_sum: (place + plan.sumOffset).assumingMemoryBound(to: Int32.self), sub: q.sub, offset: q.offset,
+            minimum: q.minimum, half_scale: q.half_scale, item_begin: 0, item_end: 0)
     }
 
-    private static func rawArgs(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_kernel_args {
-        let floats = scratch.assumingMemoryBound(to: Float.self), bytes = scratch.assumingMemoryBound(to: UInt8.self)
-        return sx_kernel_args(
-            values: UnsafePointer(bytes + plan.tilesOffset), bitmap: nil,
-            scales: layout.type.isQuantized ? UnsafePointer(bytes + plan.sideOffset) : nil, offsets: nil, n: 0,
-            k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks), a: UnsafePointer(bytes),
-            a_scale: nil, a_sum: nil, x: UnsafePointer(floats), ldx: 0, a_rows: 0, a_kblocks: 0, m: 0, y: floats, ldy: 0,
-            panel_begin: 0, panel_end: 0, scratch: bytes, type: layout.type.number, sparse: 0)
+    /// Two panels of a matrix that is not packed, in this thread's scratch.
+    private static func rawWeights(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_weights {
+        let bytes = UnsafePointer(scratch.assumingMemoryBound(to: UInt8.self))
+        return sx_weights(values: bytes + plan.tilesOffset, bitmap: nil,
+                          scales: layout.type.isQuantized ? bytes + plan.sideOffset : nil, offsets: nil, n: 0,
+                          k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks),
+                          type: layout.type.number, sparse: 0)
     }
 
     /// Packs two panels into this thread's scratch, multiplies them, and goes on to the next two.
     private static func runRaw(_ plan: Plan, _ layout: PackedLayout, _ rows: Rows, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
-        let codec = Codec(plan.kernel.isa).functions(layout.type), y = args.y
+        let codec = Codec(plan.kernel.isa).functions(layout.type), y = args.y.values
         let scratch = args.scratch + plan.codecOffset
         var first = begin
         while first < end {
@@ -134,15 +136,15 @@ package enum Product {
             for i in 0..<count {
                 let row = (first + i) * Int(SX_PANEL)
                 var panel = sx_codec_args(
-                    type: layout.type.number, rows: Int32(min(Int(SX_PANEL), layout.n - row)), k: args.k,
-                    kblocks: args.kblocks, source: rows.base + row * rows.rowStride, row_stride: Int64(rows.rowStride),
-                    values: UnsafeMutablePointer(mutating: args.values) + i * layout.densePanel, bitmap: nil,
-                    scales: args.scales.map { UnsafeMutablePointer(mutating: $0) + i * layout.kblocks * layout.type.sideBytes },
+                    type: layout.type.number, rows: Int32(min(Int(SX_PANEL), layout.n - row)), k: args.w.k,
+                    kblocks: args.w.kblocks, source: rows.base + row * rows.rowStride, row_stride: Int64(rows.rowStride),
+                    values: UnsafeMutablePointer(mutating: args.w.values) + i * layout.densePanel, bitmap: nil,
+                    scales: args.w.scales.map { UnsafeMutablePointer(mutating: $0) + i * layout.kblocks * layout.type.sideBytes },
                     counts: nil, kept: nil, offsets: nil, changed: nil, scratch: scratch)
                 codec.encodeDense(&panel)
             }
-            args.n = Int64(min(count * Int(SX_PANEL), layout.n - first * Int(SX_PANEL)))
-            args.y = y + first * Int(SX_PANEL)
+            args.w.n = Int64(min(count * Int(SX_PANEL), layout.n - first * Int(SX_PANEL)))
+            args.y.values = y + first * Int(SX_PANEL)
             args.panel_begin = 0
             args.panel_end = Int64(count)
             plan.kernel.function(&args)

@@ -25,14 +25,16 @@ enum SelfTest {
         codec.encodeSparse(&layout)
         let a = (start + 8192).assumingMemoryBound(to: UInt8.self)
         var activation = sx_activation_args(x: x, ldx: 32, m: 4, k: 32, kblocks: 1, rows: 4, a: a, a_scale: nil, a_sum: nil, sub: 0,
-                                            offset: 0, half_scale: 0, item_begin: 0, item_end: 4)
+                                            offset: 0, minimum: 0, half_scale: 0, item_begin: 0, item_end: 4)
         sx_reference_activation_bf16(&activation)
-        var args = sx_kernel_args(values: layout.values, bitmap: layout.bitmap, scales: nil, offsets: offsets, n: 16, k: 32,
-                                  kblocks: 1, chunks: 1, a: a, a_scale: nil, a_sum: nil, x: x, ldx: 32, a_rows: 4,
-                                  a_kblocks: 1, m: 4, y: expected, ldy: 16, panel_begin: 0, panel_end: 1,
-                                  scratch: (start + 12288).assumingMemoryBound(to: UInt8.self), type: type, sparse: 1)
-        sx_reference_product(&args)
-        args.y = got
+        var args = sx_kernel_args(
+            w: sx_weights(values: layout.values, bitmap: layout.bitmap, scales: nil, offsets: offsets, n: 16, k: 32, kblocks: 1,
+                          chunks: 1, type: type, sparse: 1),
+            x: sx_tokens(m: 4, values: x, ld: 32, packed: a, scales: nil, sums: nil, rows: 4, kblocks: 1),
+            y: sx_results(values: expected, ld: 16), panel_begin: 0, panel_end: 1,
+            scratch: (start + 12288).assumingMemoryBound(to: UInt8.self))
+        sx_reference_product_plain(&args)
+        args.y.values = got
         // The AMX ring's scratch (20 KB) is the largest here.
         if isa == .amx { sx_amx_bf16_sparse_ring(&args) } else { sx_avx512_bf16_sparse_m4(&args) }
         for i in 0..<64 where expected[i] != got[i] || !(expected[i].magnitude < 1e6) { return false }

@@ -19,7 +19,7 @@ extension PackedTensor {
         default:
             let scales = 256 / Int(q.sub)
             fine = fields.bytes(at: 0, count: scales) && fields.halves(at: scales * 16, count: 1)
-                && (q.type == Int32(SX_Q6_K) || fields.sixBits(scales * 16))
+                && (q.side != Int32(SX_SIDE_I6) || fields.sixBits(scales * 16))
         }
         if !fine { throw .damaged }
     }

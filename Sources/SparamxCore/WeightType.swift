@@ -16,7 +16,7 @@ package struct WeightType {
 
     private init() {
         number = Int32(SX_BF16)
-        quant = SparamxCore.quant(number)
+        quant = sx_quant_of(number)
         blockElements = 1
         blockBytes = 2
     }
@@ -26,7 +26,7 @@ package struct WeightType {
 
     package init(_ number: Int32) throws(Status) {
         self.number = number
-        quant = SparamxCore.quant(number)
+        quant = sx_quant_of(number)
         if quant.type != 0 {
             blockElements = Int(quant.block_k)
             blockBytes = Int(quant.block_bytes)

@@ -52,16 +52,34 @@ final class PlanTests: XCTestCase {
         XCTAssertNil(KernelTable.choose(type: 9, sparse: false, m: 1, isa: .amx))
     }
 
-    /// The places of a type and form are all its rows, in the order of the table.
-    func testPlaces() {
+    /// The range of a type and form has all its rows and no others.
+    func testRowsOfAType() {
+        var counted = 0
         for type in weightTypes {
             for sparse in [false, true] {
-                let places = (0..<KernelTable.places).compactMap { KernelTable.index($0, type: type, sparse: sparse) }
                 let rows = (0..<KernelTable.count).filter { KernelTable.row($0).type == type && KernelTable.row($0).sparse == sparse }
-                XCTAssertEqual(places, rows, "type \(type)")
+                XCTAssertEqual(Array(KernelTable.rows(type: type, sparse: sparse)), rows, "type \(type)")
+                counted += rows.count
             }
         }
-        XCTAssertNil(KernelTable.index(0, type: 9, sparse: false))
+        XCTAssertEqual(counted, KernelTable.count)
+        for unknown: Int32 in [9, -1, 1000, Int32.max, Int32.min] {
+            XCTAssertTrue(KernelTable.rows(type: unknown, sparse: false).isEmpty && KernelTable.rows(type: unknown, sparse: true).isEmpty)
+        }
+    }
+
+    /// Packed activations have room for whole groups, and the padding is the most that any number of tokens has.
+    func testRowsOfActivations() throws {
+        for index in 0..<KernelTable.count {
+            let row = KernelTable.row(index)
+            var most = 0
+            for m in row.serves.lowerBound...min(row.serves.upperBound, 600) {
+                let rows = try row.rows(m)
+                XCTAssertGreaterThanOrEqual(rows, m, row.label)
+                most = max(most, rows - m)
+            }
+            XCTAssertEqual(row.padding, most, row.label)
+        }
     }
 
     // The plan.

@@ -12,8 +12,7 @@ const char options_help[] =
     "Measures the products of libsparamx, Y[M x N] = X[M x K] * W[N x K]^T, on random data.\n"
     "\n"
     "What to measure (lists are separated by commas):\n"
-    "  --type LIST       bf16, f16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs,\n"
-    "                    mxfp4, or all                              (default: bf16,f16,q8_0,q4_0,q4_k,q6_k; all for\n"
+    "  --type LIST       types of --list as bf16 or q4_k, or all    (default: bf16,f16,q8_0,q4_0,q4_k,q6_k; all for\n"
     "                    --break-even, --sizes and --errors). What the library declines is skipped with one line.\n"
     "  --form LIST       dense, sparse, auto                        (default: dense,sparse)\n"
     "  --sparsity LIST   percent of weights that are zero           (default: 0,50,70)\n"
@@ -56,17 +55,16 @@ const char options_help[] =
 /* ------------------------------------------------------------------------------------------------------ options -- */
 
 static bool add_type(options *o, const char *word) {
-    if (strcmp(word, "all") == 0) {
-        o->type_count = 0;
-        for (int i = 0; i < weight_type_count; i++) o->types[o->type_count++] = &weight_types[i];
-        return true;
+    int count;
+    const weight_type *types = weight_types(&count);
+    bool all = strcmp(word, "all") == 0, found = false;
+    if (all) o->type_count = 0;
+    for (int i = 0; i < count; i++) {
+        if ((!all && strcmp(word, types[i].name) != 0) || o->type_count == MAX_CHOICES) continue;
+        o->types[o->type_count++] = &types[i];
+        found = true;
     }
-    for (int i = 0; i < weight_type_count; i++) {
-        if (strcmp(word, weight_types[i].name) != 0) continue;
-        o->types[o->type_count++] = &weight_types[i];
-        return true;
-    }
-    return false;
+    return found;
 }
 
 static bool add_form(options *o, const char *word) {

@@ -5,25 +5,41 @@
 #include "common/pruned.h"
 #include "machine.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define POOL_ELEMENTS ((size_t)1 << 21)
 
-/* Numbers of the GGUF format; sparamx.h names those that the library had when it was written. */
-const weight_type weight_types[] = {
-    {"bf16", GGUF_BF16, 1, 2},      {"f16", GGUF_F16, 1, 2},        {"q8_0", GGUF_Q8_0, 32, 34},
-    {"q4_0", GGUF_Q4_0, 32, 18},    {"q4_1", GGUF_Q4_1, 32, 20},    {"q5_0", GGUF_Q5_0, 32, 22},
-    {"q5_1", GGUF_Q5_1, 32, 24},    {"q2_k", GGUF_Q2_K, 256, 84},   {"q3_k", GGUF_Q3_K, 256, 110},
-    {"q4_k", GGUF_Q4_K, 256, 144},  {"q5_k", GGUF_Q5_K, 256, 176},  {"q6_k", GGUF_Q6_K, 256, 210},
-    {"iq4_nl", GGUF_IQ4_NL, 32, 18}, {"iq4_xs", GGUF_IQ4_XS, 256, 136}, {"mxfp4", GGUF_MXFP4, 32, 17},
-};
-const int weight_type_count = sizeof weight_types / sizeof *weight_types;
+static weight_type known[64];
+static char names[64][12];
+
+const weight_type *weight_types(int *count) {
+    static int found;
+    if (found == 0) {
+        for (int32_t i = 0; i < sparamx_kernel_count(); i++) {
+            sparamx_kernel_info row = {.size = sizeof row};
+            uint64_t block = 0;
+            bool new = sparamx_kernel_get(i, &row) == SPARAMX_OK && found < (int)(sizeof known / sizeof *known);
+            if (new) block = gguf_block_length((uint32_t)row.type);
+            for (int j = 0; j < found; j++) new = new && known[j].id != row.type;
+            if (!new || block == 0) continue;
+            const char *name = gguf_type_name((uint32_t)row.type);
+            for (size_t c = 0; name[c] != 0 && c < sizeof names[0] - 1; c++) names[found][c] = (char)tolower(name[c]);
+            known[found] = (weight_type){names[found], row.type, (int64_t)block, (size_t)gguf_block_bytes((uint32_t)row.type)};
+            found++;
+        }
+    }
+    *count = found;
+    return known;
+}
 
 const char *weight_type_name(int32_t id) {
-    for (int i = 0; i < weight_type_count; i++) {
-        if (weight_types[i].id == id) return weight_types[i].name;
+    int count;
+    const weight_type *types = weight_types(&count);
+    for (int i = 0; i < count; i++) {
+        if (types[i].id == id) return types[i].name;
     }
     return "?";
 }

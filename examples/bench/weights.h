@@ -22,8 +22,8 @@ typedef struct weight_type {
     size_t block_bytes;
 } weight_type;
 
-extern const weight_type weight_types[];
-extern const int weight_type_count;
+/* Those that the library has kernels for, in its order. */
+const weight_type *weight_types(int *count);
 
 /* "bf16" for SPARAMX_TYPE_BF16 and so on; "?" for what the benchmark does not know. */
 const char *weight_type_name(int32_t id);

@@ -23,30 +23,60 @@ enum {
     SX_CODEC_SCRATCH = 20480, // bytes that a codec function for a quantized type needs
 };
 
-// One matrix product, as one thread sees it. Streams point at the first panel of the matrix (values of the sparse form
-// excepted: offsets are relative to the start of the stream).
-typedef struct sx_kernel_args {
+// Where things are in a thread's scratch memory, in bytes from its start.
+enum {
+    // The reference: the levels of a chunk.
+    SX_LEVELS_BYTES = 8192,
+    // Many tokens on AVX-512: two expanded chunks, with scales, minimums, a reader's memory and a list; then results: per
+    // token and pair of panels 128 bytes, for F16 per panel.
+    SX_GEMM_SECOND = 16384, SX_GEMM_SCALES = 32768, SX_GEMM_MINIMUMS = 40960, SX_GEMM_MEMORY = 49152, SX_GEMM_LIST = 49216,
+    SX_GEMM_WIDE_LIST = 49152, // of BF16 and F16, which have neither scales nor a reader
+    SX_GEMM_BYTES = 65536,
+    // Up to 32 tokens on AMX: the saved tile configuration, two slots of two expanded tiles, results on their way out.
+    SX_RING_SLOTS = 4096, SX_RING_RESULTS = 16384, SX_RING_PANELS = 20480, SX_RING_BYTES = 32768,
+    // Many tokens on AMX: two slots of two expanded chunks; a quantized type's panels; then a cell of four result tiles per 32
+    // tokens and pair of panels.
+    SX_TILE_GEMM_SLOT = 32768, SX_TILE_GEMM_SECOND = 16384, SX_TILE_GEMM_PANELS = 98304, SX_TILE_GEMM_BYTES = 131072,
+};
+
+// One weight matrix. Streams point at the first panel of the matrix (values of the sparse form excepted: offsets are relative
+// to the start of the stream).
+typedef struct sx_weights {
     const uint8_t *values;             // dense: all codes, panel by panel; sparse: codes that are not background
     const uint8_t *_Nullable bitmap;   // sparse: [panel][kblock][16 rows][4 or 8 bytes]
     const uint8_t *_Nullable scales;   // quantized types: the side stream, see quant.h
     const uint64_t *_Nullable offsets; // sparse: [panel][chunk], see sx_offset_bytes and sx_offset_low
-    int64_t n, k;                      // of this matrix
+    int64_t n, k;
     int64_t kblocks;                   // tiles per panel
     int64_t chunks;                    // offsets per panel
-    const uint8_t *a;                  // packed activations, see sx_activation_args
-    const float *_Nullable a_scale;    // Q8 activations, per 32
-    const int32_t *_Nullable a_sum;    // Q8 activations, per `sub` of the weight's type: see sx_activation_args
-    const float *x;                    // activations as the host has them
-    int64_t ldx;                       // in floats
-    int64_t a_rows;                    // tokens the packed activations have room for, at least m
-    int64_t a_kblocks;                 // K-blocks of the packed activations (64 bytes or 128 bytes per token each)
-    int64_t m;                         // tokens
-    float *y;                          // results, row per token
-    int64_t ldy;                       // in floats
-    int64_t panel_begin, panel_end;    // this thread's panels
-    uint8_t *scratch;                  // this thread's own, 64-byte aligned
     int32_t type;                      // GGUF type number; read by the reference kernel only
     int32_t sparse;                    // 1: the sparse form; read by the reference kernel only
+} sx_weights;
+
+// The tokens it is multiplied with: as the host has them, or packed, as the kernel's row in kernels.def says.
+typedef struct sx_tokens {
+    int64_t m;
+    const float *_Nullable values;     // as the host has them
+    int64_t ld;                        // in floats
+    const uint8_t *_Nullable packed;   // see sx_activation_args
+    const float *_Nullable scales;     // Q8, per 32
+    const int32_t *_Nullable sums;     // Q8, per `sub` of the weight's type
+    int64_t rows;                      // tokens the packed activations have room for, at least m
+    int64_t kblocks;                   // of the packed activations (64 bytes or 128 bytes per token each)
+} sx_tokens;
+
+typedef struct sx_results {
+    float *values;                     // row per token; column 0 of the matrix
+    int64_t ld;                        // in floats
+} sx_results;
+
+// One matrix product, as one thread sees it.
+typedef struct sx_kernel_args {
+    sx_weights w;
+    sx_tokens x;
+    sx_results y;
+    int64_t panel_begin, panel_end;    // this thread's panels
+    uint8_t *scratch;                  // this thread's own, 64-byte aligned
 } sx_kernel_args;
 
 typedef void (*sx_kernel_fn)(const sx_kernel_args *args);
@@ -62,8 +92,9 @@ typedef struct sx_activation_args {
     int64_t rows;             // tokens the layout has room for: m, or m rounded up to 16 (the rest is zero)
     uint8_t *a;
     float *_Nullable a_scale;
-    int32_t *_Nullable a_sum; // Q8, per `sub` codes: -offset * their sum; with offset 0 the bits of a float: scale * sum
+    int32_t *_Nullable a_sum; // Q8, per `sub` codes: -offset * their sum; with a minimum the bits of a float: scale * sum
     int32_t sub, offset;      // Q8: of the weight's type
+    int32_t minimum;          // Q8: 1: the weight's type has one
     int32_t half_scale;       // Q8: 1: scales, and sums that are scaled, are rounded to float16, as ggml does for such types
     int64_t item_begin, item_end;
 } sx_activation_args;
@@ -104,8 +135,8 @@ typedef struct sx_codec_args {
 typedef void (*sx_codec_fn)(const sx_codec_args *args);
 
 // Reference, for every CPU.
-void sx_reference_product(const sx_kernel_args *args);
-void sx_reference_product_quant(const sx_kernel_args *args);
+void sx_reference_product_plain(const sx_kernel_args *args);
+void sx_reference_product_codes(const sx_kernel_args *args);
 void sx_reference_activation_bf16(const sx_activation_args *args);
 void sx_reference_activation_f32(const sx_activation_args *args);
 void sx_reference_activation_q8(const sx_activation_args *args);
@@ -135,54 +166,6 @@ void sx_avx512_quant_encode_sparse(const sx_codec_args *args);
 void sx_avx512_quant_decode_dense(const sx_codec_args *args);
 void sx_avx512_quant_decode_sparse(const sx_codec_args *args);
 
-#define SX_KERNEL(name) void name(const sx_kernel_args *args);
-#define SX_KERNEL_1_TO_4(name) SX_KERNEL(name##_m1) SX_KERNEL(name##_m2) SX_KERNEL(name##_m3) SX_KERNEL(name##_m4)
-SX_KERNEL_1_TO_4(sx_avx512_bf16_dense)
-SX_KERNEL_1_TO_4(sx_avx512_bf16_sparse)
-SX_KERNEL(sx_avx512_bf16_dense_m8)
-SX_KERNEL(sx_avx512_bf16_dense_m16)
-SX_KERNEL(sx_avx512_bf16_sparse_m8)
-SX_KERNEL(sx_avx512_bf16_sparse_m16)
-SX_KERNEL_1_TO_4(sx_avx512_f16_dense)
-SX_KERNEL_1_TO_4(sx_avx512_f16_sparse)
-SX_KERNEL(sx_avx512_f16_dense_m8)
-SX_KERNEL(sx_avx512_f16_sparse_m8)
-SX_KERNEL(sx_avx512_bf16_dense_gemm)
-SX_KERNEL(sx_avx512_bf16_sparse_gemm)
-SX_KERNEL(sx_avx512_f16_dense_gemm)
-SX_KERNEL(sx_avx512_f16_sparse_gemm)
-// Every quantized type: 1, 2, 3 or 4 tokens, and any number.
-#define SX_KERNEL_QUANTS(isa, kind) \
-    SX_KERNEL(sx_##isa##_q4_0_##kind) SX_KERNEL(sx_##isa##_q4_1_##kind) SX_KERNEL(sx_##isa##_q5_0_##kind) \
-    SX_KERNEL(sx_##isa##_q5_1_##kind) SX_KERNEL(sx_##isa##_q8_0_##kind) SX_KERNEL(sx_##isa##_q2_k_##kind) \
-    SX_KERNEL(sx_##isa##_q3_k_##kind) SX_KERNEL(sx_##isa##_q4_k_##kind) SX_KERNEL(sx_##isa##_q5_k_##kind) \
-    SX_KERNEL(sx_##isa##_q6_k_##kind) SX_KERNEL(sx_##isa##_iq4_nl_##kind) SX_KERNEL(sx_##isa##_iq4_xs_##kind) \
-    SX_KERNEL(sx_##isa##_mxfp4_##kind)
-SX_KERNEL_QUANTS(avx512, dense_m1)
-SX_KERNEL_QUANTS(avx512, dense_m2)
-SX_KERNEL_QUANTS(avx512, dense_m4)
-SX_KERNEL_QUANTS(avx512, sparse_m1)
-SX_KERNEL_QUANTS(avx512, sparse_m2)
-SX_KERNEL_QUANTS(avx512, sparse_m4)
-SX_KERNEL_QUANTS(avx512, dense_gemm)
-SX_KERNEL_QUANTS(avx512, sparse_gemm)
-
-// AMX.
-SX_KERNEL(sx_amx_bf16_dense_ring)
-SX_KERNEL(sx_amx_bf16_sparse_ring)
-SX_KERNEL(sx_amx_f16_dense_ring)
-SX_KERNEL(sx_amx_f16_sparse_ring)
-SX_KERNEL(sx_amx_bf16_dense_gemm)
-SX_KERNEL(sx_amx_bf16_sparse_gemm)
-SX_KERNEL(sx_amx_f16_dense_gemm)
-SX_KERNEL(sx_amx_f16_sparse_gemm)
-SX_KERNEL_QUANTS(amx, dense_ring)
-SX_KERNEL_QUANTS(amx, sparse_ring)
-SX_KERNEL_QUANTS(amx, dense_gemm)
-SX_KERNEL_QUANTS(amx, sparse_gemm)
-#undef SX_KERNEL
-#undef SX_KERNEL_1_TO_4
-
 // The AMX kernels of all quantized types share their bodies. What differs is how a K-block is brought from the packed
 // form to levels, scales and minimums: one function per type and form, called for K-block after K-block of a panel.
 typedef struct sx_expansion {
@@ -198,10 +181,30 @@ enum { SX_READER_BYTES = 128 };
 
 typedef void (*sx_expand_fn)(sx_expansion *next);
 
-#define SX_KERNEL(name) void name(sx_expansion *next);
-SX_KERNEL_QUANTS(amx, dense_expand)
-SX_KERNEL_QUANTS(amx, sparse_expand)
-#undef SX_KERNEL
-#undef SX_KERNEL_QUANTS
-
 #pragma clang assume_nonnull end
+
+// The product kernels: every row of every type, as sx_avx512_q4_0_dense_m1(). Those of the reference are the two above.
+#include "kernels.def"
+#define SX_REFERENCE_KERNEL(...)
+#define SX_AVX512_KERNEL(kernel, name, form) void sx_avx512_##name##_##form##_##kernel(const sx_kernel_args *_Nonnull args);
+#define SX_AMX_KERNEL(kernel, name, form) void sx_amx_##name##_##form##_##kernel(const sx_kernel_args *_Nonnull args);
+#define SX_ROW(level, kernel, first, last, from_dense, from_sparse, x, multiple, above, exact, scratch, name) \
+    SX_##level##_KERNEL(kernel, name, dense) SX_##level##_KERNEL(kernel, name, sparse)
+#define SX_WIDE(NAME, name, ...) SX_KERNELS_##NAME(SX_ROW, name)
+#define SX_QUANT(NAME, name, number, k, bytes, low, high, part, ...) SX_KERNELS_PARTS_OF_##part(SX_ROW, name)
+#include "types.def"
+#undef SX_REFERENCE_KERNEL
+#undef SX_AVX512_KERNEL
+#undef SX_AMX_KERNEL
+#undef SX_ROW
+#undef SX_WIDE
+#undef SX_QUANT
+
+// What the AMX kernels of a quantized type hand to their bodies.
+#define SX_WIDE(...)
+#define SX_QUANT(NAME, name, ...) \
+    void sx_amx_##name##_dense_expand(sx_expansion *_Nonnull next); \
+    void sx_amx_##name##_sparse_expand(sx_expansion *_Nonnull next);
+#include "types.def"
+#undef SX_WIDE
+#undef SX_QUANT

@@ -1,12 +1,15 @@
 // The quantized weight types as the packed form and the kernels see them: codes of a few bits and, beside them, the
-// type's own scales. QuantTypes.swift has the values for each type.
+// type's own scales. types.def has the values for each type.
 #pragma once
 #include <stdint.h>
 
-// GGUF type numbers.
+// GGUF type numbers: SX_Q4_0 and so on.
 enum {
-    SX_F16 = 1, SX_Q4_0 = 2, SX_Q4_1 = 3, SX_Q5_0 = 6, SX_Q5_1 = 7, SX_Q8_0 = 8, SX_Q2_K = 10, SX_Q3_K = 11,
-    SX_Q4_K = 12, SX_Q5_K = 13, SX_Q6_K = 14, SX_IQ4_NL = 20, SX_IQ4_XS = 23, SX_BF16 = 30, SX_MXFP4 = 39
+#define SX_WIDE(NAME, name, number, ...) SX_##NAME = number,
+#define SX_QUANT(NAME, name, number, ...) SX_##NAME = number,
+#include "types.def"
+#undef SX_WIDE
+#undef SX_QUANT
 };
 
 // What stands in the side stream, per panel of 16 columns; every field is an array of 16, one entry per column.
@@ -19,7 +22,8 @@ enum {
                      // types of 5 bits 8 times 16 fifth bits of the background
     SX_SIDE_K16_MIN, // per chunk: 16 times a byte (scale 4 bits, minimum 4), float16 d, float16 dmin, 16 times 16
                      // backgrounds of 2 bits
-    SX_SIDE_I8       // per chunk: 16 or 8 times an int8 scale, float16 d
+    SX_SIDE_I8,      // per chunk: 16 or 8 times an int8 scale, float16 d
+    SX_SIDE_I6       // the same; in the file a scale has 6 bits, so it is -32...31
 };
 
 enum { SX_LEVELS_PLAIN, SX_LEVELS_IQ4, SX_LEVELS_FP4 }; // what a code stands for
@@ -31,11 +35,30 @@ typedef struct sx_quant {
     int32_t low_bits, high_bits;   // a code is cut into these; each kind of plane has a stream part of its own
     int32_t sub;                   // weights under one scale: 32 or 16
     int32_t offset;
+    int32_t minimum;               // 1: weights have one
+    int32_t half_scale;            // 1: scales of activations, and sums that are scaled, are rounded to float16
     int32_t background;            // the code that is left out, -1: one per `sub` weights, in the side stream
     int32_t levels;                // SX_LEVELS_*
     int32_t side;                  // SX_SIDE_*
     int32_t side_bytes;            // per 64 k of a panel
 } sx_quant;
+
+// The numbers of a type that is known at run time; type 0 for one that is not quantized.
+static inline sx_quant sx_quant_of(int32_t type) {
+    sx_quant none = {.type = 0, .block_k = 1, .block_bytes = 2, .low_bits = 8, .sub = 32};
+    switch (type) {
+#define SX_WIDE(...)
+#define SX_QUANT(NAME, name, number, weights, bytes, low, high, part, shift, left_out, level, record, per_64_k, least, half, forms) \
+    case SX_##NAME: \
+        return (sx_quant){.type = number, .block_k = weights, .block_bytes = bytes, .low_bits = low, .high_bits = high, .sub = part, \
+                          .offset = shift, .minimum = least, .half_scale = half, .background = left_out, \
+                          .levels = SX_LEVELS_##level, .side = SX_SIDE_##record, .side_bytes = per_64_k};
+#include "types.def"
+#undef SX_WIDE
+#undef SX_QUANT
+    default: return none;
+    }
+}
 
 // Block b of a chunk (32 k of 16 columns) lies in plane b % (8 / bits) of the bytes that hold its low or high bits;
 // this many bytes hold that many blocks when every code is kept.

@@ -73,7 +73,7 @@ enum Machine {
 }
 
 extension KernelRow {
-    var label: String { "\(name)" }
+    var label: String { String(cString: name) }
 }
 
 /// Rows of the kernel table, by level.

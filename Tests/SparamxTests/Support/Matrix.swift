@@ -1,14 +1,12 @@
 import CKernelABI
+import CKernelTable
 @testable import SparamxCore
 
 let bf16 = Int32(SX_BF16), f16 = Int32(SX_F16), q8 = Int32(SX_Q8_0)
-let quantTypes = [2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, 39].map { Int32($0) }
-let weightTypes = [bf16, f16] + quantTypes
-
-let typeNames: [Int32: String] = [
-    bf16: "bf16", f16: "f16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0", 10: "q2_k", 11: "q3_k", 12: "q4_k",
-    13: "q5_k", 14: "q6_k", 20: "iq4_nl", 23: "iq4_xs", 39: "mxfp4",
-]
+/// Every type of types.def, whether or not a kernel serves it.
+let weightTypes = (0..<sx_type_count()).map { sx_type_at($0) }
+let quantTypes = weightTypes.filter { sx_quant_of($0).type != 0 }
+let typeNames = Dictionary(uniqueKeysWithValues: weightTypes.map { ($0, String(cString: sx_type_name($0))) })
 
 /// k, or the next multiple of the type's block.
 func whole(_ type: Int32, _ k: Int) -> Int {

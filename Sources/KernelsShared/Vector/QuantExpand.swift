@@ -27,7 +27,7 @@ func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_k
                 let (s, m) = quantScale(q, streams.side, index * parts + part)
                 sx_store_ps(scale, s)
                 scale += 64
-                if q.offset == 0 {
+                if q.minimum != 0 {
                     sx_store_ps(minimum, m)
                     minimum += 64
                 }

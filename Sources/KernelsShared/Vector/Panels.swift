@@ -27,35 +27,35 @@ func eachDistantPair(_ args: sx_kernel_args, _ body: (_ first: Int, _ second: In
 /// Columns of a panel that exist, as a mask.
 @inline(__always)
 func columnMask(_ args: sx_kernel_args, _ panel: Int) -> UInt16 {
-    let columns = Int(args.n) - panel * 16
+    let columns = Int(args.w.n) - panel * 16
     return columns >= 16 ? 0xffff : UInt16(truncatingIfNeeded: (1 &<< columns) - 1)
 }
 
 @inline(__always)
 func storeResult(_ args: sx_kernel_args, _ token: Int, _ panel: Int, _ sum: __m512) {
-    sx_mask_store_ps(args.y + (token * Int(args.ldy) + panel * 16), columnMask(args, panel), sum)
+    sx_mask_store_ps(args.y.values + (token * Int(args.y.ld) + panel * 16), columnMask(args, panel), sum)
 }
 
 /// Where a sparse panel's codes start.
 @inline(__always)
 func sparseValues(_ args: sx_kernel_args, _ panel: Int, _ chunk: Int) -> UnsafeRawPointer {
-    UnsafeRawPointer(args.values) + Int(sx_offset_bytes(args.offsets.unsafelyUnwrapped[panel * Int(args.chunks) + chunk]))
+    UnsafeRawPointer(args.w.values) + Int(sx_offset_bytes(args.w.offsets.unsafelyUnwrapped[panel * Int(args.w.chunks) + chunk]))
 }
 
 @inline(__always)
 func denseTile(_ args: sx_kernel_args, _ panel: Int, _ kblock: Int) -> UnsafeRawPointer {
-    UnsafeRawPointer(args.values) + (panel * Int(args.kblocks) + kblock) * 1024
+    UnsafeRawPointer(args.w.values) + (panel * Int(args.w.kblocks) + kblock) * 1024
 }
 
 @inline(__always)
 func activationRow(_ args: sx_kernel_args, _ kblock: Int, _ token: Int) -> Int {
-    Int(sx_activation_row(args.a_rows, args.a_kblocks, Int64(kblock), Int64(token)))
+    Int(sx_activation_row(args.x.rows, args.x.kblocks, Int64(kblock), Int64(token)))
 }
 
 /// Pairs of panels that share one pass over a chunk of activations. Few tokens: one pair runs through all of K, so that
 /// its weights stream. Many: the activations of a chunk stay in L2 while several pairs go by.
 @inline(__always)
-func pairsPerBlock(_ args: sx_kernel_args) -> Int { args.m <= 32 ? 1 : Int(SX_GEMM_PAIRS) }
+func pairsPerBlock(_ args: sx_kernel_args) -> Int { args.x.m <= 32 ? 1 : Int(SX_GEMM_PAIRS) }
 
 /// Walks a thread's part of a product with many tokens: blocks of tokens, blocks of panel pairs, chunks of K, pairs.
 /// The body brings the weights of a pair and chunk into tiles, or finds them there, and multiplies them with all tokens
@@ -63,11 +63,11 @@ func pairsPerBlock(_ args: sx_kernel_args) -> Int { args.m <= 32 ? 1 : Int(SX_GE
 @inline(__always)
 func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens: Int, _ pair: Int, _ slot: Int,
                                                     _ chunk: Int, _ next: (pair: Int, chunk: Int)) -> Void) {
-    let chunks = (Int(args.a_kblocks) + 15) / 16
+    let chunks = (Int(args.x.kblocks) + 15) / 16
     let begin = Int(args.panel_begin), end = Int(args.panel_end)
     var token = 0
-    while token < Int(args.m) {
-        let tokens = min(Int(args.m) - token, Int(SX_GEMM_M))
+    while token < Int(args.x.m) {
+        let tokens = min(Int(args.x.m) - token, Int(SX_GEMM_M))
         var block = begin
         while block < end {
             let blockEnd = min(block + 2 * pairsPerBlock(args), end)
@@ -78,7 +78,7 @@ func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens:
                     var next = (pair: panel + 2, chunk: chunk)
                     if next.pair >= blockEnd { next = (block, chunk + 1) }
                     if next.chunk == chunks { next = (blockEnd, 0) }
-                    if next.pair >= end { next = (token + tokens < Int(args.m) ? begin : -1, 0) }
+                    if next.pair >= end { next = (token + tokens < Int(args.x.m) ? begin : -1, 0) }
                     body(token, tokens, panel, (panel - block) / 2, chunk, next)
                     panel += 2
                 }

@@ -1,1 +1,0 @@
-../KernelsReference/Blocks.swift

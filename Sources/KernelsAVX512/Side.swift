@@ -1,1 +1,0 @@
-../KernelsReference/Side.swift
