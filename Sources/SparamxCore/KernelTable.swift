@@ -13,7 +13,8 @@ package enum Activation: Int32 {
 }
 
 /// One kernel: what it is for and where it is. A row of the table in CKernelTable.
-package struct KernelRow {
+/// Constant, so any thread may have it.
+package struct KernelRow: @unchecked Sendable {
     private let row: sx_kernel_row
 
     fileprivate init(_ row: sx_kernel_row) { self.row = row }
@@ -44,7 +45,7 @@ package struct KernelRow {
     }
 
     /// Scratch memory of one thread in bytes, beside the packed activations.
-    func scratchBytes(_ m: Int) -> Int {
+    package func scratchBytes(_ m: Int) -> Int {
         let group = Int(row.scratch.group)
         return Int(row.scratch.fixed) + (min(m, Int(SX_GEMM_M)) + group - 1) / group * Int(row.scratch.per_group)
     }

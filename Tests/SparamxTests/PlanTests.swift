@@ -118,7 +118,7 @@ final class PlanTests: XCTestCase {
         // then what packing needs.
         let layout = try layout(row.type, sparse: false, n, k)
         let panels = raw ? 2 * layout.densePanel + 64 : 0, side = raw ? 2 * layout.kblocks * layout.type.sideBytes : 0
-        XCTAssertGreaterThanOrEqual(plan.tilesOffset, row.scratch.bytes(plan.m), label)
+        XCTAssertGreaterThanOrEqual(plan.tilesOffset, row.scratchBytes(plan.m), label)
         XCTAssertLessThanOrEqual(plan.tilesOffset + panels, plan.sideOffset, label)
         XCTAssertLessThanOrEqual(plan.sideOffset + side, plan.codecOffset, label)
         XCTAssertLessThanOrEqual(plan.codecOffset + (raw && !wide ? Int(SX_CODEC_SCRATCH) : 0), plan.scratchBytes, label)
