@@ -203,6 +203,23 @@ static insn *pmovmskb(insn *i, machine *m) {
     return i->next;
 }
 
+/* The signs of floats, whatever else they hold. */
+static insn *movmskps(insn *i, machine *m) {
+    const v64 *b = &REG(v64, i->b);
+    uint64_t signs = 0;
+    EACH(i->b_size / 4u) signs |= (uint64_t)(b->d[x] >> 31) << x;
+    REG(uint64_t, i->d) = signs;
+    return i->next;
+}
+
+static insn *movmskpd(insn *i, machine *m) {
+    const v64 *b = &REG(v64, i->b);
+    uint64_t signs = 0;
+    EACH(i->b_size / 8u) signs |= b->q[x] >> 63 << x;
+    REG(uint64_t, i->d) = signs;
+    return i->next;
+}
+
 void add_integer(void) {
 #define SAME(NAME, name) {ZYDIS_MNEMONIC_V##NAME, name}
     static const row rows[] = {
@@ -226,6 +243,7 @@ void add_integer(void) {
         SAME(PCMPUW, pcmpuw), SAME(PCMPUD, pcmpud), SAME(PCMPUQ, pcmpuq), SAME(PTESTMB, ptestmb), SAME(PTESTMW, ptestmw),
         SAME(PTESTMD, ptestmd), SAME(PTESTMQ, ptestmq), SAME(PTESTNMB, ptestnmb), SAME(PTESTNMW, ptestnmw),
         SAME(PTESTNMD, ptestnmd), SAME(PTESTNMQ, ptestnmq), SAME(PTEST, ptest), SAME(PMOVMSKB, pmovmskb),
+        SAME(MOVMSKPS, movmskps), SAME(MOVMSKPD, movmskpd),
     };
     ADD_ROWS(rows);
 }
