@@ -13,8 +13,13 @@
  *   status     A function that can fail returns a sparamx_status. Nothing here aborts, traps or prints. On failure
  *              out-parameters are untouched and the objects involved are as they were before the call.
  *   null       A NULL where a pointer is required gives SPARAMX_ERR_NULL. Destroying NULL does nothing.
- *   structs    Each struct that can grow starts with its size in bytes: set it to sizeof. A size of 0, or one smaller
- *              than the struct of ABI version 1, gives SPARAMX_ERR_STRUCT_SIZE. Zero in any other field is a default.
+ *   structs    Each struct that can grow starts with its size in bytes: set it to sizeof. Zero in any other field is a
+ *              default. Structs grow at their end alone, so a host may have a smaller one than the library, down to that
+ *              of ABI version 1: the fields it lacks count as zero, and nothing behind it is read or written. A size
+ *              between those of two releases counts as the smaller one. A host may also have a larger struct, up to
+ *              4096 bytes: what the library does not know of it must be zero in a struct that is read, for a field
+ *              that was set would be passed over, and is left as it is in a struct that is filled in. Any other size
+ *              gives SPARAMX_ERR_STRUCT_SIZE.
  *   alignment  Structs and out-parameters are aligned as C aligns them, x, y and ids of products to 4 bytes; data
  *              that is packed or read back and the work area may have any address.
  *   units      Sizes, offsets and strides are in bytes; M, N, K and the ne[] fields count elements.
@@ -82,7 +87,7 @@ enum {
 
     /* 1x: the arguments */
     SPARAMX_ERR_NULL = 10,        /* a required pointer is NULL */
-    SPARAMX_ERR_STRUCT_SIZE = 11, /* the size field of a struct is 0 or too small */
+    SPARAMX_ERR_STRUCT_SIZE = 11, /* the size field of a struct is too small, or more is set than is known here */
     SPARAMX_ERR_RANGE = 12,       /* a number, or an offset plus a size, is outside its range */
     SPARAMX_ERR_ALIGNMENT = 13,   /* a pointer is not aligned for its type or for the buffer */
     SPARAMX_ERR_OVERLAP = 14,     /* two regions that must be apart overlap */
@@ -432,7 +437,7 @@ typedef struct sparamx_tensor_info {
     uint32_t size;          /* in: sizeof(sparamx_tensor_info) */
     int32_t type;           /* number in the GGUF format */
     int32_t form;           /* SPARAMX_FORM_* */
-    int32_t n_kernels;      /* entries used in kernels[] */
+    int32_t n_kernels;      /* entries used in kernels[], 8 at most */
     int64_t n, k, matrices; /* rows (outputs), columns (inputs), matrices of this shape */
     uint64_t source_bytes;  /* in the file's layout */
     uint64_t packed_bytes;  /* as kept, all streams and padding */
@@ -442,7 +447,12 @@ typedef struct sparamx_tensor_info {
     double sparsity;        /* background / (n * k * matrices), 0...1 */
     double bits_per_weight; /* 8 * packed_bytes / (n * k * matrices) */
     const char *reason;     /* why this form: one sentence */
-    sparamx_kernel_range kernels[8]; /* rising in m, without gaps, from 1 on; with a forced kernel its range alone */
+    sparamx_kernel_range kernels[8]; /* the first of ranges[], for hosts of version 0.1.0 */
+    /* The struct of version 0.1.0 ends here. */
+    int32_t n_ranges;       /* entries used in ranges[], the others are zero */
+    int32_t reserved;       /* 0 */
+    sparamx_kernel_range ranges[16]; /* rising in m, without gaps, from 1 on; with a forced kernel its range alone. If
+                                        there are more than fit here, the last m_max is not INT64_MAX */
 } sparamx_tensor_info;
 
 /* Fills *info for a tensor in the buffer. Raw tensors have form SPARAMX_FORM_RAW and no kernels. */

@@ -1,5 +1,17 @@
 #include "exports.h"
+#include "struct_sizes.h"
 #include "../../include/sparamx.h"
+
+// A struct that has grown fails here: struct_sizes.h says what to do.
+#define NEWEST(name, bytes) _Static_assert(sizeof(name) == bytes, #name " has grown: see struct_sizes.h")
+NEWEST(sparamx_capability, SX_CAPABILITY_1);
+NEWEST(sparamx_tensor, SX_TENSOR_1);
+NEWEST(sparamx_buffer_options, SX_BUFFER_OPTIONS_1);
+NEWEST(sparamx_op, SX_OP_1);
+NEWEST(sparamx_params, SX_PARAMS_1);
+NEWEST(sparamx_tensor_info, SX_TENSOR_INFO_2);
+NEWEST(sparamx_kernel_info, SX_KERNEL_INFO_1);
+NEWEST(sparamx_linear_options, SX_LINEAR_OPTIONS_1);
 
 static const sparamx_api table = {
     .size = sizeof(sparamx_api),

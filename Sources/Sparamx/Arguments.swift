@@ -15,21 +15,6 @@ func status(_ body: () throws(Status) -> Void) -> sparamx_status {
     }
 }
 
-/// A struct that starts with its size: present, aligned, and large enough.
-func structure<T>(_ pointer: UnsafePointer<T>?) throws(Status) -> T {
-    guard let pointer else { throw .null }
-    guard UInt(bitPattern: pointer) % UInt(MemoryLayout<T>.alignment) == 0 else { throw .alignment }
-    let size = UnsafeRawPointer(pointer).load(as: UInt32.self)
-    guard Int(size) >= MemoryLayout<T>.size else { throw .structSize }
-    return pointer.pointee
-}
-
-/// The same for one that is filled in.
-func out<T>(_ pointer: UnsafeMutablePointer<T>?) throws(Status) -> UnsafeMutablePointer<T> {
-    _ = try structure(UnsafePointer(pointer))
-    return pointer!
-}
-
 func present<T>(_ pointer: UnsafeMutablePointer<T>?) throws(Status) -> UnsafeMutablePointer<T> {
     guard let pointer else { throw .null }
     guard UInt(bitPattern: pointer) % UInt(MemoryLayout<T>.alignment) == 0 else { throw .alignment }

@@ -2,7 +2,7 @@ import CPlatform
 public import CSparamx
 import SparamxCore
 
-// Products without any of ggml's notions, and the explanations.
+// Products without any of ggml's notions.
 
 @c(sparamx_linear_create) @implementation
 public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data: UnsafeRawPointer!, _ rowStride: Int,
@@ -115,76 +115,5 @@ public func sparamx_linear_compute(_ pointer: OpaquePointer!, _ params: UnsafePo
         worker.begin()
         defer { worker.end() }
         Product.run(plan, .packed(handle.pointee.tensor, matrix: 0), worker: worker, x: x, ldx: Int(ldx), y: y, ldy: Int(ldy), again: false)
-    }
-}
-
-/// Fills in what became of a packed weight.
-private func describe(_ tensor: PackedTensor, forced: Int?, isa: ISA, _ info: UnsafeMutablePointer<sparamx_tensor_info>) throws(Status) {
-    let layout = tensor.layout
-    let elements = layout.n * layout.k * layout.matrices
-    info.pointee.type = layout.type.number
-    info.pointee.form = layout.sparse ? Int32(SPARAMX_FORM_SPARSE) : Int32(SPARAMX_FORM_DENSE)
-    info.pointee.n = Int64(layout.n)
-    info.pointee.k = Int64(layout.k)
-    info.pointee.matrices = Int64(layout.matrices)
-    info.pointee.source_bytes = UInt64(try layout.type.rowBytes(layout.k) * layout.n * layout.matrices)
-    info.pointee.packed_bytes = UInt64(layout.totalBytes)
-    info.pointee.background = UInt64(tensor.background)
-    info.pointee.sparsity = Double(tensor.background) / Double(elements)
-    info.pointee.bits_per_weight = 8 * Double(layout.totalBytes) / Double(elements)
-    info.pointee.reason = text(tensor.reason.sentence)
-    var used = 0
-    try withUnsafeMutableBytes(of: &info.pointee.kernels) { (bytes) throws(Status) in
-        let ranges = bytes.bindMemory(to: sparamx_kernel_range.self)
-        if let forced {
-            let row = KernelTable.row(forced)
-            ranges[0] = sparamx_kernel_range(m_min: Int64(row.serves.lowerBound), m_max: lastToken(row), name: row.name)
-            used = 1
-            return
-        }
-        var lastIndex = -1, next: Int? = 1
-        while let m = next {
-            let index = KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa)
-            guard let index else { throw .type }
-            if index != lastIndex && used < ranges.count {
-                if used > 0 { ranges[used - 1].m_max = Int64(m - 1) }
-                ranges[used] = sparamx_kernel_range(m_min: Int64(m), m_max: Int64.max, name: KernelTable.row(index).name)
-                used += 1
-                lastIndex = index
-            }
-            next = KernelTable.change(type: layout.type.number, sparse: layout.sparse, after: m)
-        }
-    }
-    info.pointee.n_kernels = Int32(used)
-}
-
-@c(sparamx_linear_info) @implementation
-public func sparamx_linear_info(_ pointer: OpaquePointer!, _ info: UnsafeMutablePointer<sparamx_tensor_info>!) -> sparamx_status {
-    status { () throws(Status) in
-        let handle = try linear(pointer), result = try out(info)
-        try describe(handle.pointee.tensor, forced: handle.pointee.forced, isa: handle.pointee.isa, result)
-    }
-}
-
-@c(sparamx_buffer_tensor_info) @implementation
-public func sparamx_buffer_tensor_info(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
-                                       _ info: UnsafeMutablePointer<sparamx_tensor_info>!) -> sparamx_status {
-    status { () throws(Status) in
-        let handle = try buffer(pointer), view = try tensor(t), result = try out(info)
-        let (packed, reason) = try handle.pointee.explain(view)
-        if let packed { return try describe(packed, forced: nil, isa: try level(), result) }
-        result.pointee.type = view.type
-        result.pointee.form = Int32(SPARAMX_FORM_RAW)
-        result.pointee.n_kernels = 0
-        result.pointee.n = Int64(view.ne.1)
-        result.pointee.k = Int64(view.ne.0)
-        result.pointee.matrices = Int64(view.ne.2) * Int64(view.ne.3)
-        result.pointee.source_bytes = UInt64(view.bytes)
-        result.pointee.packed_bytes = UInt64(view.bytes)
-        result.pointee.background = 0
-        result.pointee.sparsity = 0
-        result.pointee.bits_per_weight = 8 * Double(view.bytes)
-            / (Double(view.ne.0) * Double(view.ne.1) * Double(view.ne.2) * Double(view.ne.3))
-        result.pointee.reason = text(reason.sentence)
     }
 }

@@ -13,7 +13,7 @@ package enum Status: Int32, Error {
         switch self {
         case .ok: return "success"
         case .null: return "a required pointer is NULL: pass a valid one"
-        case .structSize: return "the size field of a struct is 0 or too small: set it to sizeof the struct before the call"
+        case .structSize: return "the size field of a struct is too small, or a field is set that this library does not know: set size to sizeof the struct, the rest to zero, or use a newer library"
         case .range: return "a number, or an offset plus a size, is outside its range: see the function's comment in sparamx.h"
         case .alignment: return "a pointer is not aligned: structs need 8 bytes, floats 4, tensors in a buffer the buffer type's alignment"
         case .overlap: return "two regions that must be apart overlap: give results and work area memory of their own, and tensors offsets of their own"

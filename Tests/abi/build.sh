@@ -24,7 +24,7 @@ for test in arguments_linear_test arguments_buffer_test arguments_op_test argume
     threads_test tile_state_test isa_test log_test fork_test locked_test crowd_test float_test shape_test; do
     build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
 done
-for test in api_test guard_test ladder_test replay_test thread_state_test; do # those that run over every type the library reports
+for test in api_test growth_test guard_test ladder_test replay_test thread_state_test; do # those that run over every type the library reports
     build "$test" "${strict[@]}" "$here/$test.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
 done
 build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "-L$lib" -lsparamx "$out/libfail.so" -lm -lpthread -ldl

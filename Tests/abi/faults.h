@@ -6,6 +6,7 @@
 #define FAULTS_H
 
 #include "check.h"
+#include "first_sizes.h"
 #include "support.h"
 
 #include <limits.h>
@@ -35,7 +36,7 @@
 /* The call must return this status. */
 #define EXPECT(want, call) EXPECT_EITHER(want, want, call)
 
-/* P stands in the call for a struct that is missing, misaligned or too small; it must stay as it is. */
+/* P stands in the call for a struct that is missing, misaligned, too small or too large; it must stay as it is. */
 #define STRUCT_FAULTS(TYPE, P, good, call) \
     do { \
         STRUCT_FAULTS_IF_THERE(TYPE, P, good, call); \
@@ -48,7 +49,7 @@
     do { \
         _Alignas(64) unsigned char room_[sizeof(TYPE) + 16], before_[sizeof(TYPE) + 16]; \
         static const size_t offsets_[] = {1, 2, 4}; \
-        static const uint32_t sizes_[] = {0, 4, sizeof(TYPE) / 2, sizeof(TYPE) - 1}; \
+        static const uint32_t sizes_[] = {0, 4, FIRST_SIZE(TYPE) / 2, FIRST_SIZE(TYPE) - 1, struct_limit + 1, UINT32_MAX}; \
         TYPE good_ = (good), *P; \
         for (size_t i_ = 0; i_ < COUNT(offsets_); i_++) { \
             if (offsets_[i_] % _Alignof(TYPE) == 0) continue; \

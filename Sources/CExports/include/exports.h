@@ -1,4 +1,5 @@
 // The constant table behind sparamx_get_api: C, because only there can a table of functions be constant data.
 #pragma once
+#include "struct_sizes.h"
 const void *sx_api_table(void);
 const char *sx_version(void); // the header's version string
