@@ -47,7 +47,7 @@ int main(void) {
 
     double error = max_error();
     printf("%s, %.2f bits per weight, kernel %s, largest error %.1e\n",
-           info.form == SPARAMX_FORM_SPARSE ? "sparse" : "dense", info.bits_per_weight, info.kernels[0].name, error);
+           info.form == SPARAMX_FORM_SPARSE ? "sparse" : "dense", info.bits_per_weight, info.ranges[0].name, error);
     sparamx_linear_destroy(linear);
     free(params.work);
     return error < 0.1 ? 0 : 1; /* the results are around 2; activations rounded to BF16 put them off by about 0.01 */

@@ -14,10 +14,10 @@
  *              out-parameters are untouched and the objects involved are as they were before the call.
  *   null       A NULL where a pointer is required gives SPARAMX_ERR_NULL. Destroying NULL does nothing.
  *   structs    Each struct that can grow starts with its size in bytes: set it to sizeof. Zero in any other field is a
- *              default. Structs grow at their end alone, so a host may have a smaller one than the library, down to that
- *              of ABI version 1: the fields it lacks count as zero, and nothing behind it is read or written. A size
- *              between those of two releases counts as the smaller one. A host may also have a larger struct, up to
- *              4096 bytes: what the library does not know of it must be zero in a struct that is read, for a field
+ *              default. Structs grow at their end alone, so a host may have a smaller one than the library, down to
+ *              that of ABI version 1: the fields it lacks count as zero, and nothing behind it is read or written. A
+ *              size between those of two releases counts as the smaller one. A host may also have a larger struct, up
+ *              to 4096 bytes: what the library does not know of it must be zero in a struct that is read, for a field
  *              that was set would be passed over, and is left as it is in a struct that is filled in. Any other size
  *              gives SPARAMX_ERR_STRUCT_SIZE.
  *   alignment  Structs and out-parameters are aligned as C aligns them, x, y and ids of products to 4 bytes; data
@@ -102,7 +102,7 @@ enum {
     SPARAMX_ERR_NO_AMX = 21,         /* the CPU lacks AMX-TILE/INT8/BF16 */
     SPARAMX_ERR_AMX_PERMISSION = 22, /* the kernel refused AMX: EPERM or EINVAL */
     SPARAMX_ERR_AMX_ENOSYS = 23,     /* the kernel does not know the AMX request, or a sandbox hides it: ENOSYS */
-    SPARAMX_ERR_AMX_SIGALTSTACK = 24,/* the kernel refused AMX: ENOSPC, some thread's signal stack is too small */
+    SPARAMX_ERR_AMX_SIGALTSTACK = 24, /* the kernel refused AMX: ENOSPC, some thread's signal stack is too small */
     SPARAMX_ERR_HIDDEN = 25,         /* the CPU has it, but operating system or hypervisor do not enable its state */
     SPARAMX_ERR_CAPPED = 26,         /* SPARAMX_ISA or sparamx_cap_isa forbids it */
     SPARAMX_ERR_ISA_NAME = 27,       /* SPARAMX_ISA holds an unknown name */
@@ -180,7 +180,8 @@ sparamx_status sparamx_cap_isa(int32_t isa);
 
 /* ------------------------------------------------------------------------------------------------ tensors, forms -- */
 
-/* Tensor types by their number in the GGUF file format. Others exist; these are the ones with kernels. */
+/* Tensor types by their number in the GGUF file format. Others exist; these are F32 and I32, in which activations,
+ * results and ids are, and the ones with kernels, which sparamx_kernel_get() lists. */
 enum {
     SPARAMX_TYPE_F32 = 0,
     SPARAMX_TYPE_F16 = 1,

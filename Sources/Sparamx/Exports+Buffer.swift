@@ -171,11 +171,15 @@ public func sparamx_buffer_copy_tensor(_ pointer: OpaquePointer!, _ from: Unsafe
         let handle = try buffer(pointer), source = try tensor(from), target = try tensor(to)
         guard source.type == target.type, source.ne == target.ne, source.bytes == target.bytes else { throw .shape }
         guard let data = source.data else { throw .null }
-        if data == target.data { return }
         let size = source.bytes
         guard let owner = try structure(from).buffer else {
             try apart(data, size, handle.pointee.base, handle.pointee.size)
             return try Buffer.write(handle, target, data, offset: 0, size: size)
+        }
+        if data == target.data {
+            // Onto itself, if there is such a tensor.
+            _ = try handle.pointee.explain(target)
+            return
         }
         // The source may be packed: its bytes pass through memory of their own.
         guard let spare = sx_map(size) else { throw .noMemory }

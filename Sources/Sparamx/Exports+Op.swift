@@ -80,6 +80,8 @@ func mayStillArrive(_ reason: Status, _ weight: Tensor, in owner: OpaquePointer)
     if reason == .incomplete { return }
     guard reason == .foreign else { throw reason }
     try Buffer.checkFree(try buffer(owner), weight)
+    // A place that is free, but where nothing can be announced, stays so.
+    guard let place = weight.data, UInt(bitPattern: place) % UInt(Buffer.alignment) == 0 else { throw .alignment }
 }
 
 /// Activations and results where the op says where they are.

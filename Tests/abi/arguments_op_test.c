@@ -209,7 +209,12 @@ static void test_weights(void) {
     wt.buffer = (sparamx_buffer *)(void *)zeros, COMPUTE(SPARAMX_ERR_STATE);
     wt.buffer = (sparamx_buffer *)(void *)(zeros + 8), COMPUTE(SPARAMX_ERR_ALIGNMENT);
     wt.data = base + 2 * 4096, COMPUTE(SPARAMX_ERR_FOREIGN); /* nobody announced it */
-    wt.data = base + 64, COMPUTE(SPARAMX_ERR_FOREIGN);
+    wt.data = base + 64, REFUSED(SPARAMX_ERR_FOREIGN); /* it cuts into one that is announced */
+    wt.data = base, wt.ne[1] = 1, REFUSED(SPARAMX_ERR_SHAPE);
+    wt.data = base + wt.nb[1], wt.ne[1] = 1, REFUSED(SPARAMX_ERR_FOREIGN); /* inside of it: a view */
+    wt.data = base + 2 * 4096 + 64;
+    EXPECT(SPARAMX_ERR_ALIGNMENT, sparamx_supports_op(&op)); /* free, but it can never be announced */
+    COMPUTE(SPARAMX_ERR_FOREIGN);
     wt.data = base + SIZE, COMPUTE(SPARAMX_ERR_RANGE);
     wt.data = weights, COMPUTE(SPARAMX_ERR_RANGE);
     wt.type = SPARAMX_TYPE_F16, COMPUTE(SPARAMX_ERR_SHAPE); /* announced as another type */

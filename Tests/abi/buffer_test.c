@@ -279,6 +279,8 @@ static void test_copy(void) {
         CHECK(sparamx_buffer_copy_tensor(to, &b.t, &b.t) == SPARAMX_OK && same(&b, 4), "copy %d onto itself",
               direction);
         mirror c = make_mirror(to, 16 * PAGE, SPARAMX_TYPE_Q8_0, 96, 21, 2, 1);
+        CHECK(sparamx_buffer_copy_tensor(to, &c.t, &c.t) == SPARAMX_ERR_FOREIGN, "copy %d of nothing onto itself",
+              direction);
         memcpy(c.want, b.want, b.bytes);
         CHECK(sparamx_buffer_copy_tensor(to, &b.t, &c.t) == SPARAMX_OK && same(&c, 5), "copy %d within a buffer",
               direction);

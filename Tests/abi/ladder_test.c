@@ -164,12 +164,12 @@ static void test_form(const gguf_type *type, int32_t form, const char *kernel, c
         int want = -1;
         if (row != NULL && (m < row->m_min || m > row->m_max)) continue;
         if (row != NULL) want = row->isa;
-        for (int32_t r = 0; row == NULL && r < info.n_kernels; r++) {
-            if (m < info.kernels[r].m_min || m > info.kernels[r].m_max) continue;
+        for (int32_t r = 0; row == NULL && r < info.n_ranges; r++) {
+            if (m < info.ranges[r].m_min || m > info.ranges[r].m_max) continue;
             for (int level = 0; level < 3; level++) {
-                if (strncmp(info.kernels[r].name, levels[level], strlen(levels[level])) == 0) want = level;
+                if (strncmp(info.ranges[r].name, levels[level], strlen(levels[level])) == 0) want = level;
             }
-            name = info.kernels[r].name;
+            name = info.ranges[r].name;
         }
         if (!CHECK(want >= 0, "%s %s: no kernel for m %lld", type->name, form_name(form), (long long)m)) continue;
         arm();

@@ -6,13 +6,14 @@
  */
 #include "world.h"
 
-enum { DST, WEIGHT, WEIGHT2, X, IDS, ROLES };
+enum { DST, WEIGHT, WEIGHT2, X, IDS, ROLES, LARGEST_STRUCT = 4096 };
 
 typedef struct scene {
     sparamx_op op;
     sparamx_tensor tensors[ROLES];
     int32_t types[2];
     bool right_weights; /* not overwritten */
+    uint8_t behind[LARGEST_STRUCT]; /* what a size that is too large leads to */
 } scene;
 
 static uint8_t no_handle[512] __attribute__((aligned(64)));
@@ -224,7 +225,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 5) return 0;
     input in = {data, data + size};
-    scene s;
+    static scene s;
     int highest = fuzz_highest() < LEVEL_AVX512 ? fuzz_highest() : LEVEL_AVX512;
     fuzz_level(highest);
     make(&in, &s);

@@ -4,6 +4,8 @@
  */
 #include "fuzz.h"
 
+#include "../abi/first_sizes.h"
+
 enum { N = 20, K = 64 };
 
 static uint8_t weights[N * K * 2];
@@ -14,15 +16,27 @@ static uint8_t work[1 << 18];
 static void barrier(void *data) { ++*(int *)data; }
 
 static bool is_out(sparamx_status status, uint32_t size, uint32_t least) {
-    return size < least ? status == SPARAMX_ERR_STRUCT_SIZE : status == SPARAMX_OK;
+    return size < least || size > struct_limit ? status == SPARAMX_ERR_STRUCT_SIZE : status == SPARAMX_OK;
 }
 
-/* A struct of `size` bytes (at least its size field), the rest of the input inside, at the end of its memory. */
-static void *structure(input *in, int number, uint32_t size, size_t most) {
-    size_t bytes = size < 4 ? 4 : size > most ? most : size;
+/* Whether a struct that is read is taken: all of it is there, and nothing is set that the library does not know. */
+static bool is_in(const void *it, uint32_t size, uint32_t right) {
+    if (size < right || size > struct_limit) return false;
+    for (uint32_t i = right; i < size; i++) {
+        if (((const uint8_t *)it)[i] != 0) return false;
+    }
+    return true;
+}
+
+/*
+ * A struct of `size` bytes (at least its size field), the rest of the input inside, at the end of its memory. Behind the
+ * `right` bytes of today an even size has zeros.
+ */
+static void *structure(input *in, int number, uint32_t size, uint32_t right) {
+    size_t bytes = size < 4 ? 4 : size > struct_limit ? struct_limit : size;
     /* The last byte lies at the end only if the struct keeps its alignment. */
     uint8_t *p = fuzz_edge(number, (bytes + 7) / 8 * 8);
-    for (size_t i = 0; i < bytes; i++) p[i] = take(in);
+    for (size_t i = 0; i < bytes; i++) p[i] = size % 2 == 0 && i >= right ? 0 : take(in);
     memcpy(p, &size, 4);
     return p;
 }
@@ -42,27 +56,29 @@ static void out_structs(input *in) {
     uint32_t right = which == 0   ? sizeof(sparamx_capability)
                      : which == 1 ? sizeof(sparamx_kernel_info)
                                   : sizeof(sparamx_tensor_info);
-    uint32_t size = struct_size(in, right);
-    void *p = structure(in, 0, size, 1024);
-    uint8_t before[1024];
-    size_t bytes = size < 4 ? 4 : size > 1024 ? 1024 : size;
+    uint32_t first = which == 2 ? FIRST_SIZE(sparamx_tensor_info) : right; /* the others have not grown */
+    uint32_t size = struct_size(in, right), counts = size < right ? first : right;
+    void *p = structure(in, 0, size, right);
+    uint8_t before[struct_limit];
+    size_t bytes = size < 4 ? 4 : size > struct_limit ? struct_limit : size;
     memcpy(before, p, bytes);
     sparamx_status status;
     if (which == 0) {
         status = sparamx_get_capability(p);
-        CLAIM(is_out(status, size, right), "capability of %u bytes: %d", size, status);
+        CLAIM(is_out(status, size, first), "capability of %u bytes: %d", size, status);
     } else if (which == 1) {
         int64_t index = take_number(in);
         status = sparamx_kernel_get((int32_t)index, p);
         bool inside = (int32_t)index >= 0 && (int32_t)index < sparamx_kernel_count();
-        CLAIM(size < right ? status == SPARAMX_ERR_STRUCT_SIZE : status == (inside ? SPARAMX_OK : SPARAMX_ERR_RANGE),
+        sparamx_status wanted = inside ? SPARAMX_OK : SPARAMX_ERR_RANGE;
+        CLAIM(status == (size < first || size > struct_limit ? SPARAMX_ERR_STRUCT_SIZE : wanted),
               "kernel %d in %u bytes: %d", (int32_t)index, size, status);
     } else {
         status = sparamx_linear_info(linear, p);
-        CLAIM(is_out(status, size, right), "info of %u bytes: %d", size, status);
+        CLAIM(is_out(status, size, first), "info of %u bytes: %d", size, status);
     }
     if (status != SPARAMX_OK) CLAIM(memcmp(before, p, bytes) == 0, "a refusal wrote");
-    else CLAIM(memcmp((uint8_t *)p + right, before + right, bytes - right) == 0, "wrote behind the struct");
+    else CLAIM(memcmp((uint8_t *)p + counts, before + counts, bytes - counts) == 0, "wrote behind the struct");
 }
 
 static void environment(input *in) {
@@ -97,7 +113,7 @@ static void environment(input *in) {
 /* Any contents of the options of a linear. */
 static void linear_options(input *in) {
     uint32_t right = sizeof(sparamx_linear_options), size = struct_size(in, right);
-    sparamx_linear_options *o = structure(in, 0, size, 256);
+    sparamx_linear_options *o = structure(in, 0, size, right);
     const char *name = NULL;
     char text[40];
     if (size >= right) {
@@ -120,7 +136,7 @@ static void linear_options(input *in) {
     }
     sparamx_linear *made = NULL;
     sparamx_status status = sparamx_linear_create(30, N, K, weights, 0, o, &made);
-    if (size < right) {
+    if (!is_in(o, size, right)) {
         CLAIM(status == SPARAMX_ERR_STRUCT_SIZE, "options of %u bytes: %d", size, status);
     } else if (o->form < 0 || o->form > 2 || o->pack_threads < 0 || o->pack_threads > 64 || o->numa < 0 ||
                o->numa > 1) {
@@ -138,7 +154,7 @@ static void linear_options(input *in) {
 
 static void buffer_options(input *in) {
     uint32_t right = sizeof(sparamx_buffer_options), size = struct_size(in, right);
-    sparamx_buffer_options *o = structure(in, 0, size, 256);
+    sparamx_buffer_options *o = structure(in, 0, size, right);
     if (size >= right) {
         if (o->usage < -1 || o->usage > 3) o->usage &= 1;
         if (o->form < -1 || o->form > 4) o->form &= 3;
@@ -171,7 +187,7 @@ static int64_t stride_number(input *in, int64_t least) {
 /* One of the host's threads with any numbers. */
 static void parameters(input *in) {
     uint32_t right = sizeof(sparamx_params), size = struct_size(in, right);
-    sparamx_params *p = structure(in, 0, size, 256);
+    sparamx_params *p = structure(in, 0, size, right);
     int64_t m = take_number(in), ldx = stride_number(in, K), ldy = stride_number(in, N);
     uint8_t pointers = take(in);
     int calls = 0;
@@ -191,7 +207,7 @@ static void parameters(input *in) {
     const float *from = pointers & 8 ? NULL : pointers & 16 ? (const float *)((const char *)x + 2) : x;
     float *to = pointers & 32 ? NULL : pointers & 64 ? (float *)((char *)y + 1) : y;
     bool strides = ldx >= K && ldy >= N && ldx <= (int64_t)1 << 62 && ldy <= (int64_t)1 << 62;
-    bool good = size >= right && countable && p->ith >= 0 && p->ith < nth && (nth == 1 || p->barrier != NULL) &&
+    bool good = is_in(p, size, right) && countable && p->ith >= 0 && p->ith < nth && (nth == 1 || p->barrier != NULL) &&
                 p->work != NULL && need <= p->work_size && p->work_size <= INT64_MAX && from == x && to == y && strides;
     /* What fits in this program's memory is computed; what must be refused is tried too. */
     bool fits = m >= 1 && m <= 33 && strides && ldx <= COUNT(x) && ldy <= COUNT(y) && (m - 1) * ldx + K <= COUNT(x) &&
@@ -219,12 +235,18 @@ static void numbers(input *in) {
         CLAIM(memcmp(out, weights + row * K * 2, (size_t)count * K * 2) == 0, "rows %lld+%lld", (long long)row,
               (long long)count);
 
-    sparamx_tensor t = {.size = struct_size(in, sizeof t), .type = (int32_t)take_number(in)};
+    static union {
+        sparamx_tensor tensor;
+        uint8_t room[struct_limit];
+    } at_most;
+    at_most.tensor = (sparamx_tensor){.size = struct_size(in, sizeof(sparamx_tensor))};
+    at_most.tensor.type = (int32_t)take_number(in);
+#define t at_most.tensor
     for (int i = 0; i < 4; i++) t.ne[i] = take_number(in);
     for (int i = 0; i < 4; i++) t.nb[i] = (uint64_t)take_number(in);
     size_t bytes = 77;
     status = sparamx_buffer_type_alloc_size(&t, &bytes);
-    bool sane = t.size >= sizeof t;
+    bool sane = is_in(&t, t.size, sizeof t);
     for (int i = 0; i < 4; i++) sane = sane && t.ne[i] >= 1 && t.ne[i] <= INT32_MAX && t.nb[i] <= (uint64_t)1 << 62;
     if (!sane) CLAIM(status != SPARAMX_OK, "absurd sizes are accepted");
     if (status == SPARAMX_OK) {
@@ -243,6 +265,7 @@ static void numbers(input *in) {
     }
     status = sparamx_supports_weight(&t, (int32_t)take_number(in));
     CLAIM(status == SPARAMX_OK || (status >= 10 && status <= 19), "supports_weight: %d", status);
+#undef t
 }
 
 static void texts(input *in) {

@@ -234,8 +234,8 @@ static void check(const bench *b, bench_case *c, int index) {
 /* -------------------------------------------------------------------------------------------------------- cases -- */
 
 const char *kernel_for(const sparamx_tensor_info *info, int64_t m) {
-    for (int i = 0; i < info->n_kernels; i++) {
-        if (m >= info->kernels[i].m_min && m <= info->kernels[i].m_max) return info->kernels[i].name;
+    for (int i = 0; i < info->n_ranges; i++) {
+        if (m >= info->ranges[i].m_min && m <= info->ranges[i].m_max) return info->ranges[i].name;
     }
     return NULL;
 }

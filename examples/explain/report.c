@@ -52,8 +52,8 @@ static int note(notes *all, const char *text) {
 static void kernel_line(const sparamx_tensor_info *info, char *out, size_t size) {
     size_t used = 0;
     out[0] = 0;
-    for (int i = 0; i < info->n_kernels && i < 8 && used < size; i++) {
-        const sparamx_kernel_range *k = &info->kernels[i];
+    for (int i = 0; i < info->n_ranges && used < size; i++) {
+        const sparamx_kernel_range *k = &info->ranges[i];
         char range[48];
         if (k->m_max >= INT32_MAX) snprintf(range, sizeof range, "%lld and more", (long long)k->m_min);
         else if (k->m_max == k->m_min) snprintf(range, sizeof range, "%lld", (long long)k->m_min);

@@ -7,8 +7,8 @@
 
 static void write_kernels(const sparamx_tensor_info *info) {
     fputs(", \"kernels\": [", stdout);
-    for (int i = 0; i < info->n_kernels && i < 8; i++) {
-        const sparamx_kernel_range *k = &info->kernels[i];
+    for (int i = 0; i < info->n_ranges; i++) {
+        const sparamx_kernel_range *k = &info->ranges[i];
         fputs(i > 0 ? ", {" : "{", stdout);
         json_count(stdout, 1, "m_min", (uint64_t)k->m_min);
         json_number(stdout, 0, "m_max", k->m_max >= INT32_MAX ? NAN : (double)k->m_max);

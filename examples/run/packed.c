@@ -271,8 +271,8 @@ static bool find_nonfinite(packed_model *p, weight *w) {
 }
 
 static const char *kernel_for(const sparamx_tensor_info *info, int64_t m) {
-    for (int i = 0; i < info->n_kernels && i < 8; i++)
-        if (m >= info->kernels[i].m_min && m <= info->kernels[i].m_max) return info->kernels[i].name;
+    for (int i = 0; i < info->n_ranges; i++)
+        if (m >= info->ranges[i].m_min && m <= info->ranges[i].m_max) return info->ranges[i].name;
     return "none";
 }
 
