@@ -34,4 +34,5 @@ int32_t sx_cpu_count(void) {
     return n > 0 && n < INT32_MAX ? (int32_t)n : 1;
 }
 
-const char *sx_environment(const char *name) { return getenv(name); }
+// NULL in programs that have more rights than their user: what the user sets must not change what they do.
+const char *sx_environment(const char *name) { return secure_getenv(name); }

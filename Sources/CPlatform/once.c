@@ -2,7 +2,6 @@
 // all: a constructor that makes the first call would hold that one.
 #include "platform.h"
 #include "locks.h"
-#include <string.h>
 
 static _Alignas(64) char storage[1024];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -30,8 +29,7 @@ bool sx_once_cap(int32_t level) {
 }
 
 void *sx_self_test_memory(void) {
-    static _Alignas(64) char memory[65536];
-    memset(memory, 0, sizeof memory);
+    static _Alignas(64) char memory[SX_SELF_TEST_BYTES];
     return memory;
 }
 

@@ -14,16 +14,6 @@ package struct WeightType {
     /// Bytes per tile of what a quantized type has beside its codes.
     package var sideBytes: Int { Int(quant.side_bytes) }
 
-    private init() {
-        number = Int32(SX_BF16)
-        quant = sx_quant_of(number)
-        blockElements = 1
-        blockBytes = 2
-    }
-
-    /// For the product at start-up.
-    static var bf16: WeightType { WeightType() }
-
     package init(_ number: Int32) throws(Status) {
         self.number = number
         quant = sx_quant_of(number)

@@ -210,8 +210,8 @@ static void test_weights(void) {
     wt.buffer = (sparamx_buffer *)(void *)(zeros + 8), COMPUTE(SPARAMX_ERR_ALIGNMENT);
     wt.data = base + 2 * 4096, COMPUTE(SPARAMX_ERR_FOREIGN); /* nobody announced it */
     wt.data = base + 64, REFUSED(SPARAMX_ERR_FOREIGN); /* it cuts into one that is announced */
-    wt.data = base, wt.ne[1] = 1, REFUSED(SPARAMX_ERR_SHAPE);
-    wt.data = base + wt.nb[1], wt.ne[1] = 1, REFUSED(SPARAMX_ERR_FOREIGN); /* inside of it: a view */
+    wt.data = base + wt.nb[1], wt.ne[1] = yt.ne[0] = 1, wt.nb[2] = wt.nb[3] = wt.nb[1];
+    REFUSED(SPARAMX_ERR_FOREIGN); /* inside of it: a view */
     wt.data = base + 2 * 4096 + 64;
     EXPECT(SPARAMX_ERR_ALIGNMENT, sparamx_supports_op(&op)); /* free, but it can never be announced */
     COMPUTE(SPARAMX_ERR_FOREIGN);

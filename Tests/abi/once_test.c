@@ -1,7 +1,7 @@
 /*
  * once_test - what is found out once per process is found out once, however many threads make the first call at the
  * same moment, and all of them get the same answer; the level can be capped before that moment and not after it. Each
- * process has one first call, so each round is a child process. getenv of this program stands before libc's: it counts
+ * process has one first call, so each round is a child process. secure_getenv of this program stands before libc's: it counts
  * how often the library looks, and takes its time there.
  */
 #define _GNU_SOURCE
@@ -19,7 +19,7 @@ enum { THREADS = 8, ROUNDS = 20 };
 
 static int looks;
 
-char *getenv(const char *name) {
+char *secure_getenv(const char *name) {
     extern char **environ;
     if (in_library((uintptr_t)__builtin_return_address(0))) {
         __atomic_add_fetch(&looks, 1, __ATOMIC_RELAXED);

@@ -60,8 +60,9 @@ static inline void sx_count_add(int64_t *_Nonnull p, int64_t v) { __atomic_fetch
 void *sx_once(void (*fill)(void *storage, int32_t cap));
 bool sx_once_cap(int32_t level); // false: too late, fill has been called
 
-// 64 KB of zeros, aligned to 64 bytes, for the product at start-up: whether a CPU works must not depend on free memory.
-// Used inside sx_once only.
+// Memory of this size, aligned to 64 bytes, for the products at start-up: whether a CPU works must not depend on free memory.
+// Used inside sx_once only. Pages that are not touched take no memory.
+enum { SX_SELF_TEST_BYTES = 448 << 10 };
 void *sx_self_test_memory(void);
 
 // The host's log receiver. When sx_log_set returns, no call to the receiver before it is running or will be made, unless it
