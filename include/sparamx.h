@@ -106,7 +106,7 @@ enum {
     SPARAMX_ERR_HIDDEN = 25,         /* the CPU has it, but operating system or hypervisor do not enable its state */
     SPARAMX_ERR_CAPPED = 26,         /* SPARAMX_ISA or sparamx_cap_isa forbids it */
     SPARAMX_ERR_ISA_NAME = 27,       /* SPARAMX_ISA holds an unknown name */
-    SPARAMX_ERR_SELF_TEST = 28,      /* the start-up product came out wrong: this CPU or its emulation is faulty */
+    SPARAMX_ERR_SELF_TEST = 28,      /* a start-up product came out wrong: this CPU or its emulation is faulty */
 
     /* 3x: resources */
     SPARAMX_ERR_NO_MEMORY = 30, /* memory, address space or a thread could not be had */
@@ -149,8 +149,8 @@ enum { SPARAMX_ISA_REFERENCE = 0, SPARAMX_ISA_AVX512 = 1, SPARAMX_ISA_AMX = 2 };
 
 /*
  * What this process may use and why not more. Found out once, at the first call that needs it: CPUID, XGETBV, the
- * kernel's permission for AMX tile data (arch_prctl, asked for the whole process) and a small product computed with
- * the instructions themselves. The environment variable SPARAMX_ISA=reference|avx512|amx caps the level. Once a
+ * kernel's permission for AMX tile data (arch_prctl, asked for the whole process) and small products computed with
+ * the instructions themselves, each extension among them (about a millisecond). The environment variable SPARAMX_ISA=reference|avx512|amx caps the level. Once a
  * process has the AMX permission, the kernel refuses signal stacks (sigaltstack) in it that are too small for tile
  * data: at least getauxval(AT_MINSIGSTKSZ) bytes, about 11 KB. A host with smaller ones caps the level at avx512.
  */

@@ -30,7 +30,7 @@ package enum Status: Int32, Error {
         case .hidden: return "the CPU has the instructions but the operating system or hypervisor does not enable their registers (XCR0): enable them there"
         case .capped: return "the environment variable SPARAMX_ISA, or the host by sparamx_cap_isa, forbids it: unset it or raise it"
         case .isaName: return "the environment variable SPARAMX_ISA holds an unknown name: use reference, avx512 or amx"
-        case .selfTest: return "the start-up product came out wrong: the CPU or its emulation is faulty, set SPARAMX_ISA to a lower level"
+        case .selfTest: return "a start-up product came out wrong: the CPU or its emulation is faulty, set SPARAMX_ISA to a lower level"
         case .noMemory: return "memory or address space could not be had: free some, or raise the limit of the process"
         case .workSize: return "the work area is smaller than work_size() asked for: ask again with the same op and thread count"
         case .incomplete: return "not every byte of this weight has been uploaded yet: finish set_tensor first"

@@ -106,6 +106,18 @@ if wanted isa_test; then
         run_in "AMX refused: ENOSPC" SPARAMX_EMU_PERM_ERRNO=ENOSPC -- isa_test 1 0 24 28
         run_in "SPARAMX_ISA=reference on such a CPU" SPARAMX_ISA=reference -- isa_test 0 26 26
         run_in "SPARAMX_ISA=avx512 on such a CPU" SPARAMX_ISA=avx512 -- isa_test 1 0 26
+        # One instruction of each extension does nothing: the self-test finds it. 28: SPARAMX_ERR_SELF_TEST.
+        if [ "$interpreted" -eq 1 ]; then
+            for name in vpdpbusd vpexpandb vpexpandw vpcompressb vpcompressw vdpbf16ps vcvtne2ps2bf16 vcvtph2ps \
+                vfmadd231ps vfnmadd231ps; do
+                run_in "CPU with a faulty $name" "SPARAMX_INTERPRET_FAULT=$name" -- isa_test 0 28 28
+            done
+            for name in vpermb tdpbsud tdpbf16ps tileloadd tileloaddt1 tilestored tilezero; do
+                run_in "CPU with a faulty $name" "SPARAMX_INTERPRET_FAULT=$name" -- isa_test 1 0 28
+            done
+        else
+            tally_skip 17 "faulty instructions and the self-test: they need a CPU with AVX2 and without AVX-512"
+        fi
     fi
 fi
 tally_end

@@ -6,6 +6,7 @@
  */
 #include "machine.h"
 
+#include "avx512_interpreter.h"
 #include <Zydis/Zydis.h>
 #include <link.h>
 #include <stdio.h>
@@ -26,6 +27,10 @@ static insn *arena;
 static unsigned arena_used = 1;
 static handler handlers[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 static ZydisDecoder decoder;
+
+static const char *faulty; /* the name of an instruction that is passed over */
+
+void avx512_interpreter_fault(const char *name) { faulty = name; }
 
 void *arena_map(size_t bytes) {
     /* mmap, not through libc: tests make its functions fail, and count them. */
@@ -85,6 +90,12 @@ static insn *perform_unknown(insn *i, machine *m) {
         return NULL;
     }
     decode_unknown(i->rip, "the interpreter does not know this instruction");
+}
+
+/* Of a faulty CPU. */
+static insn *perform_nothing(insn *i, machine *m) {
+    (void)m;
+    return i->next;
 }
 
 int decode_knows(const insn *i) { return i->perform != perform_unknown; }
@@ -225,6 +236,7 @@ static int decode_one(insn *i, uint64_t rip) {
         i->perform = z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && (z.attributes & ZYDIS_ATTRIB_HAS_REP) ? string_handler(i) : NULL;
     }
     if (i->perform == NULL) i->perform = perform_unknown;
+    if (faulty != NULL && strcmp(ZydisMnemonicGetString(z.mnemonic), faulty) == 0) i->perform = perform_nothing;
     return z.mnemonic == ZYDIS_MNEMONIC_JMP || z.mnemonic == ZYDIS_MNEMONIC_RET || z.mnemonic == ZYDIS_MNEMONIC_UD2 ||
            z.mnemonic == ZYDIS_MNEMONIC_INT3;
 }

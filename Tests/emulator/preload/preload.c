@@ -155,12 +155,14 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     } errnos[] = {{"EPERM", EPERM}, {"ENOSYS", ENOSYS}, {"ENOSPC", ENOSPC}, {"EINVAL", EINVAL}};
     const char *mode = "full";
 #ifdef WITH_INTERPRETER
+    static const char fault_knob[] = "SPARAMX_INTERPRET_FAULT=";
     int interpret = 0;
 #endif
 
     for (char **e = environment; *e != NULL; e++) {
 #ifdef WITH_INTERPRETER
         if (strcmp(*e, "SPARAMX_INTERPRET=1") == 0) interpret = 1;
+        if (strncmp(*e, fault_knob, sizeof fault_knob - 1) == 0) avx512_interpreter_fault(*e + sizeof fault_knob - 1);
 #endif
         if (strncmp(*e, cpuid_knob, sizeof cpuid_knob - 1) == 0) {
             mode = *e + sizeof cpuid_knob - 1;

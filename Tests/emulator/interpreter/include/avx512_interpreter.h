@@ -21,6 +21,12 @@ enum {
 /* Before tile_emulator_install(), which it calls. */
 int avx512_interpreter_install(void);
 
+/*
+ * Before install: the instruction of this name, "vpdpbusd" or another, does nothing, as on a faulty CPU. The string stays
+ * in use.
+ */
+void avx512_interpreter_fault(const char *name);
+
 /* 1 while AVX-512 code is interpreted in this process, else 0. */
 int avx512_interpreter_active(void);
 
