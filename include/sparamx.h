@@ -150,9 +150,10 @@ enum { SPARAMX_ISA_REFERENCE = 0, SPARAMX_ISA_AVX512 = 1, SPARAMX_ISA_AMX = 2 };
 /*
  * What this process may use and why not more. Found out once, at the first call that needs it: CPUID, XGETBV, the
  * kernel's permission for AMX tile data (arch_prctl, asked for the whole process) and small products computed with
- * the instructions themselves, each extension among them (about a millisecond). The environment variable SPARAMX_ISA=reference|avx512|amx caps the level. Once a
- * process has the AMX permission, the kernel refuses signal stacks (sigaltstack) in it that are too small for tile
- * data: at least getauxval(AT_MINSIGSTKSZ) bytes, about 11 KB. A host with smaller ones caps the level at avx512.
+ * the instructions themselves, each extension among them (about a millisecond). The environment variable
+ * SPARAMX_ISA=reference|avx512|amx caps the level; it is not read in programs that have more rights than their user.
+ * Once a process has the AMX permission, the kernel refuses signal stacks (sigaltstack) in it that are too small for
+ * tile data: at least getauxval(AT_MINSIGSTKSZ) bytes, about 11 KB. A host with smaller ones caps the level at avx512.
  */
 typedef struct sparamx_capability {
     uint32_t size;              /* in: sizeof(sparamx_capability) */

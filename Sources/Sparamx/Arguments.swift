@@ -50,7 +50,9 @@ func level() throws(Status) -> ISA {
 }
 
 func packOptions(form: Int32, threads: Int32, numa: Int32) throws(Status) -> PackOptions {
-    guard let choice = FormChoice(rawValue: form), (0...64).contains(threads), numa == 0 || numa == 1 else { throw .range }
+    guard let choice = FormChoice(rawValue: form), (0...64).contains(threads), numa == 0 || numa == 1 else {
+        throw .range
+    }
     if numa == 1 { sx_numa_prepare() }
     return PackOptions(form: choice, threads: threads, interleave: numa == 1)
 }
@@ -65,7 +67,8 @@ func worker(_ pointer: UnsafePointer<sparamx_params>?) throws(Status) -> (Worker
     guard p.nth >= 1, p.nth <= 1024, p.ith >= 0, p.ith < p.nth else { throw .range }
     guard p.nth == 1 || p.barrier != nil else { throw .null }
     guard p.work_size >= 0 else { throw .range }  // Swift has no larger size
-    return (Worker(index: Int(p.ith), threads: Int(p.nth), work: p.work, barrier: p.barrier, barrierData: p.barrier_data),
+    return (Worker(index: Int(p.ith), threads: Int(p.nth), work: p.work, barrier: p.barrier,
+                   barrierData: p.barrier_data),
             p.work_size)
 }
 
@@ -78,8 +81,8 @@ func apart(_ a: UnsafeRawPointer, _ aBytes: Int, _ b: UnsafeRawPointer, _ bBytes
 }
 
 /// Work area, activations and results of a product, checked against each other.
-func checkMemory(_ workBytes: Int, _ worker: Worker, _ workSize: Int, x: UnsafeRawPointer, _ xBytes: Int, y: UnsafeRawPointer,
-                 _ yBytes: Int) throws(Status) {
+func checkMemory(_ workBytes: Int, _ worker: Worker, _ workSize: Int, x: UnsafeRawPointer, _ xBytes: Int,
+                 y: UnsafeRawPointer, _ yBytes: Int) throws(Status) {
     guard UInt(bitPattern: x) % 4 == 0, UInt(bitPattern: y) % 4 == 0 else { throw .alignment }
     guard let work = worker.work else { throw .null }
     guard workSize >= workBytes else { throw .workSize }

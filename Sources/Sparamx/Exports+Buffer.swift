@@ -76,7 +76,8 @@ public func sparamx_buffer_set_usage(_ pointer: OpaquePointer!, _ usage: Int32) 
 }
 
 @c(sparamx_buffer_init_tensor) @implementation
-public func sparamx_buffer_init_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!) -> sparamx_status {
+public func sparamx_buffer_init_tensor(_ pointer: OpaquePointer!,
+                                       _ t: UnsafePointer<sparamx_tensor>!) -> sparamx_status {
     status { () throws(Status) in try Buffer.announce(try buffer(pointer), try tensor(t)) }
 }
 
@@ -156,7 +157,8 @@ public func sparamx_buffer_get_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafeP
     status { () throws(Status) in
         let handle = try buffer(pointer), source = try tensor(t)
         let bytes = try span(data, size: size, copies: copies, stride: dataStride)
-        let pieces = try Pieces(offset: offset, size: size, copies: copies, stride: tensorStride, of: source.bytes, apart: false)
+        let pieces = try Pieces(offset: offset, size: size, copies: copies, stride: tensorStride, of: source.bytes,
+                                apart: false)
         guard copies <= 1 || dataStride >= size else { throw .stride }
         try apart(data, bytes, handle.pointee.base, handle.pointee.size)
         if pieces.isEmpty { return }

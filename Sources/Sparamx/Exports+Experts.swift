@@ -87,7 +87,9 @@ struct ExpertOp {
             let i = try tensor(op.ids)
             guard i.type == Int32(SPARAMX_TYPE_I32) else { throw .type }
             guard i.nb.0 == 4, i.nb.1 % 4 == 0 else { throw .stride }
-            guard x.ne.3 == 1, i.ne.0 == y.ne.1, i.ne.1 == y.ne.2, i.ne.2 == 1, i.ne.3 == 1, y.ne.1 % x.ne.1 == 0 else { throw .shape }
+            guard x.ne.3 == 1, i.ne.0 == y.ne.1, i.ne.1 == y.ne.2, i.ne.2 == 1, i.ne.3 == 1, y.ne.1 % x.ne.1 == 0 else {
+                throw .shape
+            }
             ids = i
         }
         try y.rowsApart()
@@ -114,7 +116,8 @@ struct ExpertOp {
     }
 
     private func checkPlace(_ side: Side) throws(Status) {
-        if side.buffer == nil, let w = side.tensor.data, let to = y.data { try apart(w, side.tensor.bytes, to, y.bytes) }
+        guard side.buffer == nil, let w = side.tensor.data, let to = y.data else { return }
+        try apart(w, side.tensor.bytes, to, y.bytes)
     }
 
     func compute(_ worker: inout Worker, _ workSize: Int) throws(Status) {
@@ -144,7 +147,8 @@ struct ExpertOp {
     }
 
     /// A weight in the host's memory, or raw in a buffer.
-    private func keepApart(_ side: Side, _ y: UnsafeMutableRawPointer, _ worker: Worker, _ workBytes: Int) throws(Status) {
+    private func keepApart(_ side: Side, _ y: UnsafeMutableRawPointer, _ worker: Worker,
+                           _ workBytes: Int) throws(Status) {
         guard try side.packed() == nil, let data = side.tensor.data else { return }
         try apart(data, side.tensor.bytes, y, self.y.bytes)
         try apart(data, side.tensor.bytes, worker.work!, workBytes)

@@ -29,9 +29,12 @@ public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data:
             if let name { _ = try kernel(named: name, type: type, sparse: sparse) }
         }
         let rows = Rows(base: UnsafeMutableRawPointer(mutating: data), rowStride: stride, matrixStride: 0)
-        let tensor = try Packer.pack(weightType, n: Int(n), k: Int(k), matrices: 1, rows: rows, options: pack, codec: Codec(isa))
+        let tensor = try Packer.pack(weightType, n: Int(n), k: Int(k), matrices: 1, rows: rows, options: pack,
+                                     codec: Codec(isa))
         do throws(Status) {
-            let forced = try name.map { (name) throws(Status) in try kernel(named: name, type: type, sparse: tensor.layout.sparse) }
+            let forced = try name.map { (name) throws(Status) in
+                try kernel(named: name, type: type, sparse: tensor.layout.sparse)
+            }
             result.pointee = OpaquePointer(try Linear.create(tensor, forced: forced, isa: isa))
         } catch {
             tensor.release()
@@ -73,7 +76,8 @@ public func sparamx_linear_read(_ pointer: OpaquePointer!, _ row: Int64, _ count
         let handle = try linear(pointer)
         guard let data else { throw .null }
         let tensor = handle.pointee.tensor
-        guard row >= 0, count >= 0, row <= Int64(tensor.layout.n), count <= Int64(tensor.layout.n) - row else { throw .range }
+        let n = Int64(tensor.layout.n)
+        guard row >= 0, count >= 0, row <= n, count <= n - row else { throw .range }
         let rowBytes = try tensor.layout.type.rowBytes(tensor.layout.k)
         try Unpacker.rows(tensor, first: Int(row), count: Int(count), out: data.assumingMemoryBound(to: UInt8.self),
                           rowStride: rowBytes, codec: Codec(handle.pointee.isa))
@@ -106,14 +110,14 @@ public func sparamx_linear_compute(_ pointer: OpaquePointer!, _ params: UnsafePo
         let plan = try plan(handle, m, worker.threads)
         guard let x, let y else { throw .null }
         let layout = handle.pointee.tensor.layout
-        guard ldx >= Int64(layout.k), ldy >= Int64(layout.n), ldx <= Int64(Checked.limit), ldy <= Int64(Checked.limit) else {
-            throw .stride
-        }
+        let most = Int64(Checked.limit)
+        guard ldx >= Int64(layout.k), ldy >= Int64(layout.n), ldx <= most, ldy <= most else { throw .stride }
         let xBytes = try Checked.product(try Checked.sum(try Checked.product(plan.m - 1, Int(ldx)), layout.k), 4)
         let yBytes = try Checked.product(try Checked.sum(try Checked.product(plan.m - 1, Int(ldy)), layout.n), 4)
         try checkMemory(plan.workBytes, worker, workSize, x: x, xBytes, y: y, yBytes)
         worker.begin()
         defer { worker.end() }
-        Product.run(plan, .packed(handle.pointee.tensor, matrix: 0), worker: worker, x: x, ldx: Int(ldx), y: y, ldy: Int(ldy), again: false)
+        Product.run(plan, .packed(handle.pointee.tensor, matrix: 0), worker: worker, x: x, ldx: Int(ldx), y: y,
+                    ldy: Int(ldy), again: false)
     }
 }

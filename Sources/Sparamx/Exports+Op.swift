@@ -4,7 +4,8 @@ import SparamxCore
 // Tensor traits: what is supported, how much memory it needs, and the product itself.
 
 /// The weight of an op kind that is served.
-func weight(_ pointer: UnsafePointer<sparamx_tensor>?, kind: UInt32) throws(Status) -> (Tensor, WeightType, matrices: Int) {
+func weight(_ pointer: UnsafePointer<sparamx_tensor>?,
+            kind: UInt32) throws(Status) -> (Tensor, WeightType, matrices: Int) {
     _ = try level()
     let t = try tensor(pointer)
     guard kind >= UInt32(SPARAMX_OP_MUL_MAT), kind <= UInt32(SPARAMX_OP_MOE_UP_GATE) else { throw .op }
@@ -107,7 +108,8 @@ private enum CheckedOp {
         _ = try level()
         switch UInt32(bitPattern: op.kind) {
         case UInt32(SPARAMX_OP_MUL_MAT): self = .plain(try Multiplication(op))
-        case UInt32(SPARAMX_OP_MUL_MAT_ID), UInt32(SPARAMX_OP_UP_GATE), UInt32(SPARAMX_OP_MOE_UP_GATE): self = .experts(try ExpertOp(op))
+        case UInt32(SPARAMX_OP_MUL_MAT_ID), UInt32(SPARAMX_OP_UP_GATE), UInt32(SPARAMX_OP_MOE_UP_GATE):
+            self = .experts(try ExpertOp(op))
         default: throw .op
         }
     }
@@ -139,7 +141,8 @@ public func sparamx_work_size(_ pointer: UnsafePointer<sparamx_op>!, _ threads: 
 }
 
 @c(sparamx_compute) @implementation
-public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!, _ pointer: UnsafePointer<sparamx_op>!) -> sparamx_status {
+public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!,
+                            _ pointer: UnsafePointer<sparamx_op>!) -> sparamx_status {
     status { () throws(Status) in
         var (worker, workSize) = try worker(params)
         let product: Multiplication
@@ -169,9 +172,10 @@ public func sparamx_compute(_ params: UnsafePointer<sparamx_params>!, _ pointer:
                 let matrix = i3 / xPerW3 * w.ne.2 + i2 / xPerW2
                 let from = (x + i3 * xs.nb.3 + i2 * xs.nb.2).assumingMemoryBound(to: Float.self)
                 let to = (y + i3 * ys.nb.3 + i2 * ys.nb.2).assumingMemoryBound(to: Float.self)
-                let weights: Weights = packed.map { .packed($0, matrix: matrix) } ?? .raw(layout, product.rows(weightData, matrix))
-                Product.run(plan, weights, worker: worker, x: UnsafePointer(from), ldx: xs.nb.1 / 4, y: to, ldy: ys.nb.1 / 4,
-                            again: again)
+                let weights: Weights = packed.map { .packed($0, matrix: matrix) }
+                    ?? .raw(layout, product.rows(weightData, matrix))
+                Product.run(plan, weights, worker: worker, x: UnsafePointer(from), ldx: xs.nb.1 / 4, y: to,
+                            ldy: ys.nb.1 / 4, again: again)
                 again = true
             }
         }

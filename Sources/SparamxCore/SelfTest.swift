@@ -1,10 +1,10 @@
 import CKernelABI
 import CPlatform
 
-/// Small products with the instructions of a level, against the reference: CPUID has been wrong before, under hypervisors
-/// and emulators. Together they pack, expand and multiply with every extension that the level's kernels are compiled for,
-/// so that what is missing or wrong shows here, at the first call, and not in the middle of a host's work. All numbers are
-/// such that no kernel has to round: each must agree with the reference to the last bit.
+/// Small products with the instructions of a level, against the reference: CPUID has been wrong before, under
+/// hypervisors and emulators. Together they pack, expand and multiply with every extension that the level's kernels
+/// are compiled for, so that what is missing or wrong shows here, at the first call, and not amid a host's work. All
+/// numbers are such that each kernel must agree with the reference to the last bit.
 enum SelfTest {
     static func passes(_ isa: ISA) -> Bool {
         var index = 0
@@ -38,8 +38,8 @@ enum SelfTest {
     }
 }
 
-/// One weight of 16 rows and its product with m tokens, in memory that is there already: whether a CPU works must not depend
-/// on free memory.
+/// One weight of 16 rows and its product with m tokens, in memory that is there already: whether a CPU works must not
+/// depend on free memory.
 private struct Trial {
     let number: Int32, sparse: Bool, m, k: Int
     private static let rows = 16
@@ -53,7 +53,8 @@ private struct Trial {
 
     /// Where everything is. The work area is the last and has what is left.
     private enum Place {
-        static let file = 0, x = 8192, counts = 20480, packed = 24576, expectedPacked = 40960, y = 57344, expected = 61440
+        static let file = 0, x = 8192, counts = 20480
+        static let packed = 24576, expectedPacked = 40960, y = 57344, expected = 61440
         static let scratch = 65536, work = 131072
         static let packedRoom = expectedPacked - packed, yRoom = expected - y
     }
@@ -66,7 +67,8 @@ private struct Trial {
         for i in 0..<m * k { x[i] = i % 32 == 7 ? 127 : Float(i * 11 % 255 - 127) }
 
         // Packed by both, to the same bytes.
-        let weight = try pack(type, isa, at: Place.packed, memory), expected = try pack(type, .reference, at: Place.expectedPacked, memory)
+        let weight = try pack(type, isa, at: Place.packed, memory)
+        let expected = try pack(type, .reference, at: Place.expectedPacked, memory)
         guard weight.layout.totalBytes == expected.layout.totalBytes else { return false }
         for i in 0..<weight.layout.totalBytes where weight.base.load(fromByteOffset: i, as: UInt8.self)
             != expected.base.load(fromByteOffset: i, as: UInt8.self) { return false }
@@ -77,7 +79,8 @@ private struct Trial {
         return true
     }
 
-    /// Half of the codes are background or near it; scales are such that products are whole numbers.
+    /// Half of the codes are background or near it; scales are such that what is rounded to bf16 is a whole number of
+    /// few bits.
     private func fillWeights(_ file: UnsafeMutableRawPointer, _ type: WeightType) {
         var state: UInt32 = 12345
         func next() -> UInt32 {
@@ -98,7 +101,8 @@ private struct Trial {
             let block = file + i * type.blockBytes
             for b in 0..<type.blockBytes {
                 let r = next()
-                block.storeBytes(of: r & 1 == 0 ? 0x88 : UInt8(truncatingIfNeeded: r >> 4), toByteOffset: b, as: UInt8.self)
+                let byte = r & 1 == 0 ? 0x88 : UInt8(truncatingIfNeeded: r >> 4)
+                block.storeBytes(of: byte, toByteOffset: b, as: UInt8.self)
             }
             // The block's scale is 1, and so are Q6_K's scales of 16 weights, its minimum as well.
             if number == Int32(SX_Q6_K) {
@@ -112,19 +116,21 @@ private struct Trial {
     }
 
     /// The packed form as Packer makes it: what is kept is counted, then written.
-    private func pack(_ type: WeightType, _ isa: ISA, at place: Int, _ memory: UnsafeMutableRawPointer) throws(Status) -> PackedTensor {
+    private func pack(_ type: WeightType, _ isa: ISA, at place: Int,
+                      _ memory: UnsafeMutableRawPointer) throws(Status) -> PackedTensor {
         let codec = Codec(isa).functions(type), file = (memory + Place.file).assumingMemoryBound(to: UInt8.self)
         let scratch = (memory + Place.scratch).assumingMemoryBound(to: UInt8.self), rowBytes = try type.rowBytes(k)
-        let counts = (memory + Place.counts).assumingMemoryBound(to: UInt64.self), kept = counts + 8, changed = counts + 16
+        let counts = (memory + Place.counts).assumingMemoryBound(to: UInt64.self)
+        let kept = counts + 8, changed = counts + 16
         counts[0] = 0
         counts[1] = 0
         kept[0] = 0
         changed[0] = 0
         let dense = try PackedLayout(type: type, sparse: false, n: Trial.rows, k: k, matrices: 1, sparseBytes: 0)
         guard dense.chunks == 1 else { throw .shape }
-        var count = sx_codec_args(type: number, rows: Int32(Trial.rows), k: Int64(k), kblocks: Int64(dense.kblocks), source: file,
-                                  row_stride: Int64(rowBytes), values: file, bitmap: nil, scales: nil, counts: counts,
-                                  kept: kept, offsets: nil, changed: nil, scratch: scratch)
+        var count = sx_codec_args(type: number, rows: Int32(Trial.rows), k: Int64(k), kblocks: Int64(dense.kblocks),
+                                  source: file, row_stride: Int64(rowBytes), values: file, bitmap: nil, scales: nil,
+                                  counts: counts, kept: kept, offsets: nil, changed: nil, scratch: scratch)
         codec.count(&count)
         let bytes = Int(sx_offset_bytes(counts[0]))
         counts[1] = UInt64(bytes)
@@ -132,7 +138,8 @@ private struct Trial {
         let layout = try PackedLayout(type: type, sparse: sparse, n: Trial.rows, k: k, matrices: 1, sparseBytes: bytes)
         guard layout.totalBytes <= Place.packedRoom else { throw .range }
         let tensor = PackedTensor(layout: layout, base: memory + place, background: 0, reason: .sparseAsked)
-        var args = tensor.codec(panel: 0, rows: Trial.rows, file: file, rowStride: rowBytes, scratch: scratch, counted: counts)
+        var args = tensor.codec(panel: 0, rows: Trial.rows, file: file, rowStride: rowBytes, scratch: scratch,
+                                counted: counts)
         args.kept = kept
         args.changed = changed
         if sparse { codec.encodeSparse(&args) } else { codec.encodeDense(&args) }
@@ -144,10 +151,13 @@ private struct Trial {
     private func multiply(_ weight: PackedTensor, _ isa: ISA, _ x: UnsafePointer<Float>, _ y: UnsafeMutableRawPointer,
                           _ memory: UnsafeMutableRawPointer) throws(Status) -> UnsafePointer<Float> {
         let plan = try Plan(weight.layout, m: m, threads: 1, isa: isa), result = y.assumingMemoryBound(to: Float.self)
-        guard plan.workBytes <= Int(SX_SELF_TEST_BYTES) - Place.work, m * Trial.rows * 4 <= Place.yRoom else { throw .range }
+        guard plan.workBytes <= Int(SX_SELF_TEST_BYTES) - Place.work, m * Trial.rows * 4 <= Place.yRoom else {
+            throw .range
+        }
         var worker = Worker(index: 0, threads: 1, work: memory + Place.work, barrier: nil, barrierData: nil)
         worker.begin()
-        Product.run(plan, .packed(weight, matrix: 0), worker: worker, x: x, ldx: k, y: result, ldy: Trial.rows, again: false)
+        Product.run(plan, .packed(weight, matrix: 0), worker: worker, x: x, ldx: k, y: result, ldy: Trial.rows,
+                    again: false)
         worker.end()
         return UnsafePointer(result)
     }
