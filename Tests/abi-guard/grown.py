@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""grown.py ROOT OUT - a copy of the library's sources in OUT in which every struct with a size field has grown by eight
-bytes, as Sources/CExports/include/struct_sizes.h says that structs grow, and builds it: OUT/libsparamx.so. Wherever a struct
-is read, the copy also refuses the call with SPARAMX_ERR_STATE unless what the host does not have is zero; with that
-an old program shows that a field that it never heard of is neither read from its memory nor left to chance.
+"""grown.py ROOT OUT - makes a copy of the library's sources in OUT in which every struct with a size field has grown by
+eight bytes, as Sources/CExports/include/struct_sizes.h says that structs grow, and builds it: OUT/libsparamx.so.
+Wherever a struct is read, the copy also refuses the call with SPARAMX_ERR_STATE unless what the host does not have is
+zero. So an old program shows that a field that it never heard of is neither read from its memory nor left to chance.
 """
 import filecmp
 import os
@@ -53,9 +53,10 @@ def grow(root):
 
     def rows(text):
         for name, (number, _) in newest.items():
-            text = replaced(text, rf"Int\(SX_{name}_{number}\)\)", f"Int(SX_{name}_{number}), Int(SX_{name}_{number + 1}))")
-        return replaced(text, r"(    withUnsafeMutableBytes\(of: &value\) \{ [^\n]*byteCount: counts\) \}\n)    return value\n",
-                        r"""\1    let left = withUnsafeBytes(of: value) { bytes in
+            text = replaced(text, rf"Int\(SX_{name}_{number}\)\)",
+                            f"Int(SX_{name}_{number}), Int(SX_{name}_{number + 1}))")
+        copied = r"(    withUnsafeMutableBytes\(of: &value\) \{ [^\n]*byteCount: counts\) \}\n)    return value\n"
+        return replaced(text, copied, r"""\1    let left = withUnsafeBytes(of: value) { bytes in
         var left = false
         for i in counts..<MemoryLayout<T>.size where bytes[i] != 0 { left = true }
         return left
@@ -101,8 +102,9 @@ def main():
     follow(fresh, copy)
     environment = {name: value for name, value in os.environ.items() if name not in ("CC", "SPARAMX_ORDINARY_SWIFT")}
     scratch = os.path.join(out, "swift")
-    subprocess.run([os.environ.get("SPARAMX_SWIFT", "swift"), "build", "-c", "release", "--disable-local-rpath", "--product",
-                    "sparamx", "--package-path", copy, "--scratch-path", scratch], check=True, env=environment)
+    subprocess.run([os.environ.get("SPARAMX_SWIFT", "swift"), "build", "-c", "release", "--disable-local-rpath",
+                    "--product", "sparamx", "--package-path", copy, "--scratch-path", scratch],
+                   check=True, env=environment)
     for name in "libsparamx.so", "libsparamx.so.0":
         shutil.copy(os.path.join(scratch, "release/libsparamx.so"), os.path.join(out, name))
     return 0

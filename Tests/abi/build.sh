@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# abi/build.sh LIBDIR OUTDIR COMPILER [NAME...] - builds the C tests against the library in LIBDIR, or those named and what
-# they load; warnings are errors. One check per program; last line: "N passed, N failed, N skipped".
+# abi/build.sh LIBDIR OUTDIR COMPILER [NAME...] - builds the C tests against the library in LIBDIR, or those named and
+# what they load; warnings are errors. One check per program; last line: "N passed, N failed, N skipped".
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 lib=$1 out=$2 compiler=$3
@@ -17,25 +17,30 @@ build() { # output, then arguments
         echo "not ok: $1 does not build with $compiler"
     fi
 }
+link=("-L$lib" -lsparamx -lm -lpthread -ldl)
 strict=(-std=c11 -Wpedantic -Wshadow -Wstrict-prototypes "-I$here/../../include")
 
 build libfail.so -std=gnu11 -fPIC -fvisibility=hidden -shared -Wl,-soname,libfail.so "$here/fail.c" -ldl
-for test in arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test experts_test memory_test \
-    threads_test tile_state_test isa_test log_test fork_test locked_test crowd_test float_test shape_test; do
-    build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
+for test in arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test \
+    experts_test memory_test threads_test tile_state_test isa_test log_test fork_test locked_test crowd_test \
+    float_test shape_test; do
+    build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "${link[@]}"
 done
-for test in api_test growth_test guard_test ladder_test replay_test thread_state_test; do # those that run over every type the library reports
-    build "$test" "${strict[@]}" "$here/$test.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
+# Those that run over every type the library reports.
+for test in api_test growth_test guard_test ladder_test replay_test thread_state_test; do
+    build "$test" "${strict[@]}" "$here/$test.c" "$here/types.c" "$here/support.c" "${link[@]}"
 done
-build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "-L$lib" -lsparamx "$out/libfail.so" -lm -lpthread -ldl
-build quiet_test "${strict[@]}" "$here/quiet_test.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx "$out/libfail.so" -lm -lpthread -ldl
-build verify_test "${strict[@]}" -rdynamic "$here/verify_test.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
-build changing_test "${strict[@]}" -rdynamic "$here/changing_test.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
-build libconstructor.so -std=c11 "-I$here/../../include" -fPIC -shared -Wl,-soname,libconstructor.so "$here/constructor.c" "-L$lib" -lsparamx
+build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "${link[@]}" "$out/libfail.so"
+build quiet_test "${strict[@]}" "$here/quiet_test.c" "$here/types.c" "$here/support.c" "${link[@]}" "$out/libfail.so"
+build verify_test "${strict[@]}" -rdynamic "$here/verify_test.c" "$here/types.c" "$here/support.c" "${link[@]}"
+build changing_test "${strict[@]}" -rdynamic "$here/changing_test.c" "$here/types.c" "$here/support.c" "${link[@]}"
+build libconstructor.so -std=c11 "-I$here/../../include" -fPIC -shared -Wl,-soname,libconstructor.so \
+    "$here/constructor.c" "-L$lib" -lsparamx
 for test in once_test refusal_test; do # their own functions stand before libc's
-    build "$test" "${strict[@]}" -rdynamic "$here/$test.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
+    build "$test" "${strict[@]}" -rdynamic "$here/$test.c" "$here/support.c" "${link[@]}"
 done
-build asks_test "${strict[@]}" -rdynamic "$here/asks_test.c" "$here/piece.c" "$here/types.c" "$here/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl
+build asks_test "${strict[@]}" -rdynamic "$here/asks_test.c" "$here/piece.c" "$here/types.c" "$here/support.c" \
+    "${link[@]}"
 build unload_test "${strict[@]}" "$here/unload_test.c" -ldl # does not link to the library
 build capability "${strict[@]}" "$here/capability.c" "-L$lib" -lsparamx
 echo "$passed passed, $failed failed, 0 skipped"

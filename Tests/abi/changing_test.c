@@ -1,8 +1,8 @@
 /*
- * changing_test.c - weights that somebody changes while they are packed: another thread, or another process that writes to
- * the mapped file. Packing reads them twice. The change comes exactly between the two passes (this program's own mmap, which
- * the library calls there, makes it), and then at any moment, from a thread. Every mapping lies between forbidden pages.
- * Either the call says SPARAMX_ERR_CHANGED and leaves nothing, or what it made is whole.
+ * changing_test.c - weights that somebody changes while they are packed: another thread, or another process that writes
+ * to the mapped file. Packing reads them twice. The change comes exactly between the two passes (this program's own
+ * mmap, which the library calls there, makes it), and then at any moment, from a thread. Every mapping lies between
+ * forbidden pages. Either the call says SPARAMX_ERR_CHANGED and leaves nothing, or what it made is whole.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -128,7 +128,8 @@ static void test_any_moment(const gguf_type *type) {
         sparamx_linear *linear = NULL;
         sparamx_status status = sparamx_linear_create(type->number, N, k, weights, 0, &o, &linear);
         bool dense = o.form == SPARAMX_FORM_DENSE;
-        CHECK(status == SPARAMX_OK || (status == SPARAMX_ERR_CHANGED && !dense), "%s, form %d: %d", type->name, o.form, status);
+        CHECK(status == SPARAMX_OK || (status == SPARAMX_ERR_CHANGED && !dense), "%s, form %d: %d", type->name, o.form,
+              status);
         if (status == SPARAMX_OK) check_whole(linear, type, k);
     }
     stop = true;

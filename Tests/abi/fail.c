@@ -1,11 +1,11 @@
 /*
  * fail.c - libfail.so, for LD_PRELOAD: stands between libsparamx and libc.
  *
- * Counts the library's calls of everything in libc that can fail: malloc, calloc, posix_memalign, mmap, munmap, madvise,
- * pthread_create, sched_getaffinity, sysconf, syscall, dlopen and dlsym. Makes the n-th of them fail, and keeps account of
- * what the library has not given back. A call is the library's if it returns into it; the rest of
- * the process is left alone. With FAIL_GUARD=1 in the environment each block of memory that the library gets ends at a
- * page that nobody may touch. Tests reach it through fail.h.
+ * Counts the library's calls of everything in libc that can fail: malloc, calloc, posix_memalign, mmap, munmap,
+ * madvise, pthread_create, sched_getaffinity, sysconf, syscall, dlopen and dlsym. Makes the n-th of them fail, and
+ * keeps account of what the library has not given back. A call is the library's if it returns into it; the rest of the
+ * process is left alone. With FAIL_GUARD=1 in the environment each block of memory that the library gets ends at a page
+ * that nobody may touch. Tests reach it through fail.h.
  */
 #define _GNU_SOURCE
 #include "fail.h"
@@ -108,7 +108,7 @@ EXPORT long fail_outstanding(void) {
     return count;
 }
 
-/* -- system calls, which must not go through the functions below ----------------------------------------------------- */
+/* -- system calls, which must not go through the functions below --------------------------------------------------- */
 
 static long raw_syscall(long number, long a, long b, long c, long d, long e, long f) {
     register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
@@ -178,7 +178,8 @@ EXPORT void *dlsym(void *handle, const char *name) {
 /* -- memory -------------------------------------------------------------------------------------------------------- */
 
 static void *kernel_map(size_t bytes, int protection) {
-    return (void *)raw_syscall(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return (void *)raw_syscall(SYS_mmap, 0, (long)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                               0);
 }
 
 /* A block that ends, but for its alignment, at a forbidden page. */
@@ -226,7 +227,8 @@ EXPORT void free(void *pointer) {
 }
 
 EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset) {
-    if (!FROM_LIBRARY()) return (void *)raw_syscall(SYS_mmap, (long)address, (long)bytes, protection, flags, file, offset);
+    if (!FROM_LIBRARY())
+        return (void *)raw_syscall(SYS_mmap, (long)address, (long)bytes, protection, flags, file, offset);
     if (fails("mmap")) {
         errno = ENOMEM;
         return MAP_FAILED;

@@ -49,7 +49,8 @@
     do { \
         _Alignas(64) unsigned char room_[sizeof(TYPE) + 16], before_[sizeof(TYPE) + 16]; \
         static const size_t offsets_[] = {1, 2, 4}; \
-        static const uint32_t sizes_[] = {0, 4, FIRST_SIZE(TYPE) / 2, FIRST_SIZE(TYPE) - 1, struct_limit + 1, UINT32_MAX}; \
+        static const uint32_t sizes_[] = {0, 4, FIRST_SIZE(TYPE) / 2, FIRST_SIZE(TYPE) - 1, \
+                                          struct_limit + 1, UINT32_MAX}; \
         TYPE good_ = (good), *P; \
         for (size_t i_ = 0; i_ < COUNT(offsets_); i_++) { \
             if (offsets_[i_] % _Alignof(TYPE) == 0) continue; \

@@ -1,6 +1,7 @@
 /*
- * fork_test.c - locks that are held by somebody who is not there: a child that was forked while another thread was inside
- * the library, and a first call that is made by a constructor, under the loader's lock. Nobody may wait for ever.
+ * fork_test.c - locks that are held by somebody who is not there: a child that was forked while another thread was
+ * inside the library, and a first call that is made by a constructor, under the loader's lock. Nobody may wait for
+ * ever.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -106,7 +107,7 @@ static void test_inside_a_receiver(void) {
     CHECK(result == 0, "a child that the receiver forked ended with %d", result);
 }
 
-/* -- the first call --------------------------------------------------------------------------------------------------- */
+/* -- the first call ------------------------------------------------------------------------------------------------ */
 
 static void *first_call(void *unused) {
     (void)unused;

@@ -35,7 +35,7 @@ static void *edge(int place, size_t size) {
 /* Bytes of the last field of a struct that a release had which counts for a host with one of this size. */
 static uint32_t counting(uint32_t size, uint32_t first, uint32_t today) { return size >= today ? today : first; }
 
-/* ------------------------------------------------------------------------------------------ structs that are filled -- */
+/* --------------------------------------------------------------------------------------- structs that are filled -- */
 
 typedef sparamx_status (*fill_call)(void *it);
 
@@ -89,7 +89,7 @@ static void fill_all(const char *name, fill_call call, uint32_t first, uint32_t 
 
 #define FILL_ALL(TYPE, call) fill_all(#call, call, FIRST_SIZE(TYPE), sizeof(TYPE))
 
-/* -------------------------------------------------------------------------------------------- structs that are read -- */
+/* ----------------------------------------------------------------------------------------- structs that are read -- */
 
 typedef sparamx_status (*read_call)(const void *it);
 
@@ -197,8 +197,8 @@ static void test_ranges(const gguf_type *type, int32_t form) {
     if (!CHECK(status == SPARAMX_OK && sparamx_linear_info(it, &info) == SPARAMX_OK, "%s", type->name)) return;
     sparamx_linear_destroy(it);
     int32_t n = info.n_ranges, old = n < 8 ? n : 8;
-    CHECK(n >= 1 && n <= (int32_t)COUNT(info.ranges) && info.n_kernels == old && info.reserved == 0, "%s: %d ranges, %d",
-          type->name, n, info.n_kernels);
+    CHECK(n >= 1 && n <= (int32_t)COUNT(info.ranges) && info.n_kernels == old && info.reserved == 0,
+          "%s: %d ranges, %d", type->name, n, info.n_kernels);
     CHECK(memcmp(info.kernels, info.ranges, (size_t)old * sizeof info.ranges[0]) == 0, "%s: the first", type->name);
     int64_t next = 1;
     for (int32_t i = 0; i < (int32_t)COUNT(info.ranges); i++) {

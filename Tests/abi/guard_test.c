@@ -133,8 +133,8 @@ static void test_kernels(bool front) {
             if (front) multiply(linear, m, 1, x_values, k, expected, n);
             product(linear, m, n, k, 1, front, info.name);
             product(linear, m, n, k, 3, front, info.name);
-            CHECK(gguf_product_right(type, info.form, n, k, w, m, x_values, expected), "%s m %lld: wrong results", info.name,
-                  (long long)m);
+            CHECK(gguf_product_right(type, info.form, n, k, w, m, x_values, expected), "%s m %lld: wrong results",
+                  info.name, (long long)m);
         }
         sparamx_linear_destroy(linear);
     }

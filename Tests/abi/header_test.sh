@@ -8,14 +8,14 @@ passed=0 failed=0 skipped=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 printf '#include <sparamx.h>\n' >"$work/alone.c"
-printf '#include <sparamx.h>\n#include <sparamx.h>\nint main(void) { return !sparamx_get_api(SPARAMX_ABI); }\n' >"$work/twice.c"
+cat "$work/alone.c" "$work/alone.c" - >"$work/twice.c" <<<'int main(void) { return !sparamx_get_api(SPARAMX_ABI); }'
 
 check() { # compiler language standard extra-warnings...
     local file log="$work/log" compiler=$1 language=$2 standard=$3
     shift 3
     for file in alone twice; do
-        if "$compiler" -x "$language" "-std=$standard" -Iinclude -Wall -Wextra -Wpedantic -pedantic-errors -Wconversion -Wshadow \
-            -Wundef -Werror "$@" -fsyntax-only "$work/$file.c" >"$log" 2>&1; then
+        if "$compiler" -x "$language" "-std=$standard" -Iinclude -Wall -Wextra -Wpedantic -pedantic-errors \
+            -Wconversion -Wshadow -Wundef -Werror "$@" -fsyntax-only "$work/$file.c" >"$log" 2>&1; then
             passed=$((passed + 1))
         else
             failed=$((failed + 1))
@@ -44,7 +44,8 @@ for compiler in g++ clang++; do
         continue
     fi
     more=(-Wzero-as-null-pointer-constant -Wold-style-cast)
-    [ "$compiler" = clang++ ] && more=("${everything[@]}" -Wno-missing-prototypes -Wno-c++98-compat -Wno-c++98-compat-pedantic -Wno-pre-c++17-compat)
+    [ "$compiler" = clang++ ] && more=("${everything[@]}" -Wno-missing-prototypes -Wno-c++98-compat
+        -Wno-c++98-compat-pedantic -Wno-pre-c++17-compat)
     for standard in c++17 c++20; do check "$compiler" c++ "$standard" "${more[@]}"; done
 done
 echo "$passed passed, $failed failed, $skipped skipped"

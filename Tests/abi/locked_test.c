@@ -1,6 +1,6 @@
 /*
- * locked_test.c - a process that locks its memory (mlockall, as servers do that must not be paged out): address space that a
- * buffer only reserves stays address space, and what is given back is given back.
+ * locked_test.c - a process that locks its memory (mlockall, as servers do that must not be paged out): address space
+ * that a buffer only reserves stays address space, and what is given back is given back.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -24,7 +24,8 @@ static size_t resident(void) {
 
 static void check_growth(size_t before, size_t most, const char *what) {
     size_t now = resident();
-    CHECK(now < before + most, "%s: %zu MiB more are resident, not %zu at most", what, (now - before) / MIB, most / MIB);
+    CHECK(now < before + most, "%s: %zu MiB more are resident, not %zu at most", what, (now - before) / MIB,
+          most / MIB);
 }
 
 int main(void) {
@@ -46,7 +47,9 @@ int main(void) {
     sparamx_tensor t = make_tensor(SPARAMX_TYPE_BF16, K, N, 1, 1, sparamx_buffer_base(buffer), buffer);
     sparamx_tensor other = t;
     other.data = (char *)t.data + (512 << 20);
-    CHECK(sparamx_buffer_init_tensor(buffer, &t) == SPARAMX_OK && sparamx_buffer_init_tensor(buffer, &other) == SPARAMX_OK, "announced");
+    CHECK(sparamx_buffer_init_tensor(buffer, &t) == SPARAMX_OK &&
+              sparamx_buffer_init_tensor(buffer, &other) == SPARAMX_OK,
+          "announced");
     check_growth(before, 2 * MIB, "two weights that are announced");
     CHECK(sparamx_buffer_get_tensor(buffer, &other, back, 0, bytes) == SPARAMX_OK && back[0] == 0 &&
               memcmp(back, back + 1, bytes - 1) == 0, "what has not arrived reads as zero");
@@ -57,7 +60,8 @@ int main(void) {
     check_growth(before, bytes + 2 * MIB, "a weight that has arrived by half");
     CHECK(sparamx_buffer_set_tensor(buffer, &t, w + bytes / 2, bytes / 2, bytes / 2) == SPARAMX_OK, "the other half");
     check_growth(before, bytes / 2, "a weight that is packed");
-    CHECK(sparamx_buffer_get_tensor(buffer, &t, back, 0, bytes) == SPARAMX_OK && memcmp(back, w, bytes) == 0, "read back");
+    CHECK(sparamx_buffer_get_tensor(buffer, &t, back, 0, bytes) == SPARAMX_OK && memcmp(back, w, bytes) == 0,
+          "read back");
 
     CHECK(sparamx_buffer_clear(buffer, 0) == SPARAMX_OK, "clear");
     check_growth(before, bytes / 2, "cleared to zero");

@@ -1,6 +1,6 @@
 /*
- * log_test.c - the host's log receiver: what reaches it is one line that is safe to show, the receiver that was replaced is
- * never called again, and a receiver may call the library, replace itself included.
+ * log_test.c - the host's log receiver: what reaches it is one line that is safe to show, the receiver that was
+ * replaced is never called again, and a receiver may call the library, replace itself included.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -45,7 +45,10 @@ static void test_names(void) {
     CHECK(sparamx_set_log(keep, NULL) == SPARAMX_OK, "set_log");
     expect_name("blk.0.attn_q.weight", "blk.0.attn_q.weight");
     expect_name("a\n[ERROR] kernel: b\r\t\x1b[2J\x7f", "a?[ERROR] kernel: b???[2J?");
-    expect_name("gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x90\xa6", "gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x90\xa6");
+    expect_name("gr\xc3\xb6\xc3\x9f"
+                "e \xe2\x82\xac \xf0\x9f\x90\xa6",
+                "gr\xc3\xb6\xc3\x9f"
+                "e \xe2\x82\xac \xf0\x9f\x90\xa6");
     expect_name("\xc2\x9b" "31m", "??31m");                    /* a control character above 127 */
     expect_name("\xff\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80\x80", "???????????"); /* no UTF-8, and overlong forms */
     expect_name("x\xe2\x82", "x??");                             /* cut short */
@@ -67,7 +70,7 @@ static void test_names(void) {
     munmap(page, 8192);
 }
 
-/* -- a receiver that is replaced while it may be running ------------------------------------------------------------- */
+/* -- a receiver that is replaced while it may be running ----------------------------------------------------------- */
 
 typedef struct receiver {
     int inside, calls;
@@ -117,7 +120,7 @@ static void test_replacement(void) {
     free(all);
 }
 
-/* -- a receiver that calls the library ------------------------------------------------------------------------------- */
+/* -- a receiver that calls the library ----------------------------------------------------------------------------- */
 
 static int depth;
 
@@ -139,7 +142,7 @@ static void test_reentry(void) {
     alarm(0);
 }
 
-/* -- the stack, as a debugger or a crash reporter sees it ------------------------------------------------------------ */
+/* -- the stack, as a debugger or a crash reporter sees it ---------------------------------------------------------- */
 
 static bool seen;
 

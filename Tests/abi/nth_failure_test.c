@@ -1,7 +1,7 @@
 /*
  * nth_failure_test - makes the n-th call of the library to libc fail (those that can: see fail.c), for n = 1, 2, 3 ...
- * until the operation needs no more. Each time: a status or success, the contents as they were or as they should be, the
- * next call works, nothing is lost. Needs libfail.so in LD_PRELOAD.
+ * until the operation needs no more. Each time: a status or success, the contents as they were or as they should be,
+ * the next call works, nothing is lost. Needs libfail.so in LD_PRELOAD.
  */
 #define _GNU_SOURCE
 #include "check.h"

@@ -1,8 +1,8 @@
 /*
  * once_test - what is found out once per process is found out once, however many threads make the first call at the
  * same moment, and all of them get the same answer; the level can be capped before that moment and not after it. Each
- * process has one first call, so each round is a child process. secure_getenv of this program stands before libc's: it counts
- * how often the library looks, and takes its time there.
+ * process has one first call, so each round is a child process. secure_getenv of this program stands before libc's: it
+ * counts how often the library looks, and takes its time there.
  */
 #define _GNU_SOURCE
 #include "check.h"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # abi/run.sh LIBDIR OUTDIR [TEST...] - builds the C tests against the library in LIBDIR and runs them (or those named)
 # under every level of SPARAMX_ISA. Without AMX in the CPU the AMX level runs on the tile emulator, with a copy of the
-# library whose CPUID it answers; with SPARAMX_INTERPRET=1 and no AVX-512 in the CPU both levels are interpreted. Logs are
-# in OUTDIR. Last line: "N passed, N failed, N skipped".
+# library whose CPUID it answers; with SPARAMX_INTERPRET=1 and no AVX-512 in the CPU both levels are interpreted. Logs
+# are in OUTDIR. Last line: "N passed, N failed, N skipped".
 # With ABI_QUICK=1 (Tests/mutants) nothing is built but the tests named, by the first compiler alone.
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -10,9 +10,10 @@ here=$(dirname "$(realpath "$0")")
 mkdir -p "$2"
 lib=$(realpath "$1") out=$(realpath "$2")
 shift 2
-tests=(api_test growth_test arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test experts_test memory_test threads_test
-    isa_test ladder_test replay_test tile_state_test unload_test guard_test quiet_test asks_test verify_test changing_test log_test fork_test
-    locked_test thread_state_test once_test refusal_test crowd_test float_test shape_test nth_failure_test)
+tests=(api_test growth_test arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test
+    buffer_test op_test experts_test memory_test threads_test isa_test ladder_test replay_test tile_state_test
+    unload_test guard_test quiet_test asks_test verify_test changing_test log_test fork_test locked_test
+    thread_state_test once_test refusal_test crowd_test float_test shape_test nth_failure_test)
 [ $# -eq 0 ] || tests=("$@")
 named=()
 [ "${ABI_QUICK:-0}" = 0 ] || named=("${tests[@]}")
@@ -25,7 +26,8 @@ tally "build with $first" "$out/build.log" "$here/build.sh" "$lib" "$out" "$firs
 for second in gcc clang; do
     [ ${#named[@]} -eq 0 ] || break
     command -v "$second" >/dev/null || { tally_skip 1 "build the C tests with $second: not installed"; continue; }
-    [ "$(realpath "$(command -v "$second")")" = "$(realpath "$(command -v "$first")")" ] || tally "build with $second" "$out/build-$second.log" "$here/build.sh" "$lib" "$out/$second" "$second"
+    [ "$(realpath "$(command -v "$second")")" != "$(realpath "$(command -v "$first")")" ] || continue
+    tally "build with $second" "$out/build-$second.log" "$here/build.sh" "$lib" "$out/$second" "$second"
 done
 
 if [ ${#named[@]} -eq 0 ] || grep -qw avx512_bf16 /proc/cpuinfo; then # it needs AVX-512
@@ -49,7 +51,8 @@ run_in() {
     case $1 in guard_test | quiet_test | nth_failure_test) preload+=(libfail.so) ;; esac
     [ "$1" = guard_test ] && variables+=(FAIL_GUARD=1)
     # Preloaded by name: a path in LD_PRELOAD cannot have a space in it.
-    tally "$name" "$out/$(tr -c 'A-Za-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path:$out" "LD_PRELOAD=${preload[*]}" "${variables[@]}" "$out/$1" "${@:2}"
+    tally "$name" "$out/$(tr -c 'A-Za-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path:$out" \
+        "LD_PRELOAD=${preload[*]}" "${variables[@]}" "$out/$1" "${@:2}"
 }
 wanted() { [[ " ${tests[*]} " == *" $1 "* ]]; }
 
@@ -63,10 +66,11 @@ if [ "$avx512" -ne 0 ]; then
     [ "$can" -ne 0 ] || { interpreted=1; avx512=0; echo "AVX-512 is interpreted"; }
 fi
 
+no_avx512="no AVX-512 (to interpret it: SPARAMX_INTERPRET=1 and libzydis-dev)"
 for level in reference avx512 amx; do
     emulated=0
     if [ "$level" != reference ] && [ "$avx512" -ne 0 ]; then
-        tally_skip ${#tests[@]} "C tests at level $level: no AVX-512 (to interpret it: SPARAMX_INTERPRET=1 and libzydis-dev)"
+        tally_skip ${#tests[@]} "C tests at level $level: $no_avx512"
         continue
     fi
     how=$level
@@ -89,10 +93,12 @@ done
 
 if wanted isa_test; then
     emulated=0
-    for name in AMX avx-512 " amx" amx1 none 2; do run_in "SPARAMX_ISA=$name" "SPARAMX_ISA=$name" -- isa_test wrong-name; done
+    for name in AMX avx-512 " amx" amx1 none 2; do
+        run_in "SPARAMX_ISA=$name" "SPARAMX_ISA=$name" -- isa_test wrong-name
+    done
     run_in "SPARAMX_ISA empty" SPARAMX_ISA= -- isa_test
     if [ "$avx512" -ne 0 ]; then
-        tally_skip 10 "refusals of AVX-512 and AMX: no AVX-512 (to interpret it: SPARAMX_INTERPRET=1 and libzydis-dev)"
+        tally_skip 27 "refusals of AVX-512 and AMX: $no_avx512"
     else
         emulated=1
         [ "$isa" -eq 2 ] || run_in "CPU with all of it" SPARAMX_EMU_CPUID=full -- isa_test 2 0 0

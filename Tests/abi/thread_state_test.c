@@ -1,6 +1,6 @@
 /*
- * thread_state_test.c - what belongs to the host's threads stays the host's: its signals and their mask, its fault handlers,
- * cancellation, and the floating-point mode, which results do not depend on.
+ * thread_state_test.c - what belongs to the host's threads stays the host's: its signals and their mask, its fault
+ * handlers, cancellation, and the floating-point mode, which results do not depend on.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -23,7 +23,7 @@ static sparamx_status pack(const void *weights, int threads, sparamx_linear **ou
     return sparamx_linear_create(SPARAMX_TYPE_BF16, ROWS, K, weights, 0, &o, out);
 }
 
-/* -- a model file that is truncated while it is read: the host's handler has to run ----------------------------------- */
+/* -- a model file that is truncated while it is read: the host's handler has to run -------------------------------- */
 
 static void leave(int signal) { _exit(signal == SIGBUS ? 7 : 6); }
 
@@ -56,7 +56,7 @@ static void test_faults(void) {
     }
 }
 
-/* -- signals to the process, and the caller's mask -------------------------------------------------------------------- */
+/* -- signals to the process, and the caller's mask ----------------------------------------------------------------- */
 
 static pthread_t host[2];
 static int host_count;
@@ -114,7 +114,7 @@ static void test_signals(const uint8_t *w) {
     pthread_sigmask(SIG_SETMASK, &mine, NULL);
 }
 
-/* -- cancellation ----------------------------------------------------------------------------------------------------- */
+/* -- cancellation -------------------------------------------------------------------------------------------------- */
 
 static const uint8_t *cancel_weights;
 static volatile int made;
@@ -148,7 +148,7 @@ static void test_cancellation(const uint8_t *w) {
     }
 }
 
-/* -- the floating-point mode ------------------------------------------------------------------------------------------ */
+/* -- the floating-point mode --------------------------------------------------------------------------------------- */
 
 typedef struct job {
     const sparamx_linear *linear;
@@ -173,7 +173,8 @@ static void barrier(void *data) {
 
 static void work(int i, void *context) {
     job *j = context;
-    sparamx_params params = {.size = sizeof params, .ith = i, .nth = 2, .work = j->work, .work_size = j->work_size, .barrier = barrier};
+    sparamx_params params = {
+        .size = sizeof params, .ith = i, .nth = 2, .work = j->work, .work_size = j->work_size, .barrier = barrier};
     inside = &j->inside[i];
     *inside = j->mode[i];
     _mm_setcsr(j->mode[i]);
@@ -188,7 +189,8 @@ static void test_mode(const gguf_type *type, int64_t m) {
     enum { N = 64 };
     int64_t k = 512;
     uint8_t *w = must_allocate(gguf_row_bytes(type, k) * N);
-    float *x = must_allocate((size_t)(m * k) * 4), *want = must_allocate((size_t)(m * N) * 4), *y = must_allocate((size_t)(m * N) * 4);
+    float *x = must_allocate((size_t)(m * k) * 4), *want = must_allocate((size_t)(m * N) * 4),
+          *y = must_allocate((size_t)(m * N) * 4);
     gguf_fill(type, N, k, 0.5, 5, w);
     fill_activations(m * k, 6, x);
     x[3] = 1e-41f; /* subnormal */
@@ -205,10 +207,11 @@ static void test_mode(const gguf_type *type, int64_t m) {
         pthread_barrier_init(&j.barrier, NULL, 2);
         run_threads(2, work, &j);
         pthread_barrier_destroy(&j.barrier);
-        CHECK(memcmp(y, want, (size_t)(m * N) * 4) == 0, "%s, %d tokens: results depend on the mode %04x", type->name, (int)m, modes[i]);
+        CHECK(memcmp(y, want, (size_t)(m * N) * 4) == 0, "%s, %d tokens: results depend on the mode %04x", type->name,
+              (int)m, modes[i]);
         for (int t = 0; t < 2; t++) {
-            CHECK(j.status[t] == SPARAMX_OK && j.after[t] == j.mode[t], "%s: mode %04x is %04x after compute", type->name,
-                  j.mode[t], j.after[t]);
+            CHECK(j.status[t] == SPARAMX_OK && j.after[t] == j.mode[t], "%s: mode %04x is %04x after compute",
+                  type->name, j.mode[t], j.after[t]);
             CHECK(j.inside[t] == j.mode[t], "%s: mode %04x is %04x in the barrier", type->name, j.mode[t], j.inside[t]);
         }
     }

@@ -29,8 +29,8 @@ static bool is_in(const void *it, uint32_t size, uint32_t right) {
 }
 
 /*
- * A struct of `size` bytes (at least its size field), the rest of the input inside, at the end of its memory. Behind the
- * `right` bytes of today an even size has zeros.
+ * A struct of `size` bytes (at least its size field), the rest of the input inside, at the end of its memory. Behind
+ * the `right` bytes of today an even size has zeros.
  */
 static void *structure(input *in, int number, uint32_t size, uint32_t right) {
     size_t bytes = size < 4 ? 4 : size > struct_limit ? struct_limit : size;
@@ -251,7 +251,9 @@ static void numbers(input *in) {
     if (!sane) CLAIM(status != SPARAMX_OK, "absurd sizes are accepted");
     if (status == SPARAMX_OK) {
         /* Types of single elements may be in any order, transposed too; of others the row is whole blocks. */
-        static const struct { int32_t type, bytes; } elements[] = {{0, 4}, {1, 2}, {24, 1}, {25, 2}, {26, 4}, {27, 8}, {28, 8}, {30, 2}};
+        static const struct {
+            int32_t type, bytes;
+        } elements[] = {{0, 4}, {1, 2}, {24, 1}, {25, 2}, {26, 4}, {27, 8}, {28, 8}, {30, 2}};
         const weight_type *type = weight_type_find(t.type);
         unsigned __int128 need = type ? (unsigned __int128)(t.ne[0] / type->block) * (unsigned)type->bytes : t.nb[1];
         for (size_t i = 0; i < COUNT(elements); i++) {
