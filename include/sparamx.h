@@ -54,7 +54,9 @@
  *   loader     A constructor may make the first call. libnuma is loaded, and only where a machine has several memory
  *              nodes, by a create call that asks for SPARAMX_NUMA_INTERLEAVE.
  *   floats     Results are those of round-to-nearest with subnormal numbers, whatever mode (MXCSR) the calling thread
- *              is in; its mode is as before afterwards and while the barrier runs. A NaN among the inputs of a sum
+ *              is in. Only where BF16 is multiplied by the CPU's instructions for it may subnormal numbers count as
+ *              zero, in every mode alike: BF16 weights above level reference, others with many tokens at level amx.
+ *              The thread's mode is as before afterwards and while the barrier runs. A NaN among the inputs of a sum
  *              makes the sum a NaN, of any sign and payload; floating-point exceptions neither trap nor leave flags.
  */
 #ifndef SPARAMX_H
