@@ -4,7 +4,7 @@
     build_host.py --kind linked     the CPU backend is linked into the tools (what most people build themselves)
     build_host.py --kind dynamic    backends are loaded at run time (GGML_BACKEND_DL, the release archives)
 
---also TOOL builds one more of llama.cpp's tools beside those that the tests need (llama-completion, llama-imatrix).
+--also TOOL builds one more of llama.cpp's tools beside those that most tests need (llama-server, llama-imatrix).
 
 Prints the folder of the build: its bin/ holds the tools. Everything stands in the cache, outside the clone, by version
 and kind; what is there already is not built again. SPARAMX_HOST_CACHE names another cache than ~/.cache/sparamx-hosts.
@@ -41,7 +41,8 @@ def cache_folder():
 
 def source_folder(kind="linked"):
     """The copy with the flag lies as deep as the source itself, so that ccache knows its files again."""
-    return cache_folder() / (VERSION + "-flag" * (kind == "flag")) / f"llama_cpp_python-{VERSION}" / "vendor" / "llama.cpp"
+    folder = cache_folder() / (VERSION + "-flag" * (kind == "flag"))
+    return folder / f"llama_cpp_python-{VERSION}" / "vendor" / "llama.cpp"
 
 
 def build_folder(kind):
@@ -105,9 +106,11 @@ def instruction_sets(kind):
     if not kind.startswith("dynamic") and not clang:
         return ["-DGGML_NATIVE=ON"]
     flags = cpu_flags()
-    names = [("AVX512", "avx512f"), ("AVX512_VBMI", "avx512vbmi"), ("AVX512_VNNI", "avx512_vnni"), ("AVX512_BF16", "avx512_bf16")]
+    names = [("AVX512", "avx512f"), ("AVX512_VBMI", "avx512vbmi"), ("AVX512_VNNI", "avx512_vnni"),
+             ("AVX512_BF16", "avx512_bf16")]
     chosen = [f"-DGGML_{name}={'ON' if flag in flags else 'OFF'}" for name, flag in names]
-    return ["-DGGML_NATIVE=OFF", *chosen, *(f"-DGGML_AMX_{part}={'ON' if clang else 'OFF'}" for part in ("TILE", "INT8", "BF16"))]
+    amx = [f"-DGGML_AMX_{part}={'ON' if clang else 'OFF'}" for part in ("TILE", "INT8", "BF16")]
+    return ["-DGGML_NATIVE=OFF", *chosen, *amx]
 
 
 def stamp(kind):
@@ -134,9 +137,10 @@ def add_flag(source):
 def configure(kind, source, build):
     flags = ""
     command = ["cmake", "-S", source, "-B", build, "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=ON",
-               "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_BUILD_APP=OFF",
-               "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_BUILD_TESTS=ON", "-DGGML_BACKEND_DL=" +
-               ("ON" if kind.startswith("dynamic") else "OFF"), *instruction_sets(kind)]
+               "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_SERVER=ON", "-DLLAMA_BUILD_APP=OFF", "-DLLAMA_BUILD_TESTS=ON",
+               # Without the server's web interface, which its build would download or make with npm.
+               "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF",
+               "-DGGML_BACKEND_DL=" + ("ON" if kind.startswith("dynamic") else "OFF"), *instruction_sets(kind)]
     if shutil.which("ninja"):
         command += ["-G", "Ninja"]
     if kind.endswith("-clang"):
@@ -148,6 +152,12 @@ def configure(kind, source, build):
             flags = AMX_OFF
     command += [f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}"]
     run(command)
+
+
+def compile_targets(build, targets):
+    jobs = os.environ.get("SPARAMX_HOST_JOBS") or str(len(os.sched_getaffinity(0)))
+    base = {**os.environ, "CCACHE_BASEDIR": str(build.parent), "CCACHE_NOHASHDIR": "1"}
+    run(["nice", "-n", "19", "cmake", "--build", build, "--parallel", jobs, "--target", *targets], env=base)
 
 
 def build_host(kind):
@@ -166,22 +176,20 @@ def build_host(kind):
             else:
                 shutil.rmtree(build, ignore_errors=True)
             configure(kind, source, build)
-            jobs = os.environ.get("SPARAMX_HOST_JOBS") or str(len(os.sched_getaffinity(0)))
-            targets = TARGETS + (("ggml-cpu",) if kind.startswith("dynamic") else ())
-            base = {**os.environ, "CCACHE_BASEDIR": str(build.parent), "CCACHE_NOHASHDIR": "1"}
-            run(["nice", "-n", "19", "cmake", "--build", build, "--parallel", jobs, "--target", *targets], env=base)
+            compile_targets(build, TARGETS + (("ggml-cpu",) if kind.startswith("dynamic") else ()))
             complete.write_text(stamp(kind))
     return build
 
 
 def add_tools(kind, tools):
-    """Into a build that is there already: a few files each."""
+    """Into a build that is there already. Most are a few files; llama-server takes two cores some minutes."""
     build = build_host(kind)
     missing = [tool for tool in tools if not (build / "bin" / tool).is_file()]
     if missing:
         with open(cache_folder() / f"lock-{VERSION}-{kind}", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            run(["nice", "-n", "19", "cmake", "--build", build, "--target", *missing])
+            configure(kind, source_folder(kind), build)  # the build may be older than the choice of tools above
+            compile_targets(build, missing)
     return build
 
 

@@ -38,6 +38,11 @@ def without_fast_kernels():
     return not {"avx512f", "avx512_vbmi2", "avx512_vnni", "avx512_bf16"} <= build_host.cpu_flags()
 
 
+def reference():
+    """The variable without which nothing is taken here. All but speed can be tested with the reference kernels."""
+    return {"SPARAMX_REFERENCE": 1} if without_fast_kernels() else {}
+
+
 class Host:
     """Stock llama.cpp in one kind of build, and the plugin for it."""
 
@@ -55,14 +60,15 @@ class Host:
         self.plugin = self.made / "libggml-sparamx.so"
         self.library = find_library()
 
-    def run(self, tool, *arguments, plugin=True, timeout=TIMEOUT, **environment):
-        """Runs a tool, with the plugin in the way that the README gives for this kind of build and tool."""
+    def command(self, tool, *arguments, plugin=True, **environment):
+        """What runs a tool, with the plugin in the way that the README gives for this kind of build and tool: the
+        command and its environment."""
         # OpenMP's threads spin while they wait. Beside other work that makes everything several times slower, and
         # llama-perplexity's log more likely to lose its end.
         environment = {"OMP_WAIT_POLICY": "passive", **environment}
         variables = {"SPARAMX_LIB": self.library, **environment} if plugin else environment
-        if plugin and without_fast_kernels():  # everything but speed can be tested with the reference kernels
-            variables = {"SPARAMX_REFERENCE": 1, **variables}
+        if "SPARAMX_LIB" in variables:
+            variables = {**reference(), **variables}
         arguments = list(map(str, arguments))
         path = self.made / tool if tool == "host_checks" else self.bin / tool
         if tool == "host_checks":
@@ -70,26 +76,33 @@ class Host:
         if plugin:
             file = self.plugin if plugin is True else plugin
             # Tools with their CPU backend linked in ignore GGML_BACKEND_PATH unless they load all backends.
-            preload = self.kind.startswith("linked") and tool == "llama-simple"
+            preload = self.kind.startswith("linked") and tool in ("llama-simple", "llama-server")
             variables["LD_PRELOAD" if preload else "GGML_BACKEND_PATH"] = file
             if self.kind.startswith("linked") and tool == "llama-perplexity":
                 arguments += ["-ot", "nomatch=CPU"]
         if tool == "llama-perplexity":
             preloads = [variables.get("LD_PRELOAD"), self.made / "liblinger.so"]
             variables = {**variables, "LD_PRELOAD": " ".join(str(file) for file in preloads if file)}
-        return subprocess.run([path, *arguments], env=clean_environment(**variables), capture_output=True, text=True,
-                              errors="backslashreplace", timeout=timeout)
+        return [path, *arguments], clean_environment(**variables)
+
+    def run(self, tool, *arguments, timeout=TIMEOUT, **options):
+        """Runs a tool to its end."""
+        command, environment = self.command(tool, *arguments, **options)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, errors="backslashreplace",
+                              timeout=timeout)
 
     def check(self, program, *arguments, timeout=120, **environment):
         """One of the programs of this folder that use the plugin's file, or the adapter, by themselves."""
-        variables = {"SPARAMX_LIB": self.library, "PLUGIN": self.plugin, "HOST_CHECKS_BACKENDS": self.bin, "SPARAMX_REFERENCE": 1,
-                     **environment}
-        return subprocess.run([str(part) for part in (self.made / program, *arguments)], env=clean_environment(**variables),
-                              capture_output=True, text=True, errors="backslashreplace", timeout=timeout)
+        variables = {"SPARAMX_LIB": self.library, "PLUGIN": self.plugin, "HOST_CHECKS_BACKENDS": self.bin,
+                     "SPARAMX_REFERENCE": 1, **environment}
+        command = [str(part) for part in (self.made / program, *arguments)]
+        return subprocess.run(command, env=clean_environment(**variables), capture_output=True, text=True,
+                              errors="backslashreplace", timeout=timeout)
 
     def must_run(self, tool, *arguments, **options):
         result = self.run(tool, *arguments, **options)
-        assert result.returncode == 0, f"{tool} {arguments}: {result.returncode}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
+        ends = f"{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
+        assert result.returncode == 0, f"{tool} {arguments}: {result.returncode}\n{ends}"
         return result
 
 
@@ -114,8 +127,9 @@ def make_model(host, name, kind, sparsity, *more):
         return WORK / "models" / f"{prefix}-{kind}-{round(sparsity * 100)}.gguf"
     if kind in models.TYPES:
         return models.make(path(name, kind), kind, sparsity, "--preset", "tiny", *more)
-    source = models.make(path(f"{name}-k256", "bf16"), "bf16", sparsity, "--preset", "tiny", *models.QUANTIZER_ROWS, *more)
-    return models.quantize(host, source, path(f"{name}-k256", kind), kind)
+    name = f"{name}-k256"
+    source = models.make(path(name, "bf16"), "bf16", sparsity, "--preset", "tiny", *models.QUANTIZER_ROWS, *more)
+    return models.quantize(host, source, path(name, kind), kind)
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +142,8 @@ def model(linked):
 def moe_model(linked):
     """moe_model(type, sparsity, experts, used): the same as a mixture of experts."""
     def make(kind, sparsity=0.5, experts=8, used=2):
-        return make_model(linked, f"moe{experts}-{used}", kind, sparsity, "--experts", str(experts), "--experts-used", str(used))
+        shape = ("--experts", str(experts), "--experts-used", str(used))
+        return make_model(linked, f"moe{experts}-{used}", kind, sparsity, *shape)
     return make
 
 
@@ -157,12 +172,13 @@ def explain(programs, path):
 
 
 def our_lines(log):
-    """What adapter and plugin print: on lines of their own. The first says what is loaded, the second what was taken."""
+    """What adapter and plugin print, on lines of their own: first what is loaded, then what was taken."""
     return [line for line in log.splitlines() if line.startswith("sparamx:")]
 
 
 def steady(log):
     """A log without the plugin's lines and without what differs from run to run: times, rates, addresses."""
-    lines = [line for line in log.splitlines() if not line.startswith("sparamx:") and "loaded SPARAMX backend" not in line]
+    lines = [line for line in log.splitlines()
+             if not line.startswith("sparamx:") and "loaded SPARAMX backend" not in line]
     lines = [line for line in lines if not re.search(r"perf|speed:|\bms\b|t/s", line)]
     return [re.sub(r"0x[0-9a-f]+|\d+\.\d+ s", "*", line) for line in lines]

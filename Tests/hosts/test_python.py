@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import build_host
-from conftest import clean_environment, our_lines
+from conftest import clean_environment, our_lines, reference
 
 PROGRAM = """
 import sys
@@ -30,9 +30,13 @@ def package(tmp_path_factory, linked):
     return folder
 
 
+def start(package, linked, program, *arguments):
+    return subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True,
+                          env=clean_environment(PYTHONPATH=package, SPARAMX_LIB=linked.library, **reference()))
+
+
 def run(package, linked, *arguments):
-    result = subprocess.run([sys.executable, "-c", PROGRAM, *map(str, arguments)], capture_output=True, text=True,
-                            env=clean_environment(PYTHONPATH=package, SPARAMX_LIB=linked.library))
+    result = start(package, linked, PROGRAM, *arguments)
     assert result.returncode == 0, result.stderr
     return result
 
@@ -48,8 +52,7 @@ def test_one_call(package, linked, model):
 def test_too_late(package, linked, model):
     """Loaded after the first model, the plugin says so, and the next model is the host's."""
     program = PROGRAM.replace("if len(sys.argv) > 2:", "llama_cpp.Llama(sys.argv[1], n_ctx=64)\nif len(sys.argv) > 2:")
-    result = subprocess.run([sys.executable, "-c", program, model("bf16"), linked.plugin], capture_output=True, text=True,
-                            env=clean_environment(PYTHONPATH=package, SPARAMX_LIB=linked.library))
+    result = start(package, linked, program, model("bf16"), linked.plugin)
     assert result.returncode == 0, result.stderr
     assert "loaded too late" in our_lines(result.stderr)[-1]
     assert result.stdout == run(package, linked, model("bf16")).stdout

@@ -8,12 +8,13 @@ import gguf
 import pytest
 
 import models
-from conftest import WORK, clean_environment, explain, make_model, our_lines, without_fast_kernels
+from conftest import WORK, clean_environment, explain, make_model, our_lines, reference
 from test_memory import WIDE
 from test_placement import expected_mib, reported_mib
 
 TOOK = re.compile(r"took (\d+) matri(?:x|ces), ([0-9.]+) MB packed to ([0-9.]+) MB, (\d+) of them sparse")
-LEFT = re.compile(r"(\d+) matri(?:x|ces) left to the host, ([0-9.]+) MB or (\d+)% of the bytes per token: (\S+) \((.+)\)")
+LEFT = re.compile(r"(\d+) matri(?:x|ces) left to the host, ([0-9.]+) MB or (\d+)% of the bytes per token: "
+                  r"(\S+) \((.+)\)")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,8 @@ def test_nothing_taken(linked, model, mode):
 
 
 def test_nothing_asked(linked, model, text):
-    log = linked.must_run("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 1, "--no-repack").stderr
+    log = linked.must_run("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 1,
+                          "--no-repack").stderr
     assert any("nothing taken: the host put " in line and "--no-repack" in line for line in our_lines(log)), log
 
 
@@ -78,7 +80,8 @@ def test_tied_output_matrix(host, tied, mode):
 
 def most_resident(command, environment):
     """The largest resident size of a process, in bytes."""
-    process = subprocess.Popen([str(part) for part in command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([str(part) for part in command], env=environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
@@ -94,6 +97,7 @@ def test_pages_of_the_file_are_given_back(linked, programs, mode):
     plain = most_resident([*command, "plain"], clean_environment(HOST_CHECKS_BACKENDS=linked.bin))
     ours = most_resident(command, clean_environment(
         HOST_CHECKS_BACKENDS=linked.bin, GGML_BACKEND_PATH=linked.plugin, SPARAMX_LIB=linked.library, SPARAMX_MODE=mode,
-        SPARAMX_REFERENCE=1 if without_fast_kernels() else None))
-    print(f"{mode}: most resident {plain / 2**20:.1f} MiB of the host, {ours / 2**20:.1f} MiB with {packed / 2**20:.1f} MiB packed")
+        **reference()))
+    print(f"{mode}: most resident {plain / 2**20:.1f} MiB of the host, {ours / 2**20:.1f} MiB with "
+          f"{packed / 2**20:.1f} MiB packed")
     assert ours < plain + packed / 2
