@@ -69,8 +69,8 @@ def quantized(host, share, kind, folder):
 
 def ours_mib(path):
     """What the host must report for our buffer if every matrix is in it."""
-    sizes = [-(-int(t.n_bytes) // 4096) * 4096 for t in gguf.GGUFReader(path).tensors if not any(part in t.name for part in LEFT)]
-    return sum(sizes) / 2**20
+    taken = [t for t in gguf.GGUFReader(path).tensors if not any(part in t.name for part in LEFT)]
+    return sum(-(-int(t.n_bytes) // 4096) * 4096 for t in taken) / 2**20
 
 
 def perplexity(host, path, *more, **options):
@@ -112,12 +112,12 @@ def taken(log):
 
 
 def table(rows):
-    lines = ["| zeros | type | weights with us | perplexity, host's kernels | ours | KL divergence | host from itself | "
-             "same top token | host from itself |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| zeros | type | weights with us | perplexity, host's kernels | ours | KL divergence | "
+             "host from itself | same top token | host from itself |", "|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
-        lines.append(f"| {SHARES[row.share]} | {row.type} | {taken(row.ours.log)} | {row.base_ppl:.3f} | {row.ours.ppl:.3f} | "
-                     f"{abs(row.ours.kld):.1e} | {abs(row.noise.kld):.1e} | {row.ours.same_top:.1%} | "
-                     f"{row.noise.same_top:.1%} |")
+        ours, noise = row.ours, row.noise
+        lines.append(f"| {SHARES[row.share]} | {row.type} | {taken(ours.log)} | {row.base_ppl:.3f} | {ours.ppl:.3f} | "
+                     f"{abs(ours.kld):.1e} | {abs(noise.kld):.1e} | {ours.same_top:.1%} | {noise.same_top:.1%} |")
     return lines
 
 

@@ -2,8 +2,8 @@
 //
 //   adapter_checks patterns     names against patterns
 //   adapter_checks pages        which mappings are given back after an upload
-//   adapter_checks loader FILE  the first call from one thread while another is inside the dynamic linker, in the constructor of
-//                               FILE, and makes its own first call there
+//   adapter_checks loader FILE  the first call from one thread while another is inside the dynamic linker, in the
+//                               constructor of FILE, and makes its own first call there
 //   adapter_checks environment  whether SPARAMX_LIB is read
 
 #define SPARAMX_GGML_WITHOUT_TRAITS
@@ -38,16 +38,20 @@ std::string fault(const std::string & text) {
 
 void check_patterns() {
     const char * const name = "blk.12.ffn_up_exps.weight";
-    for (const char * text : { "ffn_", "blk.12.ffn_up_exps.weight", "^blk.12.", "weight$", "^blk.*.weight$", "blk.??.ffn", "x,ffn_up", "x|ffn_up",
-                               "*", "^*$", "b*l*k*w*t$", "exps.weight", "," "ffn", "ffn," }) {
+    for (const char * text : { "ffn_", "blk.12.ffn_up_exps.weight", "^blk.12.", "weight$", "^blk.*.weight$",
+                               "blk.??.ffn", "x,ffn_up", "x|ffn_up", "*", "^*$", "b*l*k*w*t$", "exps.weight",
+                               "," "ffn", "ffn," }) {
         CHECK(fits(text, name));
     }
-    for (const char * text : { "attn", "^ffn", "ffn$", "^blk.12.$", "blk.?.ffn", "xx,y", "^blk.1.*", "^*x$", "ffn*attn", ",", "^weight$" }) {
+    for (const char * text : { "attn", "^ffn", "ffn$", "^blk.12.$", "blk.?.ffn", "xx,y", "^blk.1.*", "^*x$", "ffn*attn",
+                               ",", "^weight$" }) {
         CHECK(!fits(text, name));
     }
     CHECK(fits("^output.weight$", "output.weight") && !fits("^output.weight$", "blk.0.attn_output.weight"));
     CHECK(fits("^$", "") && !fits("^$", name) && fits("^output*", "output.weight"));
-    for (const char * text : { "(", "blk\\.0", "[0-9]", "a{3}", "a+" }) CHECK(fault(text).find("no regular expression") != std::string::npos);
+    for (const char * text : { "(", "blk\\.0", "[0-9]", "a{3}", "a+" }) {
+        CHECK(fault(text).find("no regular expression") != std::string::npos);
+    }
     CHECK(fault(std::string(30000, '(')).find("longer than") != std::string::npos);
 
     // The worst that fits: every star tries every place.
@@ -60,13 +64,14 @@ void check_patterns() {
 
 // KiB of the mapping at p that this process has in memory.
 long resident(const void * p) {
-    std::FILE *   file = std::fopen("/proc/self/smaps", "r");
-    char          line[512];
-    bool          here = false;
-    unsigned long from, to;
-    long          kib = -1;
+    std::FILE *     file = std::fopen("/proc/self/smaps", "r");
+    char            line[512];
+    bool            here = false;
+    const uintptr_t at = reinterpret_cast<uintptr_t>(p);
+    unsigned long   from, to;
+    long            kib = -1;
     while (file && std::fgets(line, sizeof(line), file)) {
-        if (std::sscanf(line, "%lx-%lx ", &from, &to) == 2) here = reinterpret_cast<uintptr_t>(p) >= from && reinterpret_cast<uintptr_t>(p) < to;
+        if (std::sscanf(line, "%lx-%lx ", &from, &to) == 2) here = at >= from && at < to;
         if (here && kib < 0) std::sscanf(line, "Rss: %ld", &kib);
     }
     if (file) std::fclose(file);
@@ -92,7 +97,8 @@ void check_pages() {
         for (size_t i = 0; i < size; ++i) sum += p[i] != 0;
         return sum;
     };
-    // A file that is mapped for reading: the two that are given back, whole pages only, and the bytes are there as before.
+    // A file that is mapped for reading: the two that are given back, whole pages only, and the bytes are there as
+    // before.
     for (int flags : { MAP_PRIVATE, MAP_SHARED }) {
         char * p = make(PROT_READ, flags, file);
         CHECK(touch(p) == int(size) && resident(p) == long(kib));
@@ -101,8 +107,8 @@ void check_pages() {
         CHECK(std::memcmp(p, bytes.data(), size) == 0);
         munmap(p, size);
     }
-    // What must stay: written private pages, also where only reading is allowed by now; what can be written; memory without a
-    // file; more than one mapping.
+    // What must stay: written private pages, also where only reading is allowed by now; what can be written; memory
+    // without a file; more than one mapping.
     char * p = make(PROT_READ | PROT_WRITE, MAP_PRIVATE, file);
     CHECK(touch(p) == int(size));
     p[size / 2] = 9;

@@ -35,7 +35,9 @@ const char * plugin_file() { return std::getenv("PLUGIN"); }
 
 size_t our_devices() {
     size_t n = 0;
-    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) n += std::strcmp(ggml_backend_dev_name(ggml_backend_dev_get(i)), "SPARAMX") == 0;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        n += std::strcmp(ggml_backend_dev_name(ggml_backend_dev_get(i)), "SPARAMX") == 0;
+    }
     return n;
 }
 
@@ -43,8 +45,9 @@ ggml_backend_buffer_type_t our_type() {
     ggml_backend_dev_t device = ggml_backend_dev_by_name("SPARAMX");
     if (device) return ggml_backend_dev_buffer_type(device);
     ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    auto get = (ggml_backend_dev_get_extra_bufts_t) ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
-                                                                                      "ggml_backend_dev_get_extra_bufts");
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(cpu);
+    auto get = (ggml_backend_dev_get_extra_bufts_t) ggml_backend_reg_get_proc_address(
+        reg, "ggml_backend_dev_get_extra_bufts");
     for (ggml_backend_buffer_type_t * type = get(cpu); type && *type; ++type) {
         if (std::strcmp(ggml_backend_buft_name(*type), "SPARAMX") == 0) return *type;
     }
@@ -70,7 +73,8 @@ void check_ops() {
         ggml_build_forward_expand(graph, node);
         CHECK(ggml_graph_n_nodes(graph) == 1);
         node->op = ggml_op(op);
-        const bool nothing = op == GGML_OP_NONE || op == GGML_OP_RESHAPE || op == GGML_OP_VIEW || op == GGML_OP_PERMUTE || op == GGML_OP_TRANSPOSE;
+        const bool nothing = op == GGML_OP_NONE || op == GGML_OP_RESHAPE || op == GGML_OP_VIEW ||
+                             op == GGML_OP_PERMUTE || op == GGML_OP_TRANSPOSE;
         const ggml_status status = ggml_backend_graph_compute(backend, graph);
         if ((status == GGML_STATUS_SUCCESS) != nothing) {
             std::fprintf(stderr, "%s: status %d\n", ggml_op_name(ggml_op(op)), int(status));
@@ -84,9 +88,10 @@ void check_ops() {
 
 void check_empty() {
     ggml_backend_buffer_type_t type = our_type();
-    const int64_t              shapes[][4] = { { 0, 4, 1, 1 }, { 16, 0, 1, 1 }, { 32, 4, 0, 1 }, { 0, 0, 0, 0 }, { (1ll << 31) + 32, 1, 1, 1 },
-                                               { 32, 1ll << 31, 1, 1 } };
-    for (ggml_type kind : { GGML_TYPE_F32, GGML_TYPE_I32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K }) {
+    const int64_t              shapes[][4] = { { 0, 4, 1, 1 }, { 16, 0, 1, 1 }, { 32, 4, 0, 1 }, { 0, 0, 0, 0 },
+                                               { (1ll << 31) + 32, 1, 1, 1 }, { 32, 1ll << 31, 1, 1 } };
+    for (ggml_type kind : { GGML_TYPE_F32, GGML_TYPE_I32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0,
+                            GGML_TYPE_Q4_K }) {
         for (const int64_t * ne : shapes) {
             if (ne[0] % ggml_blck_size(kind)) continue;
             ggml_context * ctx = make_tensors(2);
@@ -196,7 +201,8 @@ void check_threads() {
 void check_rpc(const char * file, const char * address, bool add) {
     ggml_backend_reg_t rpc = ggml_backend_load(file);
     CHECK(rpc);
-    auto connect = (ggml_backend_reg_t (*)(const char *)) ggml_backend_reg_get_proc_address(rpc, "ggml_backend_rpc_add_server");
+    auto connect = (ggml_backend_reg_t (*)(const char *)) ggml_backend_reg_get_proc_address(
+        rpc, "ggml_backend_rpc_add_server");
     ggml_backend_reg_t server = connect(address);
     CHECK(server && ggml_backend_reg_dev_count(server) == 1);
     ggml_backend_t backends[] = { ggml_backend_dev_init(ggml_backend_reg_dev_get(server, 0), nullptr),

@@ -1,12 +1,12 @@
 // A small host on llama.h, for what the tools of llama.cpp do not offer.
 //
 //   host_checks generate MODEL N T_GEN T_PROMPT auto|none|mmap   greedy text of N tokens
-//   host_checks contexts MODEL N                                 two contexts on one model, each on a thread of its own
+//   host_checks contexts MODEL N                                 two contexts on one model, each on its own thread
 //   host_checks reload MODEL TIMES                               memory after each time the model was loaded and freed
 //   host_checks resident MODEL none|mmap [plain]                 anonymous memory that the loaded model takes, in KiB;
-//                                                                plain: without extra buffer types, the host's own neither
+//                                                                plain: without extra buffer types, also the host's
 //   host_checks placed MODEL...                                  for each the names of the weights in our buffers
-//   host_checks buffers                                          the buffer type through ggml's own interface, and products
+//   host_checks buffers                                          the buffer type through ggml's interface, and products
 //
 // Backends are loaded as llama.cpp's own tools do it, GGML_BACKEND_PATH included.
 
@@ -60,7 +60,8 @@ llama_context * make_context(llama_model * model, int t_gen, int t_prompt) {
 std::string generate(llama_model * model, llama_context * context, int n, const std::string & prompt) {
     const llama_vocab *      vocab = llama_model_get_vocab(model);
     std::vector<llama_token> tokens(512);
-    const int count = llama_tokenize(vocab, prompt.data(), int(prompt.size()), tokens.data(), int(tokens.size()), true, false);
+    const int count = llama_tokenize(vocab, prompt.data(), int(prompt.size()), tokens.data(), int(tokens.size()), true,
+                                     false);
     if (count < 1) die("no tokens");
     llama_batch batch = llama_batch_get_one(tokens.data(), count);
     std::string text;
@@ -95,8 +96,9 @@ long own_kib(const char * path, const char * field) {
 #define CHECK(x) do { if (!(x)) { std::fprintf(stderr, "line %d: %s\n", __LINE__, #x); std::exit(1); } } while (0)
 
 ggml_backend_buffer_type_t find_type(ggml_backend_dev_t cpu) {
-    auto get = (ggml_backend_dev_get_extra_bufts_t) ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
-                                                                                      "ggml_backend_dev_get_extra_bufts");
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(cpu);
+    auto get = (ggml_backend_dev_get_extra_bufts_t) ggml_backend_reg_get_proc_address(
+        reg, "ggml_backend_dev_get_extra_bufts");
     for (ggml_backend_buffer_type_t * type = get ? get(cpu) : nullptr; type && *type; ++type) {
         if (std::strcmp(ggml_backend_buft_name(*type), "SPARAMX") == 0) return *type;
     }
@@ -217,8 +219,8 @@ void check_products(ggml_backend_buffer_type_t type, ggml_backend_dev_t cpu, ggm
     for (ggml_tensor * t : products) ggml_build_forward_expand(graph, t);
     for (ggml_tensor * t : expected) ggml_build_forward_expand(graph, t);
     ggml_backend_t backend = ggml_backend_dev_init(cpu, nullptr);
-    auto set_threads = (ggml_backend_set_n_threads_t) ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
-                                                                                        "ggml_backend_set_n_threads");
+    auto set_threads = (ggml_backend_set_n_threads_t) ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(cpu), "ggml_backend_set_n_threads");
     std::vector<char> first;
     for (int threads : { 1, 2, 3, 4 }) {
         set_threads(backend, threads);
@@ -227,7 +229,8 @@ void check_products(ggml_backend_buffer_type_t type, ggml_backend_dev_t cpu, ggm
             const std::vector<char> y = read_back(products[i]), z = read_back(expected[i]);
             double                  error = 0, norm = 0;
             for (size_t j = 0; j < y.size() / 4; ++j) {
-                const double a = reinterpret_cast<const float *>(y.data())[j], b = reinterpret_cast<const float *>(z.data())[j];
+                const double a = reinterpret_cast<const float *>(y.data())[j];
+                const double b = reinterpret_cast<const float *>(z.data())[j];
                 error += (a - b) * (a - b);
                 norm += b * b;
             }
@@ -272,7 +275,8 @@ int run(int argc, char ** argv) {
             std::printf("%s%s", argv[i], model ? "" : " not loaded");
             if (model) {
                 for (const auto & [name, tensor] : llama_internal_get_tensor_map(model)) {
-                    if (std::strcmp(ggml_backend_buffer_name(tensor->buffer), "SPARAMX") == 0) std::printf(" %s", name.c_str());
+                    const bool ours = std::strcmp(ggml_backend_buffer_name(tensor->buffer), "SPARAMX") == 0;
+                    if (ours) std::printf(" %s", name.c_str());
                 }
                 llama_model_free(model);
             }

@@ -16,8 +16,8 @@ MAKE_MODEL = Path(__file__).resolve().parents[2] / "examples" / "make_model.py"
 PREFERENCE = 0.45  # of the output rows for their token, against noise of 1/16 per element; top probability about 0.4
 TYPES = ("bf16", "f16", "q8_0")  # which the gguf package makes; the others come from the host's llama-quantize
 SPARSITIES = (0.0, 0.5)
-QUANTIZER = {kind: (kind,) for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K",
-                                        "IQ4_NL", "IQ4_XS")}
+QUANTIZER = {kind: (kind,) for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M",
+                                        "Q6_K", "IQ4_NL", "IQ4_XS")}
 # llama-quantize has no MXFP4 for models without experts, but takes it for single tensors.
 QUANTIZER["MXFP4"] = ("--tensor-type", "attn=mxfp4", "--tensor-type", "ffn=mxfp4", "Q8_0")
 QUANTIZER_ROWS = ("--ff", "768")  # rows of whole blocks of 256, or the quantizer would choose other types

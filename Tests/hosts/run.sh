@@ -6,7 +6,8 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd -- "$here/../.." && pwd)
 . "$here/../pytest.sh"
 
-if ! [ -e "${SPARAMX_TEST_LIBRARY:-$root/build/libsparamx.so}" ] && ! [ -e "$root/build/swift/release/libsparamx.so" ]; then
+if ! [ -e "${SPARAMX_TEST_LIBRARY:-$root/build/libsparamx.so}" ] &&
+    ! [ -e "$root/build/swift/release/libsparamx.so" ]; then
     (cd "$root" && swift build -c release --disable-local-rpath --scratch-path build/swift --product sparamx) || exit 2
 fi
 run_pytest "$here" hosts "$@"

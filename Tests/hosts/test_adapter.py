@@ -39,7 +39,8 @@ def test_no_variable_in_programs_with_more_rights(linked, tmp_path):
 
 def test_every_variable_is_in_the_documents(linked):
     """What is read, and by secure_getenv alone."""
-    symbols = subprocess.run(["nm", "-D", "--undefined-only", linked.plugin], capture_output=True, text=True, check=True).stdout
+    symbols = subprocess.run(["nm", "-D", "--undefined-only", linked.plugin], capture_output=True, text=True,
+                             check=True).stdout
     assert re.search(r" secure_getenv\b", symbols) and not re.search(r" getenv\b", symbols)
     sources = [*(ROOT / "include").glob("*.h*"), *(ROOT / "examples/llama.cpp/plugin").glob("*pp"),
                *(ROOT / "examples/ik_llama.cpp").glob("*pp")]

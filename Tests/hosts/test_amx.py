@@ -39,12 +39,13 @@ def tiles(request, tmp_path_factory):
     if HAS_AMX:
         pytest.skip("this CPU has AMX: the emulator steps aside")
     preload, library = build_emulator()
-    return {"LD_PRELOAD": preload, "SPARAMX_LIB": library, "SPARAMX_EMU_REPORT": tmp_path_factory.mktemp("counts") / "counts"}
+    counts = tmp_path_factory.mktemp("counts") / "counts"
+    return {"LD_PRELOAD": preload, "SPARAMX_LIB": library, "SPARAMX_EMU_REPORT": counts}
 
 
 @pytest.fixture(scope="module")
 def clang_host():
-    """Built with clang, its own AMX on: GCC 12 would lose the tile configuration. Without OpenMP, as clang here has none."""
+    """Built with clang, its own AMX on: GCC 12 would lose the tile configuration. Without OpenMP: clang has none."""
     return Host("linked-clang")
 
 
@@ -66,8 +67,8 @@ def test_divergence_with_amx(linked, model, text, base, tiles, kind, sparsity): 
     runs = []
 
     def run():
-        runs.append(linked.must_run("llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2, "--kl-divergence",
-                                    "--kl-divergence-base", logits, "-v", **tiles))
+        runs.append(linked.must_run("llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2,
+                                    "--kl-divergence", "--kl-divergence-base", logits, "-v", **tiles))
         return runs[-1]
     mean, same_top = divergence(run, expected_mib(path))
     print(f"{kind} {sparsity} with AMX: mean KLD {mean}, same top {same_top}%")
@@ -84,7 +85,8 @@ def test_tiles_shared_with_the_hosts_amx(clang_host, model, tiles, threads):
     path = model("q8_0")
     options = ("host_checks", "generate", path, 30, threads, threads, "auto")
     # The reference runs with the host's AMX too; the emulator is as necessary for it.
-    plain = clang_host.must_run(*options, plugin=False, **{name: value for name, value in tiles.items() if name != "SPARAMX_LIB"})
+    without = {name: value for name, value in tiles.items() if name != "SPARAMX_LIB"}
+    plain = clang_host.must_run(*options, plugin=False, **without)
     assert re.search(r" AMX model buffer size", plain.stderr)
     assert products_counted(tiles) != 0
     mixed = clang_host.must_run(*options, SPARAMX_TAKE="ffn_down|attn_q|attn_v", **tiles)

@@ -4,16 +4,19 @@ import re
 
 import pytest
 
-TYPES = {"bf16", "f16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl", "iq4_xs", "mxfp4"}
+TYPES = {"bf16", "f16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_nl",
+         "iq4_xs", "mxfp4"}
 # Three cases have 128 experts of 4096x2048 in Q4_K. Almost all of their time goes to the test program, which quantizes
-# 1.1 billion weights for each in one thread: minutes per case on a quiet machine, where the 518 others take half a minute.
+# 1.1 billion weights for each in one thread: minutes per case on a quiet machine, where the 518 others take half a
+# minute.
 LARGE, N_LARGE, LARGE_TIMEOUT = "m=4096", 3, 7200
 PRODUCTS = [("MUL_MAT", "", 400), ("MUL_MAT_ID", f"^(?!.*{LARGE})", 500)]
 
 
 def run(host, op, parameters, **options):
     """(cases passed, cases claimed, types claimed)"""
-    result = host.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", op, "-p", parameters, SPARAMX_MODE="accel", **options)
+    result = host.must_run("test-backend-ops", "test", "-b", "SPARAMX", "-o", op, "-p", parameters,
+                           SPARAMX_MODE="accel", **options)
     log = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
     passed, total = map(int, re.search(r"(\d+)/(\d+) tests passed", log).groups())
     print(f"{host.kind}: test-backend-ops -o {op} -p '{parameters}': {passed} of {total}")

@@ -65,8 +65,8 @@ def rpc_server(linked, tmp_path):
                                     GGML_BACKEND_PATH=linked.plugin)
     log = tmp_path / "server.log"
     with open(log, "w") as file:
-        server = subprocess.Popen([linked.made / "rpc-server", "-H", "127.0.0.1", "-p", str(port), "-d", "SPARAMX"], env=environment,
-                                  stdout=file, stderr=file)
+        command = [linked.made / "rpc-server", "-H", "127.0.0.1", "-p", str(port), "-d", "SPARAMX"]
+        server = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
     for _ in range(200):
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:
@@ -89,15 +89,16 @@ def test_rpc_server(linked, rpc_server):
 
 
 def test_not_a_device_for_layers(linked, model):
-    result = linked.run("llama-bench", "-m", model("bf16"), "-p", 8, "-n", 0, "-r", 1, "-dev", "SPARAMX", SPARAMX_MODE="accel")
+    result = linked.run("llama-bench", "-m", model("bf16"), "-p", 8, "-n", 0, "-r", 1, "-dev", "SPARAMX",
+                        SPARAMX_MODE="accel")
     assert result.returncode == 1, result.stderr
     assert "leave it out of -dev" in our_lines(result.stderr)[-1] and len(our_lines(result.stderr)) == 2
 
 
 def test_cache_of_the_host(linked, model, text):
     """-nkvo, and statistics of the device."""
-    result = linked.must_run("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 1, "-nkvo", "-v",
-                             SPARAMX_MODE="accel", SPARAMX_STATS=1)
+    result = linked.must_run("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 1, "-nkvo",
+                             "-v", SPARAMX_MODE="accel", SPARAMX_STATS=1)
     log = result.stdout + result.stderr
     assert reported_mib(log) == pytest.approx(expected_mib(model("bf16")), abs=0.006)
     assert " products, " in log and ", packed " in log
@@ -111,7 +112,8 @@ def test_training(linked, model, tmp_path, mode):
     linked.must_run("llama-quantize", model("bf16"), path, "F32", plugin=False)
     words = tmp_path / "words.txt"
     words.write_text("one two three four " * 400)
-    result = linked.must_run("llama-finetune", "-m", path, "-f", words, "-c", 64, "-b", 64, "-ub", 64, "-o", tmp_path / "tuned.gguf",
+    tuned = tmp_path / "tuned.gguf"
+    result = linked.must_run("llama-finetune", "-m", path, "-f", words, "-c", 64, "-b", 64, "-ub", 64, "-o", tuned,
                              "-t", 2, "--epochs", 1, SPARAMX_MODE=mode, LD_PRELOAD=linked.plugin)
-    assert (tmp_path / "tuned.gguf").stat().st_size > 0
+    assert tuned.stat().st_size > 0
     assert any("nothing taken" in line for line in our_lines(result.stderr))

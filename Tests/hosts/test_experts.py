@@ -63,5 +63,6 @@ def test_greedy_text_of_bf16(host, moe_model, experts, used, threads):
 @pytest.mark.parametrize("kind", ["bf16", "q8_0", "q4_0", "q4_k_m", "q6_k", "mxfp4"])
 def test_result_does_not_depend_on_threads(linked, moe_model, kind, mode):
     path = moe_model(kind)
-    texts = {linked.must_run("host_checks", "generate", path, 60, n, n, "auto", SPARAMX_MODE=mode).stdout for n in (1, 2, 4)}
+    texts = {linked.must_run("host_checks", "generate", path, 60, n, n, "auto", SPARAMX_MODE=mode).stdout
+             for n in (1, 2, 4)}
     assert len(texts) == 1

@@ -44,7 +44,8 @@ def test_applies_twice_and_comes_off(checkout):
     assert "nothing to do" in edit(checkout, "--undo").stdout
 
 
-@pytest.mark.parametrize("name, text", [(FILES[0], "bufts = []() {"), (FILES[1], '{"--no-host"},'), (FILES[2], 'arg == "--no-host"')])
+@pytest.mark.parametrize("name, text", [(FILES[0], "bufts = []() {"), (FILES[1], '{"--no-host"},'),
+                                        (FILES[2], 'arg == "--no-host"')])
 def test_refuses_other_source(checkout, name, text):
     path = checkout / name
     assert text in path.read_text()
@@ -76,8 +77,8 @@ def flagged():
 
 
 def perplexity(host, model, text, *arguments, **options):
-    return host.must_run("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 2, "-t", 2, "-v", *arguments,
-                         plugin=False, **options)
+    return host.must_run("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 2, "-t", 2, "-v",
+                         *arguments, plugin=False, **options)
 
 
 def test_flag(flagged, model, text):
@@ -88,8 +89,8 @@ def test_flag(flagged, model, text):
 
 
 def test_flag_in_bench(flagged, model):
-    result = flagged.must_run("llama-bench", "-m", model("bf16"), "-p", 32, "-n", 0, "-r", 1, "-v", "--amx", plugin=False,
-                              SPARAMX_LIB=flagged.library)
+    result = flagged.must_run("llama-bench", "-m", model("bf16"), "-p", 32, "-n", 0, "-r", 1, "-v", "--amx",
+                              plugin=False, SPARAMX_LIB=flagged.library)
     assert reported_mib(result.stderr) > 0
 
 
@@ -97,7 +98,8 @@ def test_without_flag(flagged, linked, model, text):
     """Nothing of the library, and the tokens of a host without the change."""
     log = perplexity(flagged, model, text, SPARAMX_LIB=flagged.library)
     assert not our_lines(log.stderr) and "SPARAMX model" not in log.stdout + log.stderr
-    same = [host.must_run("llama-simple", "-m", model("bf16"), "-n", 50, "words", plugin=False).stdout for host in (flagged, linked)]
+    same = [host.must_run("llama-simple", "-m", model("bf16"), "-n", 50, "words", plugin=False).stdout
+            for host in (flagged, linked)]
     assert same[0] == same[1]
 
 

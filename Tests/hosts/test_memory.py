@@ -29,13 +29,14 @@ def packed_bytes(programs, path):
 @pytest.mark.parametrize("shape", [WIDE, MIXTURE], ids=["dense", "experts"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_of_weights(linked, programs, kind, shape, mode):
-    """Anonymous memory that the loaded model takes, from the page tables, against the model in the host's mapped file."""
+    """Anonymous memory of the loaded model, from the page tables, against the model in the host's mapped file."""
     path = make_model(linked, "memory-" + ("moe" if shape is MIXTURE else "wide"), kind, 0.5, *shape)
     packed = packed_bytes(programs, path)
     plain = int(linked.must_run("host_checks", "resident", path, "mmap", "plain", plugin=False).stdout)
     ours = int(linked.must_run("host_checks", "resident", path, "mmap", SPARAMX_MODE=mode).stdout)
     taken = (ours - plain) * KIB
-    print(f"{path.stem} {mode}: {taken / 2**20:.2f} MiB for {packed / 2**20:.2f} MiB of packed weights: {taken / packed:.4f}")
+    print(f"{path.stem} {mode}: {taken / 2**20:.2f} MiB for {packed / 2**20:.2f} MiB of packed weights: "
+          f"{taken / packed:.4f}")
     assert 0.99 * packed < taken < MOST * packed
 
 
@@ -44,7 +45,8 @@ def test_statistics_tell_it(linked, programs, kind):
     """SPARAMX_STATS, from which examples/llama.cpp/bench.py takes its column."""
     path = make_model(linked, "memory-wide", kind, 0.5, *WIDE)
     log = linked.must_run("host_checks", "generate", path, 4, 2, 2, "mmap", SPARAMX_STATS=1).stderr
-    uploaded, packed, resident = map(int, re.search(r"sparamx: weights of (\d+) bytes, packed (\d+), resident (\d+)", log).groups())
+    told = re.search(r"sparamx: weights of (\d+) bytes, packed (\d+), resident (\d+)", log)
+    uploaded, packed, resident = map(int, told.groups())
     print(f"{kind}: {uploaded} bytes, packed {packed}, resident {resident}")
     assert packed == packed_bytes(programs, path)
     assert packed < resident < MOST * packed

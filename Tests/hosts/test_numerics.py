@@ -7,8 +7,8 @@ import pytest
 from test_placement import expected_mib, reported_mib
 
 CONTEXT, CHUNKS = 256, 8
-# The demands on the library. With BF16 and F16 it sums in another order than the host; with quantized types it also rounds
-# activations otherwise: for K types and IQ4_XS the host takes blocks of 256 of them, the library of 32.
+# The demands on the library. With BF16 and F16 it sums in another order than the host; with quantized types it also
+# rounds activations otherwise: for K types and IQ4_XS the host takes blocks of 256 of them, the library of 32.
 KINDS = ("bf16", "f16", "q8_0", "q4_0", "q4_k_m", "q5_k_m", "q6_k", "q2_k", "iq4_nl", "mxfp4")
 MAX_KLD = {kind: 1e-5 if kind in ("bf16", "f16") else 1e-3 for kind in KINDS}
 SAME_TOP = 99.0
@@ -50,8 +50,8 @@ def test_divergence(host, model, text, base, kind, sparsity, mode):
     path = model(kind, sparsity)
     logits = base(host, path)
     mean, same_top = divergence(lambda: host.must_run(
-        "llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2, "--kl-divergence", "--kl-divergence-base", logits,
-        "-v", SPARAMX_MODE=mode), expected_mib(path))
+        "llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2, "--kl-divergence",
+        "--kl-divergence-base", logits, "-v", SPARAMX_MODE=mode), expected_mib(path))
     print(f"{host.kind} {kind} {sparsity} {mode}: mean KLD {mean}, same top {same_top}%")
     assert abs(mean) < MAX_KLD[kind]
     assert same_top >= SAME_TOP
@@ -88,7 +88,8 @@ def test_threads_and_mmap(host, model, threads, mode):
 @pytest.mark.parametrize("kind", KINDS)
 def test_result_does_not_depend_on_threads(linked, model, kind, mode):
     path = model(kind)
-    texts = {linked.must_run("host_checks", "generate", path, 60, n, n, "auto", SPARAMX_MODE=mode).stdout for n in (1, 2, 4)}
+    texts = {linked.must_run("host_checks", "generate", path, 60, n, n, "auto", SPARAMX_MODE=mode).stdout
+             for n in (1, 2, 4)}
     assert len(texts) == 1
 
 

@@ -45,7 +45,8 @@ def test_bench_runs(host, model, kind):
     result = host.must_run("llama-bench", "-m", path, "-p", 64, "-n", 8, "-t", 2, "-r", 1, "-o", "json", "-v")
     rows = json.loads(result.stdout)
     assert [(row["n_prompt"], row["n_gen"]) for row in rows] == [(64, 0), (0, 8)]
-    sizes = set(re.findall(r"SPARAMX model buffer size = +([0-9.]+) MiB", result.stderr))  # of one model, loaded once or more
+    # Of one model, loaded once or more.
+    sizes = set(re.findall(r"SPARAMX model buffer size = +([0-9.]+) MiB", result.stderr))
     assert len(sizes) == 1 and float(sizes.pop()) == pytest.approx(expected_mib(path), abs=0.006)
 
 
@@ -76,7 +77,7 @@ def test_patterns(linked, model, variables, wanted):
 
 
 def test_library_beside_the_plugin(linked, model, tmp_path):
-    """Where it is after an installation: no variable names it. Also when the plugin is named by a link in another folder."""
+    """Where it is after an installation: no variable names it. Also when a link in another folder names the plugin."""
     shutil.copy(linked.plugin, tmp_path)
     (tmp_path / "libsparamx.so.0").symlink_to(linked.library)
     (tmp_path / "elsewhere").mkdir()
@@ -96,7 +97,8 @@ def test_device_takes_the_same(host, model):
 
 def test_repack_off_keeps_weights(linked, model, text):
     """--no-repack forbids extra buffer types: the host's switch is honoured."""
-    result = linked.must_run("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 1, "--no-repack", "-v")
+    result = linked.must_run("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 1,
+                             "--no-repack", "-v")
     assert reported_mib(result.stderr + result.stdout) == 0
 
 

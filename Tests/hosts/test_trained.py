@@ -107,8 +107,8 @@ def test_wanda_with_the_hosts_imatrix(linked, tmp_path):
         more = []
         if form:
             file = tmp_path / f"imatrix.{form}"
-            linked.must_run("llama-imatrix", "-m", dense, "-f", accuracy.held_out(), "-o", file, "--output-format", form,
-                            "-c", 256, "--chunks", 20, "-t", 2, plugin=False)
+            linked.must_run("llama-imatrix", "-m", dense, "-f", accuracy.held_out(), "-o", file, "--output-format",
+                            form, "-c", 256, "--chunks", 20, "-t", 2, plugin=False)
             more = ["--imatrix", file]
         out = tmp_path / f"{form}.gguf"
         command = [sys.executable, ROOT / "examples/prune/prune.py", dense, out, *(more or ["--magnitude"])]

@@ -29,7 +29,8 @@ MOST = 1e-3  # of the host's own: beyond it, what is compared is not the same mo
 @pytest.fixture(scope="module")
 def source():
     """The pruned model that is quantized."""
-    return models.make(WORK / "models" / "tiny-k256-bf16-50.gguf", "bf16", PRUNED, "--preset", "tiny", *models.QUANTIZER_ROWS)
+    return models.make(WORK / "models" / "tiny-k256-bf16-50.gguf", "bf16", PRUNED, "--preset", "tiny",
+                       *models.QUANTIZER_ROWS)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ def untouched(host, model):
 
 def test_without_the_variable(host, model, untouched):
     """The library's own variables do nothing by themselves."""
-    again = outcome(host, model("bf16"), plugin=False, SPARAMX_LIB=host.library, SPARAMX_MODE="inject", SPARAMX_TAKE=".")
+    again = outcome(host, model("bf16"), plugin=False, SPARAMX_LIB=host.library, SPARAMX_MODE="inject",
+                    SPARAMX_TAKE=".")
     assert again.stdout == untouched.stdout
     assert steady(again.stderr) == steady(untouched.stderr)
     assert not our_lines(again.stderr) and "SPARAMX" not in again.stderr
@@ -59,7 +60,8 @@ def test_plugin_for_another_ggml(host, model, untouched):
 def test_no_plugin_file(host, model, untouched):
     """The host's own line, and no other."""
     if host.kind == "linked":
-        result = host.must_run("llama-bench", "-m", model("bf16"), "-p", 8, "-n", 0, "-r", 1, plugin="/nowhere/plugin.so")
+        result = host.must_run("llama-bench", "-m", model("bf16"), "-p", 8, "-n", 0, "-r", 1,
+                               plugin="/nowhere/plugin.so")
     else:
         result = outcome(host, model("bf16"), plugin="/nowhere/plugin.so")
         assert result.stdout == untouched.stdout
@@ -68,11 +70,13 @@ def test_no_plugin_file(host, model, untouched):
 
 def test_preload_in_other_programs(linked):
     """A shell on the way to the host does not notice the plugin."""
-    result = subprocess.run(["sh", "-c", "echo fine"], env=clean_environment(LD_PRELOAD=linked.plugin), capture_output=True, text=True)
+    result = subprocess.run(["sh", "-c", "echo fine"], env=clean_environment(LD_PRELOAD=linked.plugin),
+                            capture_output=True, text=True)
     assert (result.stdout, result.stderr, result.returncode) == ("fine\n", "", 0)
 
 
 def test_asked_twice(linked, model):
     """LD_PRELOAD and GGML_BACKEND_PATH together put the buffer type into the list once."""
-    result = linked.must_run("llama-bench", "-m", model("bf16"), "-p", 8, "-n", 0, "-r", 1, "-v", LD_PRELOAD=linked.plugin)
+    result = linked.must_run("llama-bench", "-m", model("bf16"), "-p", 8, "-n", 0, "-r", 1, "-v",
+                             LD_PRELOAD=linked.plugin)
     assert sum("loaded, with" in line for line in our_lines(result.stderr)) == 1

@@ -3,17 +3,19 @@
 
     bench.py --host DIR --plugin libggml-sparamx.so [--library libsparamx.so] [--json FILE] [MODEL.gguf ...]
 
-DIR is the folder with llama-bench. Without models it makes a llama of 1.1 B parameters with examples/make_model.py, half
-of its weights zero (--sparsity), in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in --cache).
-Other types of --types are made from the BF16 one with the host's own llama-quantize, which must then be in DIR too. --experts 16 makes
-a mixture of 16 experts of about the same size in its place, of which --experts-used work on a token.
+DIR is the folder with llama-bench. Without models it makes a llama of 1.1 B parameters with examples/make_model.py,
+half of its weights zero (--sparsity), in BF16 and in Q8_0 (needs the packages gguf, numpy and tqdm; the files stay in
+--cache). Other types of --types are made from the BF16 one with the host's own llama-quantize, which must then be in
+DIR too. --experts 16 makes a mixture of 16 experts of about the same size in its place, of which --experts-used work on
+a token.
 
 "In products" says how much of the time with the plugin is spent in the library's products; the rest is the host's:
 attention, norms, the weights left to it, its threads' waiting. A machine that does other work meanwhile gives other
 numbers: the load is printed with them.
 
-"Memory" is that of the weights that the library took: as packed, in MiB and as share of their bytes in the file, and by
-how much the host's anonymous memory shrank when it freed them, as share of the packed bytes. 100% is nothing beside them.
+"Memory" is that of the weights that the library took: as packed, in MiB and as share of their bytes in the file, and
+by how much the host's anonymous memory shrank when it freed them, as share of the packed bytes. 100% is nothing beside
+them.
 """
 
 import argparse
@@ -32,7 +34,8 @@ MIXTURE = ("--preset", "1b", "--embd", "1024", "--heads", "16", "--kv-heads", "4
 MIXTURE_FF, MIXTURE_WEIGHTS = 1536, 0.95e9
 MIB = 2**20
 MADE = ("bf16", "f16", "q8_0")  # by make_model.py
-QUANTIZED = ("q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_m", "q4_k_m", "q5_k_m", "q6_k", "iq4_nl", "iq4_xs")  # by llama-quantize
+# By llama-quantize.
+QUANTIZED = ("q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k_m", "q4_k_m", "q5_k_m", "q6_k", "iq4_nl", "iq4_xs")
 
 
 def parse_arguments():
@@ -42,10 +45,12 @@ def parse_arguments():
     parser.add_argument("--plugin", type=Path, required=True, help="libggml-sparamx.so, built for this host")
     parser.add_argument("--library", type=Path, help="libsparamx.so (default: found beside the plugin)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--prompt", type=int, nargs="+", default=[512], help="tokens of the prompt tests (default: 512)")
+    parser.add_argument("--prompt", type=int, nargs="+", default=[512],
+                        help="tokens of the prompt tests (default: 512)")
     parser.add_argument("--gen", type=int, default=64, help="tokens of the generation test; 0: none")
     parser.add_argument("--rounds", type=int, default=5, help="times that each side runs each test")
-    parser.add_argument("--types", nargs="+", choices=MADE + QUANTIZED, default=("bf16", "q8_0"), help="of the models made")
+    parser.add_argument("--types", nargs="+", choices=MADE + QUANTIZED, default=("bf16", "q8_0"),
+                        help="of the models made")
     parser.add_argument("--sparsity", type=float, default=0.5, help="share of zeros in the models made (default: 0.5)")
     parser.add_argument("--experts", type=int, default=0, help="of the models made (default: none)")
     parser.add_argument("--experts-used", type=int, default=4, help="of them per token (default: 4)")
@@ -75,8 +80,9 @@ def sizes(args):
         return "1b", DENSE
     # Layers, so that the whole has the wanted size however many experts there are.
     layers = max(1, round(MIXTURE_WEIGHTS / (3 * MIXTURE_FF * 1024 * args.experts)))
-    return f"1b-{args.experts}x{args.experts_used}", (*MIXTURE, "--layers", str(layers), "--ff", str(MIXTURE_FF), "--experts",
-                                                      str(args.experts), "--experts-used", str(args.experts_used))
+    experts = ("--experts", str(args.experts), "--experts-used", str(args.experts_used))
+    name = f"1b-{args.experts}x{args.experts_used}"
+    return name, (*MIXTURE, "--layers", str(layers), "--ff", str(MIXTURE_FF), *experts)
 
 
 def make_model(args, kind):
@@ -86,7 +92,8 @@ def make_model(args, kind):
         return path
     partial = path.with_suffix(".partial")
     if kind in MADE:
-        command = [sys.executable, MAKE_MODEL, partial, *options, "--type", kind, "--sparsity", str(args.sparsity), "--force"]
+        command = [sys.executable, MAKE_MODEL, partial, *options, "--type", kind, "--sparsity", str(args.sparsity),
+                   "--force"]
     else:
         command = [args.host / "llama-quantize", make_model(args, "bf16"), partial, kind.upper(), str(args.threads)]
     print(f"making {path}", file=sys.stderr)
@@ -109,14 +116,15 @@ class Run:
 
 
 def run_once(args, model, prompt, gen, with_plugin):
-    env = {name: value for name, value in os.environ.items() if name not in ("GGML_BACKEND_PATH", "LD_PRELOAD", "SPARAMX_MODE")}
+    env = {name: value for name, value in os.environ.items()
+           if name not in ("GGML_BACKEND_PATH", "LD_PRELOAD", "SPARAMX_MODE")}
     if with_plugin:
         env.update(GGML_BACKEND_PATH=str(args.plugin.resolve()), SPARAMX_STATS="1")
         if args.library:
             env["SPARAMX_LIB"] = str(args.library.resolve())
     repeats = 1 if gen else max(1, 256 // prompt)  # a few tokens are over too soon to be measured once
-    command = [str(args.host / "llama-bench"), "-m", str(model), "-p", str(prompt), "-n", str(gen), "-t", str(args.threads),
-               "-r", str(repeats), "-o", "json"]
+    command = [str(args.host / "llama-bench"), "-m", str(model), "-p", str(prompt), "-n", str(gen),
+               "-t", str(args.threads), "-r", str(repeats), "-o", "json"]
     result = subprocess.run(command, env=env, capture_output=True, text=True)
     if result.returncode != 0:
         sys.exit(f"bench.py: {' '.join(command)} ended with status {result.returncode}:\n{result.stderr[-2000:]}")
@@ -128,7 +136,8 @@ def run_once(args, model, prompt, gen, with_plugin):
     if not products or not memory or not int(products[1]):
         lines = [line for line in result.stderr.splitlines() if "sparamx" in line]
         sys.exit("bench.py: the plugin computed nothing: " + ("; ".join(lines) or "it was not loaded"))
-    return Run(row["avg_ts"], row["model_type"], float(products[2]) / int(products[1]), tuple(map(int, memory.groups())))
+    share = float(products[2]) / int(products[1])
+    return Run(row["avg_ts"], row["model_type"], share, tuple(map(int, memory.groups())))
 
 
 def measure(args, model, sparsity, kind):
@@ -139,8 +148,9 @@ def measure(args, model, sparsity, kind):
             stock.append(run_once(args, model, prompt, gen, False).speed)
             ours.append(run_once(args, model, prompt, gen, True))
         speeds = [run.speed for run in ours]
-        row = {"model": ours[0].model, "type": kind or ours[0].model.split(maxsplit=2)[-1], "sparsity": sparsity, "test": test,
-               "stock_tps": round(statistics.median(stock), 3), "sparamx_tps": round(statistics.median(speeds), 3)}
+        row = {"model": ours[0].model, "type": kind or ours[0].model.split(maxsplit=2)[-1], "sparsity": sparsity,
+               "test": test, "stock_tps": round(statistics.median(stock), 3),
+               "sparamx_tps": round(statistics.median(speeds), 3)}
         row["ratio"] = round(row["sparamx_tps"] / row["stock_tps"], 3)
         row["stock_spread"] = round((max(stock) - min(stock)) / row["stock_tps"], 3)
         row["sparamx_spread"] = round((max(speeds) - min(speeds)) / row["sparamx_tps"], 3)
@@ -163,20 +173,22 @@ def main():
             sys.exit(f"bench.py: {needed} does not exist")
     load = os.getloadavg()[0]
     print(f"{cpu_name()}, {args.threads} threads, median of {args.rounds}, load before: {load:.1f}")
-    print(f"{'model':<28}{'zeros':>6} {'test':<7}{'stock t/s':>10}{'sparamx t/s':>12}{'ratio':>7}{'spread':>12}{'in products':>13}"
-          f"{'memory: MiB':>13}{'of file':>9}{'resident':>10}")
+    print(f"{'model':<28}{'zeros':>6} {'test':<7}{'stock t/s':>10}{'sparamx t/s':>12}{'ratio':>7}{'spread':>12}"
+          f"{'in products':>13}{'memory: MiB':>13}{'of file':>9}{'resident':>10}")
     rows = []
     for model, sparsity, kind in find_models(args):
         for row in measure(args, model, sparsity, kind):
             rows.append(row)
             zeros = "?" if sparsity is None else f"{sparsity:.0%}"
             name = row["model"] + ("" if not row["experts"] else " {}x{}".format(*row["experts"]))
-            print(f"{name:<28}{zeros:>6} {row['test']:<7}{row['stock_tps']:>10.2f}{row['sparamx_tps']:>12.2f}{row['ratio']:>7.2f}"
-                  f"{row['stock_spread']:>6.0%}{row['sparamx_spread']:>6.0%}{row['product_share']:>13.0%}"
+            print(f"{name:<28}{zeros:>6} {row['test']:<7}{row['stock_tps']:>10.2f}{row['sparamx_tps']:>12.2f}"
+                  f"{row['ratio']:>7.2f}{row['stock_spread']:>6.0%}{row['sparamx_spread']:>6.0%}"
+                  f"{row['product_share']:>13.0%}"
                   f"{row['packed_bytes'] / MIB:>13.1f}{row['packed_bytes'] / row['file_bytes']:>9.0%}"
                   f"{row['resident_bytes'] / row['packed_bytes']:>10.1%}", flush=True)
     if args.json:
-        args.json.write_text(json.dumps({"cpu": cpu_name(), "threads": args.threads, "load": round(load, 2), "rows": rows}, indent=1) + "\n")
+        result = {"cpu": cpu_name(), "threads": args.threads, "load": round(load, 2), "rows": rows}
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-// Uses the edited mock as ik_llama.cpp would: asks, places, uploads, plans, computes. Exit status 0 if all is as it must be.
+// Uses the edited mock as ik_llama.cpp would: asks, places, uploads, plans, computes. Exit status 0 if all is as it
+// must be.
 #include "ggml-backend-impl.h"
 #include "ggml-sparamx.h"
 #include "llama-model-loader.h"
@@ -29,7 +30,8 @@ static float widen(uint16_t h) {
     return f;
 }
 
-// Experts, and up and gate in one op: the fused result from the products it is made of, which are compared with the host's.
+// Experts, and up and gate in one op: the fused result from the products it is made of, which are compared with the
+// host's.
 static void check_fused(ggml_backend_buffer_type_t type) {
     const int             N = 48, K = 64, E = 8, U = 2, T = 3;
     std::mt19937          random(2);
@@ -131,14 +133,17 @@ static void check_fused(ggml_backend_buffer_type_t type) {
     delete buffer;
 }
 
-// The loader: what goes into our buffer, what else would have been allocated there, and what may not be merged or skipped.
+// The loader: what goes into our buffer, what else would have been allocated there, and what may not be merged or
+// skipped.
 static void check_loader(ggml_backend_buffer_type_t type) {
     llama_model_loader loader;
     const char * const ours[] = { "blk.0.attn_q.weight", "output.weight", "blk.0.ffn_down_exps.weight" };
-    const char * const left[] = { "token_embd.weight",        "blk.1.attn_kv_b.weight",      "blk.1.ffn_gate_inp.weight",
-                                  "blk.1.attn_norm.weight",   "blk.1.ffn_gate_up_exps.weight", "blk.1.attn_q.bias",
-                                  "blk.1.attn_rel_b.weight",  "blk.1.nextn.embed_tokens.weight", "markov_w1.weight",
-                                  "blk.1.attn_o_conv.weight", "blk.1.attn_output_a.weight",  "blk.1.attn_compressor_ape.weight" };
+    const char * const left[] = { "token_embd.weight",         "blk.1.attn_kv_b.weight",
+                                  "blk.1.ffn_gate_inp.weight", "blk.1.attn_norm.weight",
+                                  "blk.1.attn_q.bias",         "blk.1.ffn_gate_up_exps.weight",
+                                  "blk.1.attn_rel_b.weight",   "blk.1.nextn.embed_tokens.weight",
+                                  "markov_w1.weight",          "blk.1.attn_o_conv.weight",
+                                  "blk.1.attn_output_a.weight", "blk.1.attn_compressor_ape.weight" };
     for (const char * name : ours) loader.tensors[name] = make(GGML_TYPE_BF16, 2, 64, 96, name);
     for (const char * name : left) loader.tensors[name] = make(GGML_TYPE_BF16, 2, 64, 96, name);
     const int own_types[] = { 133, 144, 230, 208 }; // Q6_0, IQ4_KS, BF16_R16, Q8_0_R8: numbers of this host alone

@@ -71,8 +71,8 @@ std::string judge(const ggml_tensor * node, int n_threads, size_t & bytes) {
 
 ggml_status refuse(const ggml_tensor * node, const std::string & why) {
     const char * op = the_host->op_name(node->op);
-    sparamx_ggml::say(std::string("the device cannot compute ") + (op ? op : "an op") + " (" + sparamx_ggml::printable(node->name) +
-                      "): " + why + ". Nothing of this graph was computed");
+    sparamx_ggml::say(std::string("the device cannot compute ") + (op ? op : "an op") + " (" +
+                      sparamx_ggml::printable(node->name) + "): " + why + ". Nothing of this graph was computed");
     return GGML_STATUS_FAILED;
 }
 
@@ -106,7 +106,7 @@ ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph * graph) {
             q.work = s->work.data();
             q.barrier = [](void * w) { static_cast<worker *>(w)->barrier(); };
             q.barrier_data = &me;
-            const auto           since = timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+            const auto since = timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
             const sparamx_status status = api()->compute(&q, &p.op);
             if (status != SPARAMX_OK) { // the same on every thread
                 if (me.ith == 0) {
@@ -124,7 +124,8 @@ ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph * graph) {
 }
 
 ggml_backend_t init_backend(ggml_backend_dev_t dev, const char *) {
-    static ggml_guid guid = { 0x73, 0x70, 0x61, 0x72, 0x61, 0x6d, 0x78, 0x2d, 0x61, 0x63, 0x63, 0x65, 0x6c, 0x2d, 0x30, 0x31 };
+    static ggml_guid guid = { 0x73, 0x70, 0x61, 0x72, 0x61, 0x6d, 0x78, 0x2d,
+                              0x61, 0x63, 0x63, 0x65, 0x6c, 0x2d, 0x30, 0x31 };
     ggml_backend *   b = new ggml_backend();
     b->guid = &guid;
     b->iface.get_name = [](ggml_backend_t) { return "SPARAMX"; };
@@ -161,8 +162,8 @@ bool supports_op(ggml_backend_dev_t, const ggml_tensor * node) {
     return api()->supports_op(&p.op) == SPARAMX_OK;
 }
 
-// Loaders ask the device for these only if it was named as one for layers. It is none: norms, caches and everything else of a
-// layer would come here.
+// Loaders ask the device for these only if it was named as one for layers. It is none: norms, caches and everything
+// else of a layer would come here.
 ggml_backend_buffer_type_t * extra_buffer_types(ggml_backend_dev_t) {
     refuse_memory();
     return nullptr;

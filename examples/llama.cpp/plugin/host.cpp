@@ -65,7 +65,8 @@ std::string host::check_base(void * base) {
     const std::string other = "the host's ggml has another layout than this plugin was built for: ";
     constexpr size_t  object = 32; // of ggml_object, which ggml.h does not define
     if (tensor_overhead() != object + sizeof(ggml_tensor)) return other + "tensors";
-    if (std::strcmp(op_name(GGML_OP_MUL_MAT), "MUL_MAT") != 0 || std::strcmp(op_name(GGML_OP_MUL_MAT_ID), "MUL_MAT_ID") != 0 ||
+    if (std::strcmp(op_name(GGML_OP_MUL_MAT), "MUL_MAT") != 0 ||
+        std::strcmp(op_name(GGML_OP_MUL_MAT_ID), "MUL_MAT_ID") != 0 ||
         std::strcmp(op_name(GGML_OP_NONE), "NONE") != 0) {
         return other + "ops";
     }

@@ -9,11 +9,11 @@
 #include <map>
 #include <mutex>
 
-// The device's buffers are host memory, so that a scheduler copies no activations. A buffer whose tensors turn out to be
-// weights is shown as one that is not (flip, below), which makes loaders upload through set_tensor; the library then keeps
-// these tensors packed in a buffer of its own that has the same offsets, and the pages here stay what they are at first:
-// address space that nothing can make real, a process that locks its memory neither. Weights in any other buffer are packed
-// as the product goes.
+// The device's buffers are host memory, so that a scheduler copies no activations. A buffer whose tensors turn out to
+// be weights is shown as one that is not (flip, below), which makes loaders upload through set_tensor; the library
+// then keeps these tensors packed in a buffer of its own that has the same offsets, and the pages here stay what they
+// are at first: address space that nothing can make real, a process that locks its memory neither. Weights in any
+// other buffer are packed as the product goes.
 
 namespace plugin {
 namespace {
@@ -91,7 +91,9 @@ region * own(const ggml_backend_buffer * b) { return static_cast<region *>(b->co
 // Bytes of the tensor from an offset on, as memory.
 char * reach(const ggml_backend_buffer * b, const ggml_tensor * t, size_t offset, size_t size) {
     char * at = static_cast<char *>(t->data) + offset;
-    if (!own(b)->make_real(size_t(at - own(b)->base), size)) sparamx_ggml::fail(api(), "memory", t, SPARAMX_ERR_NO_MEMORY);
+    if (!own(b)->make_real(size_t(at - own(b)->base), size)) {
+        sparamx_ggml::fail(api(), "memory", t, SPARAMX_ERR_NO_MEMORY);
+    }
     return at;
 }
 

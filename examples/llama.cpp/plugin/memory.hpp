@@ -21,8 +21,8 @@ bool is_packed(const ggml_tensor * t);
 // A packed tensor as it stands in the library's buffer.
 sparamx_tensor in_library(const ggml_tensor * t);
 
-// The tensor's bytes may be read and written: it is in host memory, which is there from now on. False if it is elsewhere or
-// if there is no memory.
+// The tensor's bytes may be read and written: it is in host memory, which is there from now on. False if it is
+// elsewhere or if there is no memory.
 bool make_accessible(const ggml_tensor * t);
 
 // From now on until it has refused a buffer once, the device gives no memory.

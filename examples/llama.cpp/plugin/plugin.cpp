@@ -1,10 +1,11 @@
 // libggml-sparamx.so: brings libsparamx into an unmodified llama.cpp, by LD_PRELOAD or GGML_BACKEND_PATH.
 //
-// SPARAMX_MODE=inject (the default) puts the library's buffer type first into the CPU backend's own list: no extra graph
-// splits, the host's threads, its work area. SPARAMX_MODE=accel offers a device instead: for test-backend-ops and for
-// hosts whose GPU keeps CPU weights from extra buffer types. SPARAMX_MODE=off does nothing.
+// SPARAMX_MODE=inject (the default) puts the library's buffer type first into the CPU backend's own list: no extra
+// graph splits, the host's threads, its work area. SPARAMX_MODE=accel offers a device instead: for test-backend-ops
+// and for hosts whose GPU keeps CPU weights from extra buffer types. SPARAMX_MODE=off does nothing.
 //
-// Tools whose CPU backend is linked in ignore GGML_BACKEND_PATH unless they load all backends: there LD_PRELOAD does it.
+// Tools whose CPU backend is linked in ignore GGML_BACKEND_PATH unless they load all backends: there LD_PRELOAD does
+// it.
 //
 // When anything does not fit, one line on stderr says what, and the host runs as ever.
 
@@ -69,8 +70,8 @@ ggml_backend_reg registry(size_t (*count)(ggml_backend_reg_t)) {
     return reg;
 }
 
-// In LD_PRELOAD of a program with ggml in it, the plugin has itself loaded. Elsewhere, say in a shell on the way to such
-// a program, it does nothing.
+// In LD_PRELOAD of a program with ggml in it, the plugin has itself loaded. Elsewhere, say in a shell on the way to
+// such a program, it does nothing.
 __attribute__((constructor)) void load_if_preloaded() {
     const char * preload = sparamx_ggml::variable("LD_PRELOAD");
     Dl_info      info;
@@ -93,7 +94,8 @@ extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backen
     static plugin::host *    host = new plugin::host();
     static std::atomic<bool> called{ false };
     if (called.exchange(true)) {
-        // By LD_PRELOAD and GGML_BACKEND_PATH together, say, or by a host that has unloaded the device and wants it back.
+        // By LD_PRELOAD and GGML_BACKEND_PATH together, say, or by a host that has unloaded the device and wants it
+        // back.
         if (!registered || host->has_registry(&device)) return &nothing;
         sparamx_ggml::say("loaded again, as a device");
         return &device;

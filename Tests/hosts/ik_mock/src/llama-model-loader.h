@@ -35,6 +35,6 @@ struct create_tensors_helper {
         return ctx_map[buft] = reinterpret_cast<ggml_context *>(buft);
     }
     ggml_context * get_context_for_tensor(ggml_context * ctx, const std::string & name);
-    ggml_tensor * create_tensor(ggml_context * ctx, const std::string & name, const std::vector<int64_t> & ne, int flags,
-                                ggml_context ** actual_context);
+    ggml_tensor * create_tensor(ggml_context * ctx, const std::string & name, const std::vector<int64_t> & ne,
+                                int flags, ggml_context ** actual_context);
 };

@@ -33,7 +33,8 @@ struct ggml_backend_buffer {
     size_t size;
     enum ggml_backend_buffer_usage usage;
 };
-ggml_backend_buffer_t ggml_backend_buffer_init(ggml_backend_buffer_type_t, struct ggml_backend_buffer_i, void *, size_t);
+ggml_backend_buffer_t ggml_backend_buffer_init(ggml_backend_buffer_type_t, struct ggml_backend_buffer_i, void *,
+                                               size_t);
 bool ggml_backend_buft_is_host(ggml_backend_buffer_type_t);
 bool mock_supports_op(const struct ggml_tensor *);
 int mock_sched_backend(const struct ggml_tensor *);

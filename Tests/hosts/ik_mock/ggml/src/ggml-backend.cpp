@@ -1,7 +1,8 @@
 #include "ggml-backend-impl.h"
 #include "ggml-moe-prefetch.h"
 
-ggml_backend_buffer_t ggml_backend_buffer_init(ggml_backend_buffer_type_t buft, ggml_backend_buffer_i iface, void * context, size_t size) {
+ggml_backend_buffer_t ggml_backend_buffer_init(ggml_backend_buffer_type_t buft, ggml_backend_buffer_i iface,
+                                               void * context, size_t size) {
     return new ggml_backend_buffer { iface, buft, context, size, GGML_BACKEND_BUFFER_USAGE_ANY };
 }
 
@@ -32,9 +33,11 @@ ggml_backend_buffer_type_t ggml_backend_buffer_get_type(ggml_backend_buffer_t bu
 // Backend 0 is a GPU, which takes every product whose weight it can have copied; 1 is the CPU.
 typedef int ggml_backend_sched_t;
 
-static int ggml_backend_sched_backend_from_buffer(ggml_backend_sched_t sched, const ggml_tensor * src, const ggml_tensor * op) {
+static int ggml_backend_sched_backend_from_buffer(ggml_backend_sched_t sched, const ggml_tensor * src,
+                                                  const ggml_tensor * op) {
     (void) sched;
-    return ggml_backend_cpu_supports_buft(nullptr, src->buffer->buft) && ggml_backend_cpu_supports_op(nullptr, op) ? 1 : -1;
+    const bool supported = ggml_backend_cpu_supports_buft(nullptr, src->buffer->buft);
+    return supported && ggml_backend_cpu_supports_op(nullptr, op) ? 1 : -1;
 }
 
 int mock_sched_backend(const ggml_tensor * tensor) {

@@ -37,7 +37,9 @@ static void mock_kernel(const struct ggml_compute_params * params, struct ggml_t
     for (int64_t m = 0; m < x->ne[1]; ++m) {
         for (int64_t n = 0; n < w->ne[1]; ++n) {
             float sum = 0;
-            for (int64_t k = 0; k < w->ne[0]; ++k) sum += ((float *) w->data)[n*w->ne[0] + k] * ((float *) x->data)[m*x->ne[0] + k];
+            for (int64_t k = 0; k < w->ne[0]; ++k) {
+                sum += ((float *) w->data)[n*w->ne[0] + k] * ((float *) x->data)[m*x->ne[0] + k];
+            }
             ((float *) dst->data)[m*dst->ne[0] + n] = sum;
         }
     }
