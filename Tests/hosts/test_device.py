@@ -57,28 +57,33 @@ def test_threads_that_load_together(linked):
 
 @pytest.fixture
 def rpc_server(linked, tmp_path):
-    """The address of an rpc-server on the device, and its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = clean_environment(SPARAMX_LIB=linked.library, SPARAMX_REFERENCE=1, SPARAMX_MODE="accel",
-                                    GGML_BACKEND_PATH=linked.plugin)
-    log = tmp_path / "server.log"
-    with open(log, "w") as file:
-        command = [linked.made / "rpc-server", "-H", "127.0.0.1", "-p", str(port), "-d", "SPARAMX"]
-        server = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
-    for _ in range(200):
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"127.0.0.1:{port}", log
-    server.kill()
-    server.wait()
+    """rpc_server(mode, device): the address of an rpc-server with the plugin, and its log."""
+    servers = []
+
+    def start(mode, device):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        environment = clean_environment(SPARAMX_LIB=linked.library, SPARAMX_REFERENCE=1, SPARAMX_MODE=mode,
+                                        GGML_BACKEND_PATH=linked.plugin)
+        log = tmp_path / "server.log"
+        command = [linked.made / "rpc-server", "-H", "127.0.0.1", "-p", str(port), "-d", device]
+        with open(log, "w") as file:
+            servers.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file))
+        for _ in range(200):
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        return f"127.0.0.1:{port}", log
+    yield start
+    for server in servers:
+        server.kill()
+        server.wait()
 
 
 def test_rpc_server(linked, rpc_server):
-    address, log = rpc_server
+    address, log = rpc_server("accel", "SPARAMX")
     backend = linked.made / "libggml-rpc.so"
     result = linked.check("device_checks", "rpc", backend, address, "product")
     assert result.stdout == PASSED, result.stderr
@@ -86,6 +91,16 @@ def test_rpc_server(linked, rpc_server):
     assert result.returncode != 0 and "all checks passed" not in result.stdout
     lines = [line for line in our_lines(log.read_text(errors="replace")) if "cannot compute" in line]
     assert len(lines) == 1 and "ADD" in lines[0]
+
+
+def test_rpc_server_of_the_cpu(linked, rpc_server):
+    """It asks no buffer type for weights, so they are the host's, as are the products, and a line says so."""
+    address, log = rpc_server("inject", "CPU")
+    for what in ("product", "add"):
+        result = linked.check("device_checks", "rpc", linked.made / "libggml-rpc.so", address, what)
+        assert result.stdout == PASSED, result.stderr
+    loaded, took = our_lines(log.read_text(errors="replace"))
+    assert "loaded, with" in loaded and "nothing taken: the host put " in took and "as an RPC server" in took
 
 
 def test_not_a_device_for_layers(linked, model):
