@@ -135,7 +135,7 @@ show_text() {
         pr -m -t -w 148 <(fold -w 72 build/text/without.txt) <(fold -w 72 build/text/with.txt)
     } | expand
     printf '\n%s\n' "$same"
-    grep '^sparamx:' build/text/with.log || true
+    grep -o 'sparamx: .*' build/text/with.log || true
     [ "$(stat -c %s "$model")" -gt 100000000 ] ||
         echo "(A model this small stays in the caches; what a large one gains is in README.md and examples/llama.cpp/bench.py.)"
 }

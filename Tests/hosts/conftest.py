@@ -172,8 +172,9 @@ def explain(programs, path):
 
 
 def our_lines(log):
-    """What adapter and plugin print, on lines of their own: first what is loaded, then what was taken."""
-    return [line for line in log.splitlines() if line.startswith("sparamx:")]
+    """What adapter and plugin print, on lines of their own: first what is loaded, then what was taken. The host's
+    logger writes in pieces from a thread of its own, so that a time may stand before them."""
+    return re.findall(r"^[^a-z\n]*(sparamx: .*)$", log, re.M)
 
 
 def steady(log):
