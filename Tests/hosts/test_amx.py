@@ -13,7 +13,7 @@ import pytest
 import build_host
 import test_backend_ops
 from conftest import ROOT, WORK, Host, find_library, our_lines
-from test_numerics import CHUNKS, CONTEXT, MAX_KLD, SAME_TOP, base, divergence  # noqa: F401 (base is a fixture)
+from test_numerics import CHUNKS, CONTEXT, SAME_TOP, base, divergence, most  # noqa: F401 (base is a fixture)
 from test_placement import expected_mib, reported_mib
 
 HAS_AMX = {"amx_tile", "amx_int8", "amx_bf16"} <= build_host.cpu_flags()
@@ -74,7 +74,7 @@ def test_divergence_with_amx(linked, model, text, base, tiles, kind, sparsity): 
     print(f"{kind} {sparsity} with AMX: mean KLD {mean}, same top {same_top}%")
     assert our_lines(runs[-1].stderr)[0].endswith("with AMX")
     assert products_counted(tiles) != 0
-    assert abs(mean) < MAX_KLD[kind]
+    assert abs(mean) < most(kind, amx=True)
     assert same_top >= SAME_TOP
 
 

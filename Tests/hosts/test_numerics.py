@@ -4,14 +4,26 @@ import re
 
 import pytest
 
+import build_host
 from test_placement import expected_mib, reported_mib
 
 CONTEXT, CHUNKS = 256, 8
 # The demands on the library. With BF16 and F16 it sums in another order than the host; with quantized types it also
 # rounds activations otherwise: for K types and IQ4_XS the host takes blocks of 256 of them, the library of 32.
+# Measured with AVX2: BF16 2e-6, F16 and MXFP4 0, Q8_0 1e-5, Q4_0 and IQ4_NL 3e-5 (mixtures of experts 6e-5), of which
+# nothing is left without their output matrix, a Q6_K; K types 7e-5 (1.2e-4). The host from itself, Q8_0 and 8 tokens at
+# a time instead of all: 3e-5.
 KINDS = ("bf16", "f16", "q8_0", "q4_0", "q4_k_m", "q5_k_m", "q6_k", "q2_k", "iq4_nl", "mxfp4")
-MAX_KLD = {kind: 1e-5 if kind in ("bf16", "f16") else 1e-3 for kind in KINDS}
+MAX_KLD = {"bf16": 1e-5, "f16": 1e-5, "mxfp4": 6e-5, "q8_0": 6e-5, "q4_0": 1e-4, "iq4_nl": 1e-4, "q4_k_m": 2e-4,
+           "q5_k_m": 2e-4, "q6_k": 2e-4, "q2_k": 2e-4}
+# With AMX and many tokens, weights are rounded to bf16.
+MAX_KLD_AMX = {kind: 1e-5 if kind in ("bf16", "f16") else 1e-3 for kind in KINDS}
 SAME_TOP = 99.0
+
+
+def most(kind, amx=False):
+    """The largest divergence that is allowed."""
+    return (MAX_KLD_AMX if amx or "amx_bf16" in build_host.cpu_flags() else MAX_KLD)[kind]
 
 
 def divergence(run, mib):
@@ -53,7 +65,7 @@ def test_divergence(host, model, text, base, kind, sparsity, mode):
         "llama-perplexity", "-m", path, "-f", text, "-c", CONTEXT, "-t", 2, "--kl-divergence",
         "--kl-divergence-base", logits, "-v", SPARAMX_MODE=mode), expected_mib(path))
     print(f"{host.kind} {kind} {sparsity} {mode}: mean KLD {mean}, same top {same_top}%")
-    assert abs(mean) < MAX_KLD[kind]
+    assert abs(mean) < most(kind)
     assert same_top >= SAME_TOP
 
 
