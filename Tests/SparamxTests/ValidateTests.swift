@@ -195,6 +195,26 @@ final class ValidateTests: XCTestCase {
             XCTAssertTrue(damaged(wrong))
         }
 
+        // A bit of the bitmap that moves into padding of its chunk leaves all counts as they were.
+        let moves: [(Int32, Int, Int, Int, Int, String)] = [
+            (q8, 544, 1, 0, 63, "a padded column"), (q8, 544, 0, 2, 8 * 64, "behind the last K"),
+            (bf16, 545, 1, 0, 31, "a padded column"), (bf16, 545, 0, 2, 17 * 32, "behind the last K"),
+            (bf16, 545, 0, 2, 16 * 32 + 1, "beside the last K, which is odd"),
+        ]
+        for (type, k, panel, chunk, to, what) in moves {
+            let whole = try Matrix(type, n: 20, k: k, zeros: 50, seed: 7).pack(.sparse)
+            defer { whole.release() }
+            let label = "type \(type): a bit moves to \(what)", type = whole.layout.type
+            XCTAssertFalse(damaged(whole), label)
+            let bits = whole.bitmap + (panel * whole.layout.kblocks + chunk * 256 / type.kPerBlock) * type.maskBytes
+            // The first code that is kept in the first row of the chunk's first tile, in a column of both panels.
+            let from = try XCTUnwrap((0..<type.maskBytes / 8).first { bits[$0 / 8] >> ($0 % 8) & 1 == 1 })
+            XCTAssertEqual(bits[to / 8] >> (to % 8) & 1, 0, label)
+            bits[from / 8] ^= 1 << (from % 8)
+            bits[to / 8] ^= 1 << (to % 8)
+            XCTAssertTrue(damaged(whole), label)
+        }
+
         // Scales that the file could not hold, and backgrounds where the dense form has none.
         let fields: [(Int32, FormChoice, Int, String)] = [
             (11, .dense, 0, "a scale of Q3_K"), (23, .sparse, 0, "a scale of IQ4_XS"),

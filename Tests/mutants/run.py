@@ -87,6 +87,9 @@ def work(jobs, place, results, baselines, say):
             mutant = jobs.get_nowait()
         except queue.Empty:
             return
+        if isinstance(mutant, str):  # a test without any
+            baselines.get(mutant, workshop)
+            continue
         key = digest(ROOT, mutant.test, mutant)
         found = judge(mutant, workshop, baselines)
         found["id"] = mutant.id
@@ -148,7 +151,7 @@ def main():
     except OSError as error:
         parser.error(f"{build} cannot be made: {error.strerror}")
 
-    results, found, jobs = Results(build / "results.json"), {}, queue.Queue()
+    results, found, todo = Results(build / "results.json"), {}, []
     for mutant in mutants:
         known = results.get(digest(ROOT, mutant.test, mutant))
         if mutant.needs and not cpu_has(mutant.needs):
@@ -156,13 +159,22 @@ def main():
         elif known and (options.list or not options.only):
             found[mutant.id] = known
         else:
-            jobs.put(mutant)
+            todo.append(mutant)
     if options.list:
         for mutant in mutants:
             ending = found.get(mutant.id, {}).get("result", "not run")
             print(f"{mutant.id:28} {ending:14} {mutant.test:36} {mutant.harm}")
         report(mutants, found)
         return 0
+
+    # Of each kind first all tests without a mutation, which share one build.
+    jobs, tests = queue.Queue(), {}
+    for mutant in todo:
+        tests.setdefault(mutant.test.split()[0], {})[mutant.test] = True
+    for mutant in todo:
+        for test in tests.pop(mutant.test.split()[0], ()):
+            jobs.put(test)
+        jobs.put(mutant)
 
     lock = threading.Lock()
 
