@@ -30,7 +30,7 @@ for second in gcc clang; do
     tally "build with $second" "$out/build-$second.log" "$here/build.sh" "$lib" "$out/$second" "$second"
 done
 
-if [ ${#named[@]} -eq 0 ] || grep -qw avx512_bf16 /proc/cpuinfo; then # it needs AVX-512
+if [ ${#named[@]} -eq 0 ] || [ "${SPARAMX_INTERPRET:-}" = 1 ] || grep -qw avx512_bf16 /proc/cpuinfo; then # without AVX-512 it runs nothing
     "$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0" || exit 1
 fi
 
@@ -61,7 +61,7 @@ unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_REPORT
 read -r isa avx512 _ < <(LD_LIBRARY_PATH=$lib "$out/capability")
 echo "this machine: level $isa (0 reference, 1 AVX-512, 2 AMX)"
 interpreted=0
-if [ "$avx512" -ne 0 ]; then
+if [ "$avx512" -ne 0 ] && [ "${SPARAMX_INTERPRET:-}" = 1 ]; then
     read -r _ can _ < <(LD_LIBRARY_PATH=$out/emulated:$out LD_PRELOAD=libtile-emulator.so "$out/capability")
     [ "$can" -ne 0 ] || { interpreted=1; avx512=0; echo "AVX-512 is interpreted"; }
 fi

@@ -18,7 +18,7 @@ class Mutant:
     replace: str
     harm: str      # what is wrong then, in a few words
     test: str      # "abi NAME", "swift CLASS/test" or "tsan CLASS/test"
-    needs: str = ""     # a flag of /proc/cpuinfo without which the code never runs
+    needs: str = ""     # a flag of /proc/cpuinfo without which the code never runs, unless it is interpreted
     survives: str = ""  # why no test can see it
 
 
@@ -42,6 +42,8 @@ def load(folder):
                 raise ValueError(f"{path.name}: {mutant.id} changes nothing")
             if mutant.test.split()[0] not in KINDS or len(mutant.test.split()) != 2:
                 raise ValueError(f"{path.name}: {mutant.id}: a test is one of {', '.join(KINDS)} and a name")
+            if mutant.needs and mutant.test.split()[0] != "abi":
+                raise ValueError(f"{path.name}: {mutant.id}: what needs a flag of the CPU has a test of the kind abi")
             mutants.append(mutant)
     return sorted(mutants, key=lambda m: (m.test.split()[0], m.file.split("/")[1], m.test, m.file))
 

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 
 from mutant import ENDINGS, digest, holds, load
-from workshop import RUNNING, Workshop, cpu_has, end
+from workshop import INTERPRETER, RUNNING, Workshop, cpu_has, end
 
 ROOT = Path(__file__).resolve().parents[2]
 WANTED = 95  # per cent of those that ran
@@ -54,14 +54,14 @@ class Baselines:
     def __init__(self, results):
         self.results, self.lock, self.locks = results, threading.Lock(), {}
 
-    def get(self, test, workshop):
+    def get(self, test, interpret, workshop):
         with self.lock:
-            lock = self.locks.setdefault(test, threading.Lock())
+            lock = self.locks.setdefault((test, interpret), threading.Lock())
         with lock:
-            key = "without " + digest(ROOT, test)
+            key = ("interpreted without " if interpret else "without ") + digest(ROOT, test)
             known = self.results.get(key)
             if known is None:
-                known = workshop.run(None, test, limit=1800)
+                known = workshop.run(None, test, limit=1800, interpret=interpret)
                 known["test"] = test
                 if known["result"] == "survived":
                     self.results.put(key, known)
@@ -74,10 +74,11 @@ def judge(mutant, workshop, baselines):
         return {"result": "text not found", "why": f"{mutant.file} has not exactly one such place"}
     if not holds(ROOT, mutant.test):
         return {"result": "no such test", "why": f"{mutant.test} is not in Tests"}
-    before = baselines.get(mutant.test, workshop)
+    interpret = not cpu_has(mutant.needs)
+    before = baselines.get(mutant.test, interpret, workshop)
     if before["result"] != "survived":
         return {"result": "test not usable", "why": f"without a mutation: {before['result']}: {before['why']}"}
-    return workshop.run(mutant, mutant.test, limit=60 + 5 * before["seconds"])
+    return workshop.run(mutant, mutant.test, limit=60 + 5 * before["seconds"], interpret=interpret)
 
 
 def work(jobs, place, results, baselines, say):
@@ -87,8 +88,8 @@ def work(jobs, place, results, baselines, say):
             mutant = jobs.get_nowait()
         except queue.Empty:
             return
-        if isinstance(mutant, str):  # a test without any
-            baselines.get(mutant, workshop)
+        if isinstance(mutant, tuple):  # a test without any
+            baselines.get(*mutant, workshop)
             continue
         key = digest(ROOT, mutant.test, mutant)
         found = judge(mutant, workshop, baselines)
@@ -154,8 +155,9 @@ def main():
     results, found, todo = Results(build / "results.json"), {}, []
     for mutant in mutants:
         known = results.get(digest(ROOT, mutant.test, mutant))
-        if mutant.needs and not cpu_has(mutant.needs):
-            found[mutant.id] = {"result": "skipped", "why": f"this CPU has no {mutant.needs}"}
+        if not cpu_has(mutant.needs) and not INTERPRETER.exists():
+            found[mutant.id] = {"result": "skipped", "why": f"this CPU has no {mutant.needs}, and there is no Zydis to "
+                                                            "interpret it: install libzydis-dev"}
         elif known and (options.list or not options.only):
             found[mutant.id] = known
         else:
@@ -170,7 +172,7 @@ def main():
     # Of each kind first all tests without a mutation, which share one build.
     jobs, tests = queue.Queue(), {}
     for mutant in todo:
-        tests.setdefault(mutant.test.split()[0], {})[mutant.test] = True
+        tests.setdefault(mutant.test.split()[0], {})[mutant.test, not cpu_has(mutant.needs)] = True
     for mutant in todo:
         for test in tests.pop(mutant.test.split()[0], ()):
             jobs.put(test)

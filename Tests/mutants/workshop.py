@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 RUNNING = set()  # sessions
+INTERPRETER = Path("/usr/include/Zydis/Zydis.h")  # with it Tests/emulator runs AVX-512 on CPUs without
 PARTS = ["Sources", "include", "cmake", "Tests", "Package.swift"]
 
 
 def cpu_has(flag):
+    if not flag:
+        return True
     try:
         line = next(x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags"))
     except (OSError, StopIteration):
@@ -71,7 +74,7 @@ class Workshop:
         self.swift_is_built = {}  # by kind: nothing but C files differs from what was built
         self.old_objects = {}     # by kind: C files whose objects are those of a mutant
 
-    def run(self, mutant, test, limit):
+    def run(self, mutant, test, limit, interpret):
         """How a test ends with a mutant, or (None) without."""
         if self.changed and (mutant is None or mutant.file != self.changed):
             shutil.copy(self.root / self.changed, self.tree / self.changed)
@@ -87,7 +90,7 @@ class Workshop:
             if not self.build(kind, mutant, out):
                 return {"result": "does not build", "why": f"see {log}", "seconds": time.monotonic() - start}
             built = time.monotonic()
-            command, environment = self.command(kind, name, limit)
+            command, environment = self.command(kind, name, limit, interpret)
             status = self.call(command, environment, out, limit + 30)
         result = {"seconds": time.monotonic() - built, "build_seconds": built - start}
         if status == 0 and kind != "abi" and not ran_something(log):
@@ -145,16 +148,17 @@ class Workshop:
         return ["-c", "release", "--package-path", str(self.tree), "--scratch-path", str(self.place / f"{kind}-test"),
                 *(["--sanitize=thread"] if kind == "tsan" else [])]
 
-    def command(self, kind, name, limit):
+    def command(self, kind, name, limit, interpret):
         if kind == "abi":
             script = [str(self.tree / "Tests/abi/run.sh"), str(self.place / "library"), str(self.place / "abi"), name]
-            return script, {"ABI_QUICK": "1", "TALLY_LIMIT": str(int(limit))}
+            return script, {"ABI_QUICK": "1", "TALLY_LIMIT": str(int(limit)),
+                            "SPARAMX_INTERPRET": "1" if interpret else ""}
         return ([self.swift, "test", "--skip-build", *self.swift_options(kind), "--filter", f"SparamxTests.{name}$"
                  if "/" in name else f"SparamxTests.{name}/"], {"SPARAMX_ORDINARY_SWIFT": "1"})
 
     def call(self, command, environment, out, limit):
         """The exit status, None if it took too long. Nothing that it started stays."""
-        unwanted = ("CC", "SPARAMX_ISA", "LD_PRELOAD", "LD_LIBRARY_PATH")
+        unwanted = ("CC", "SPARAMX_ISA", "SPARAMX_INTERPRET", "LD_PRELOAD", "LD_LIBRARY_PATH")
         variables = {k: v for k, v in os.environ.items() if k not in unwanted}
         for key, value in environment.items():
             if value:
