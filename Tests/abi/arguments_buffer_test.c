@@ -231,6 +231,17 @@ static void test_ranges(void) {
         EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_memset_tensor(buffer, &t, 1, wrong[i].offset, wrong[i].size));
     }
     EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 2, N + 1, 2 * K, 2));
+    /* Copies times stride is 2^64. */
+    static const struct {
+        size_t copies, stride;
+    } wraps[] = {{((size_t)1 << 32) + 1, (size_t)1 << 32}, {((size_t)1 << 62) + 1, 4}, {5, (size_t)1 << 62}};
+    for (size_t i = 0; i < COUNT(wraps); i++) {
+        size_t copies = wraps[i].copies, stride = wraps[i].stride;
+        EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 4, copies, stride, 0));
+        EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_get_tensor_2d(buffer, &t, scratch, 0, 1, copies, stride, 1));
+    }
+    EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 4, 5, 4, (size_t)1 << 62));
+    EXPECT(SPARAMX_ERR_RANGE, sparamx_buffer_get_tensor_2d(buffer, &t, scratch, 0, 4, 5, 4, (size_t)1 << 62));
     EXPECT(SPARAMX_OK, sparamx_buffer_set_tensor(buffer, &t, weights, BYTES, 0));
     EXPECT(SPARAMX_OK, sparamx_buffer_get_tensor(buffer, &t, scratch, BYTES, 0));
     EXPECT(SPARAMX_OK, sparamx_buffer_set_tensor_2d(buffer, &t, weights, 0, 1, 0, 2, 2));

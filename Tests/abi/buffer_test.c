@@ -228,8 +228,8 @@ static void test_memset_and_clear(void) {
 }
 
 /* Forgetting: reset, and announcing the same tensor again. */
-static void test_reset(void) {
-    sparamx_buffer *buffer = make_buffer(SPARAMX_USAGE_WEIGHTS, SPARAMX_FORM_AUTO, 2);
+static void test_reset(int32_t usage) {
+    sparamx_buffer *buffer = make_buffer(usage, SPARAMX_FORM_AUTO, 2);
     mirror m = make_mirror(buffer, 2 * PAGE, SPARAMX_TYPE_BF16, 128, 32, 1, 1);
     uint8_t *data = must_allocate(m.bytes);
     void *base = sparamx_buffer_base(buffer);
@@ -242,7 +242,8 @@ static void test_reset(void) {
     CHECK(put(&m, data, 5, 100) && sparamx_buffer_init_tensor(buffer, &m.t) == SPARAMX_OK, "again, half uploaded");
     memset(m.want, 0, m.bytes);
     CHECK(same(&m, 2) && put(&m, data, 0, m.bytes) && same(&m, 3), "and uploaded");
-    CHECK(sparamx_buffer_reset(buffer) == SPARAMX_OK, "reset");
+    /* What a clear leaves for tensors that come later is forgotten too. */
+    CHECK(sparamx_buffer_clear(buffer, 0x3c) == SPARAMX_OK && sparamx_buffer_reset(buffer) == SPARAMX_OK, "reset");
     CHECK(sparamx_buffer_resident(buffer) == 0 && sparamx_buffer_base(buffer) == base, "reset gives the memory back");
     CHECK(sparamx_buffer_get_tensor(buffer, &m.t, m.got, 0, 1) == SPARAMX_ERR_FOREIGN, "reset forgets tensors");
     mirror other = make_mirror(buffer, PAGE, SPARAMX_TYPE_Q8_0, 256, 64, 1, 1); /* where the old one was as well */
@@ -370,7 +371,8 @@ int main(void) {
     test_single_bytes();
     test_2d();
     test_memset_and_clear();
-    test_reset();
+    test_reset(SPARAMX_USAGE_WEIGHTS);
+    test_reset(SPARAMX_USAGE_ANY);
     test_copy();
     test_other_tensors();
     test_usage();

@@ -22,16 +22,23 @@ static uint8_t *weights;          /* what the library reads */
 static uint8_t *before, *after;   /* what it finds first, and then */
 static size_t bytes;
 static int change_at, mappings;   /* with which mapping the change comes; 0: not at all */
+static size_t held;               /* mapped by the library and this program, and not unmapped */
 
 void *mmap(void *address, size_t length, int protection, int flags, int file, off_t offset) {
+    size_t pages = (length + PAGE - 1) / PAGE * PAGE;
+    if (address == NULL) held += pages;
     bool ours = address == NULL && file < 0 && (flags & MAP_ANONYMOUS) != 0 && (protection & PROT_WRITE) != 0;
     if (ours && change_at > 0 && ++mappings == change_at) memcpy(weights, after, bytes);
     if (!ours) return (void *)syscall(SYS_mmap, address, length, protection, flags, file, offset);
-    size_t pages = (length + PAGE - 1) / PAGE * PAGE;
     uint8_t *p = (uint8_t *)syscall(SYS_mmap, NULL, pages + 2 * PAGE, PROT_NONE, flags, -1, 0);
     if (p == MAP_FAILED) return MAP_FAILED;
     if (mprotect(p + PAGE, pages, protection) != 0) return MAP_FAILED;
     return p + PAGE;
+}
+
+int munmap(void *address, size_t length) {
+    held -= (length + PAGE - 1) / PAGE * PAGE;
+    return (int)syscall(SYS_munmap, address, length);
 }
 
 /* A linear that was made has to be whole. */
@@ -68,6 +75,7 @@ static void test_between(const gguf_type *type, double zeros_before, double zero
     fill(type, k, zeros_before, zeros_after);
     sparamx_linear_options o = {.size = sizeof o, .form = SPARAMX_FORM_SPARSE, .pack_threads = 1};
     sparamx_linear *linear = NULL;
+    size_t held_before = held;
     memcpy(weights, before, bytes);
     mappings = 0, change_at = 2; /* the first is for counting */
     sparamx_status status = sparamx_linear_create(type->number, N, k, weights, 0, &o, &linear);
@@ -76,6 +84,7 @@ static void test_between(const gguf_type *type, double zeros_before, double zero
     CHECK(status == SPARAMX_ERR_CHANGED && linear == NULL, "%s, from %.1f zeros to %.1f: %d", type->name, zeros_before,
           zeros_after, status);
     if (linear != NULL) sparamx_linear_destroy(linear);
+    CHECK(held == held_before, "%s: %zd bytes stay mapped after a refusal", type->name, (ssize_t)(held - held_before));
 
     /* The same with a buffer: nothing has arrived, and the next upload is good. */
     sparamx_buffer_options options = {.size = sizeof options, .form = SPARAMX_FORM_SPARSE, .pack_threads = 1};
@@ -100,6 +109,7 @@ static void test_between(const gguf_type *type, double zeros_before, double zero
     CHECK(sparamx_buffer_verify_tensor(buffer, &t) == SPARAMX_OK, "%s: whole", type->name);
     free(rows);
     sparamx_buffer_destroy(buffer);
+    CHECK(held == held_before, "%s: a buffer left %zd bytes mapped", type->name, (ssize_t)(held - held_before));
     drop();
 }
 
@@ -120,6 +130,7 @@ static void test_any_moment(const gguf_type *type) {
     int64_t k = type->block == 1 ? 520 : 512;
     fill(type, k, 0.9, 0.2);
     memcpy(weights, before, bytes);
+    size_t held_before = held;
     pthread_t thread;
     stop = false;
     if (!CHECK(pthread_create(&thread, NULL, flip, NULL) == 0, "a thread")) return;
@@ -134,6 +145,7 @@ static void test_any_moment(const gguf_type *type) {
     }
     stop = true;
     pthread_join(thread, NULL);
+    CHECK(held == held_before, "%s: %zd bytes stay mapped", type->name, (ssize_t)(held - held_before));
     drop();
 }
 
