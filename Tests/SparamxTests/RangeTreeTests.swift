@@ -29,8 +29,15 @@ final class RangeTreeTests: XCTestCase {
         XCTAssertEqual(tree.count, ranges.count, "what is not there cannot be taken out")
     }
 
-    /// In rising order, the usual one, a tree that is not kept flat is a list: this would take minutes, and much stack.
+    /// In rising order, the usual one, a tree that is not kept flat is a list: quadratic work, and as much stack.
     func testRisingOrder() throws {
+        let order = Array(0..<20_000)
+        var random = Random(5)
+        let mixed = try seconds(order.shuffled(using: &random))
+        for order in [order, order.reversed()] {
+            let spent = try seconds(order)
+            if spent > 20 * mixed { return XCTFail("in order \(spent) s, without any \(mixed) s") }
+        }
         var tree = RangeTree()
         defer { tree.release() }
         for i in 0..<300_000 {
@@ -38,5 +45,26 @@ final class RangeTreeTests: XCTestCase {
             tree.insert(2 * i, 2 * i + 1, value: i)
         }
         for i in stride(from: 0, to: 300_000, by: 7) { XCTAssertEqual(tree.first(endingAfter: 2 * i)?.value, i) }
+    }
+    /// CPU time of inserting ranges in this order and finding each, the least of three.
+    private func seconds(_ order: [Int]) throws -> Double {
+        func now() -> Double {
+            var time = timespec()
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+            return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+        }
+        var least = Double.infinity
+        for _ in 0..<3 {
+            let start = now()
+            var tree = RangeTree()
+            defer { tree.release() }
+            for i in order {
+                try tree.reserve(1)
+                tree.insert(2 * i, 2 * i + 1, value: i)
+            }
+            for i in order where tree.first(endingAfter: 2 * i)?.value != i { XCTFail("\(i) is not found") }
+            least = min(least, now() - start)
+        }
+        return least
     }
 }
