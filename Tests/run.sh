@@ -106,10 +106,10 @@ tally_passed=$((tally_passed + 1))
 if wanted library; then
     say "library: what is in build/libsparamx.so, and what is not"
     tally "check_library.py" "$logs/library.log" python3 cmake/check_library.py build/swift/release/libsparamx.so build/libsparamx.so
-    if python3 cmake/readme.py build/libsparamx.so --check; then
+    if python3 cmake/benchmarks.py build/libsparamx.so --check; then
         tally_passed=$((tally_passed + 1))
     else
-        echo "not ok: README.md's support matrix is not that of the library"
+        echo "not ok: BENCHMARKS.md's support matrix is not that of the library"
         tally_failed=$((tally_failed + 1))
     fi
     tally "check_library.py --self-test" "$logs/library-self-test.log" python3 cmake/check_library.py --self-test

@@ -137,7 +137,7 @@ show_text() {
     printf '\n%s\n' "$same"
     grep -o 'sparamx: .*' build/text/with.log || true
     [ "$(stat -c %s "$model")" -gt 100000000 ] ||
-        echo "(A model this small stays in the caches; what a large one gains is in README.md and examples/llama.cpp/bench.py.)"
+        echo "(A model this small stays in the caches; what a large one gains is in BENCHMARKS.md and examples/llama.cpp/bench.py.)"
 }
 
 # -- all of it ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 """The trained models of examples/prune/models in a real engine: its own kernels against the library's.
 
     accuracy.py            measures and prints the table
-    accuracy.py --readme   also writes it into README.md, between the marks "accuracy"
+    accuracy.py --write    also writes it into BENCHMARKS.md, between the marks "accuracy"
 
 Each model is quantized by the host itself. Per row: perplexity on the held-out text with the host's kernels and with
 ours; KL divergence between the two; and the host's own noise: its divergence from itself when it computes 8 tokens at a
@@ -22,7 +22,7 @@ import gguf
 import conftest
 
 sys.path.insert(0, str(conftest.ROOT / "cmake"))
-import readme  # noqa: E402  the marks in README.md
+import benchmarks  # noqa: E402  the marks in BENCHMARKS.md
 
 MODELS = conftest.ROOT / "examples" / "prune" / "models"
 SHARES = {"dense": "dense", "50": "50%", "70": "70%"}
@@ -112,8 +112,8 @@ def taken(log):
 
 
 def table(rows):
-    lines = ["| zeros | type | weights with us | perplexity, host's kernels | ours | KL divergence | "
-             "host from itself | same top token | host from itself |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| zeros | type | packed | perplexity: host | ours | KL divergence: ours | host | same top token: ours | host |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         ours, noise = row.ours, row.noise
         lines.append(f"| {SHARES[row.share]} | {row.type} | {taken(ours.log)} | {row.base_ppl:.3f} | {ours.ppl:.3f} | "
@@ -123,7 +123,7 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    parser.add_argument("--write", action="store_true", help="write the table into BENCHMARKS.md")
     args = parser.parse_args()
     host = conftest.Host("linked")
     folder = conftest.WORK / "trained"
@@ -135,8 +135,8 @@ def main():
             print(f"{share} {kind}", file=sys.stderr)
     lines = table(rows)
     print("\n".join(lines))
-    if args.readme:
-        readme.README.write_text(readme.replace(readme.README.read_text(), "accuracy", lines))
+    if args.write:
+        benchmarks.PAGE.write_text(benchmarks.replace(benchmarks.PAGE.read_text(), "accuracy", lines))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,25 @@
 #!/usr/bin/env python3
-"""Writes the generated parts of README.md, and the table of break-even points of examples/prune/README.md.
+"""Writes the generated parts of BENCHMARKS.md, and the table of break-even points of examples/prune/README.md.
 
-    cmake/readme.py LIBRARY                    the support matrix, from the library's kernel table
-    cmake/readme.py LIBRARY --figures A.json   also the figures, from a file of `sparamx-bench --json`
-    cmake/readme.py LIBRARY --errors B.json    also the errors, from a file of `sparamx-bench --errors --json`
-    cmake/readme.py LIBRARY --break-even C.json  also the break-even points, from `sparamx-bench --break-even --json`
-    cmake/readme.py LIBRARY --check            changes nothing, fails if the support matrix is out of date, or if the table
-                                               of errors has other types than the library
+    cmake/benchmarks.py LIBRARY                      the support matrix, from the library's kernel table
+    cmake/benchmarks.py LIBRARY --figures A.json     also the figures, from a file of `sparamx-bench --json`
+    cmake/benchmarks.py LIBRARY --errors B.json      also the errors, from a file of `sparamx-bench --errors --json`
+    cmake/benchmarks.py LIBRARY --break-even C.json  also the break-even points, of `sparamx-bench --break-even --json`
+    cmake/benchmarks.py LIBRARY --check              changes nothing; fails if the support matrix is out of date, or if
+                                                     the table of errors has other types than the library
 """
 import argparse
 import ctypes
 import json
 import pathlib
 import sys
+import textwrap
 
 import definitions
 
-README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
-GUIDE = README.parent / "examples/prune/README.md"
+PAGE = pathlib.Path(__file__).resolve().parent.parent / "BENCHMARKS.md"
+GUIDE = PAGE.parent / "examples/prune/README.md"
+WIDTH = 120  # of a line of text
 TYPES = {kind.number: kind.name for kind in definitions.types()}
 FORMS = {1: "dense", 2: "sparse"}
 LEVELS = ["reference", "avx512", "amx"]
@@ -77,16 +79,21 @@ def known_types(rows):
 
 
 def support_matrix(rows):
-    """Types that the same kernels serve share their lines."""
-    lines = ["| type | form | AMX machine: kernel and tokens | AVX-512 machine | any x86-64 |", "|---|---|---|---|---|"]
+    """A table for the types that the same kernels serve; forms and machines that are served alike share a line."""
     groups = {}
     for kind in known_types(rows):
         cells = tuple(tuple(ranges(rows, kind, form, level) for level in (2, 1, 0)) for form in FORMS)
         groups.setdefault(cells, []).append(TYPES[kind])
+    lines = []
     for cells, names in groups.items():
-        for form, line in zip(FORMS.values(), cells):
-            lines.append(f"| {', '.join(names)} | {form} | " + " | ".join(line) + " |")
-    return lines
+        lines += ["", *textwrap.wrap(f"**{', '.join(names)}**", WIDTH), "",
+                  "| machine | form | kernel and the number of tokens that it serves |", "|---|---|---|"]
+        for index, machine in enumerate(["AMX", "AVX-512", "any x86-64"]):
+            served = {}
+            for form, line in zip(FORMS.values(), cells):
+                served.setdefault(line[index], []).append(form)
+            lines += [f"| {machine} | {', '.join(forms)} | {kernels} |" for kernels, forms in served.items()]
+    return lines[1:]
 
 
 def errors(path):
@@ -95,8 +102,9 @@ def errors(path):
     tokens = sorted({r["M"] for r in rows})
     shape = rows[0]
     heads = [f"M={m}: {what}" for m in tokens for what in ("dense", "sparse", "ggml's")]
-    lines = [f"NMSE against double precision, {shape['N']}x{shape['K']}, {shape['sparsity'] * 100:.0f}% zeros, level "
-             f"{machine['isa']}; ggml's: exact products of activations as ggml's CPU backend rounds them.", "",
+    text = (f"NMSE against double precision, {shape['N']}x{shape['K']}, {shape['sparsity'] * 100:.0f}% zeros, level "
+            f"{machine['isa']}; ggml's: exact products of activations as ggml's CPU backend rounds them.")
+    lines = [*textwrap.wrap(text, WIDTH), "",
              "| type | " + " | ".join(heads) + " |", "|---|" + "---|" * len(heads)]
     for name in TYPES.values():
         found = {(r["M"], r["form"]): r for r in rows if r["type"].upper() == name}
@@ -104,13 +112,14 @@ def errors(path):
             continue
         cells = []
         for m in tokens:
-            cells += [f"{found[m, form]['nmse']:.1e}" for form in FORMS.values()] + [f"{found[m, 'dense']['ggml_nmse']:.1e}"]
+            cells += [f"{found[m, form]['nmse']:.1e}" for form in FORMS.values()]
+            cells.append(f"{found[m, 'dense']['ggml_nmse']:.1e}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 
 def types_in_errors(text):
-    """The types that the README's table of errors lists."""
+    """The types that the page's table of errors lists."""
     part = text.split("<!-- errors -->", 1)[1].split("<!-- end errors -->", 1)[0]
     return {line.split("|")[1].strip() for line in part.splitlines() if line.startswith("| ")} - {"type"}
 
@@ -123,15 +132,21 @@ def figures(path):
     ceiling, share_of_it = ("AMX", "amx_fraction") if amx else ("AVX-512", "avx512_fraction")
     shapes = sorted({(r["N"], r["K"]) for r in rows})
     tokens = sorted({r["M"] for r in rows})
-    lines = [f"{machine['cpu']}, level {machine['isa']}, {machine['threads']} threads; read bandwidth {machine['read_gbps']:.1f} GB/s, "
-             f"AMX bf16 " + (f"{amx:.2f} TFLOPS" if amx else "not on this machine")
-             + (f", AVX-512 bf16 {vector:.2f} TFLOPS" if vector else "") + f". N x K: {', '.join(f'{n}x{k}' for n, k in shapes)}. "
-             f"Medians: up to 32 tokens, ms and share of the read bandwidth over the packed bytes; more, TFLOPS and share of {ceiling} bf16.",
-             "", "| type | form | zeros | bits per weight |" + "".join(f" M={m} |" for m in tokens), "|---|---|---|---|" + "---|" * len(tokens)]
+    vector_text = f", AVX-512 bf16 {vector:.2f} TFLOPS" if vector else ""
+    text = (f"{machine['cpu']}, level {machine['isa']}, {machine['threads']} threads; read bandwidth "
+            f"{machine['read_gbps']:.1f} GB/s, AMX bf16 " + (f"{amx:.2f} TFLOPS" if amx else "not on this machine")
+            + f"{vector_text}. N x K: {', '.join(f'{n}x{k}' for n, k in shapes)}. Medians: up to 32 tokens, ms and "
+            f"share of the read bandwidth over the packed bytes; more, TFLOPS and share of {ceiling} bf16.")
+    lines = [*textwrap.wrap(text, WIDTH), "",
+             "| type | form | zeros | bits per weight |" + "".join(f" M={m} |" for m in tokens),
+             "|---|---|---|---|" + "---|" * len(tokens)]
 
     def cell(r):
-        share = r["read_fraction"] if r["M"] <= 32 else r[share_of_it]
-        return (f"{r['ms']:.3f}" if r["M"] <= 32 else f"{r['tflops']:.2f}") + (f" ({share:.0%})" if share is not None else "")
+        if r["M"] <= 32:
+            speed, share = f"{r['ms']:.3f}", r["read_fraction"]
+        else:
+            speed, share = f"{r['tflops']:.2f}", r[share_of_it]
+        return f"{speed} ({share:.0%})" if share is not None else speed
 
     weights, dense = {}, set()
     for r in rows:
@@ -145,7 +160,9 @@ def figures(path):
     for (name, form, zeros, n, k), found in weights.items():
         label = f"{name} {n}x{k}" if len(shapes) > 1 else name
         bits = next(iter(found.values()))["bits_per_weight"]
-        lines.append(f"| {label} | {form} | {'any' if form == 'dense' else f'{zeros:.0%}'} | {bits:.2f} |" + "".join(f" {cell(found[m])} |" if m in found else " - |" for m in tokens))
+        cells = [label, form, "any" if form == "dense" else f"{zeros:.0%}", f"{bits:.2f}"]
+        cells += [cell(found[m]) if m in found else "-" for m in tokens]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -172,7 +189,7 @@ def main():
     parser.add_argument("--break-even", metavar="JSON")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    old = README.read_text()
+    old = PAGE.read_text()
     rows = kernel_table(options.library)
     new = replace(old, "support matrix", support_matrix(rows))
     if options.figures:
@@ -181,14 +198,15 @@ def main():
         new = replace(new, "errors", errors(options.errors))
     if options.check:
         if new != old:
-            sys.exit("README.md: the support matrix is out of date; run cmake/readme.py LIBRARY")
+            sys.exit("BENCHMARKS.md: the support matrix is out of date; run cmake/benchmarks.py LIBRARY")
         differing = types_in_errors(new) ^ {TYPES[kind] for kind in known_types(rows)}
         if differing:
-            sys.exit(f"README.md: the errors are not those of the library's types ({', '.join(sorted(differing))}); run "
-                     "sparamx-bench --errors --json FILE and cmake/readme.py LIBRARY --errors FILE")
-        print("README.md: the support matrix is the library's own")
+            names = ", ".join(sorted(differing))
+            sys.exit(f"BENCHMARKS.md: the errors are not those of the library's types ({names}); run "
+                     "sparamx-bench --errors --json FILE and cmake/benchmarks.py LIBRARY --errors FILE")
+        print("BENCHMARKS.md: the support matrix is the library's own")
     else:
-        README.write_text(new)
+        PAGE.write_text(new)
         if options.break_even:
             GUIDE.write_text(replace(GUIDE.read_text(), "break-even", break_even(options.break_even)))
 
