@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# emulator.sh LOGDIR [LIBRARY.so] - builds the tile emulator as Tests/emulator/README.md has it and runs its self-tests. The
-# interpreter's instructions are compared with the CPU's on those of LIBRARY.so, by default build/libsparamx.so.
+# emulator.sh LOGDIR [LIBRARY.so] - builds the tile emulator as Tests/emulator/README.md has it and runs its
+# self-tests. The interpreter's instructions are compared with the CPU's on those of LIBRARY.so, by default
+# build/libsparamx.so.
 # Last line: "N passed, N failed, N skipped".
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -15,7 +16,8 @@ cc=${CC:-cc}
 ./build.sh "$out" &&
     "$cc" -std=gnu11 -O3 -Wall -Wextra -Werror -Iinclude ./*.c selftest/*.c -lm -pthread -o "$out/selftest" || exit 1
 tally "emulator: selftest" "$logs/selftest.log" "$out/selftest"
-tally "emulator: preload_selftest.py" "$logs/preload_selftest.log" env "CC=$cc" python3 preload/preload_selftest.py "$out/libtile-emulator.so"
+tally "emulator: preload_selftest.py" "$logs/preload_selftest.log" env "CC=$cc" python3 preload/preload_selftest.py \
+    "$out/libtile-emulator.so"
 
 # The interpreter of AVX-512, where the CPU has what it computes with.
 if [ ! -e /usr/include/Zydis/Zydis.h ] || ! grep -qw avx2 /proc/cpuinfo; then

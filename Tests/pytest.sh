@@ -6,7 +6,8 @@ run_pytest() {
     root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
     venv=$root/build/venv-$name
     if ! [ -e "$venv/complete" ] || ! cmp -s "$here/requirements.txt" "$venv/complete"; then
-        python3 -m venv --clear "$venv" && "$venv/bin/pip" -q install --disable-pip-version-check -r "$here/requirements.txt" ||
+        python3 -m venv --clear "$venv" && "$venv/bin/pip" -q install --disable-pip-version-check \
+            -r "$here/requirements.txt" ||
             return 2
         cp "$here/requirements.txt" "$venv/complete"
     fi

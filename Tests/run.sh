@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds everything and runs all tests, or the parts that are named. The last line is "N passed, N failed, N skipped"; the
-# exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
+# Builds everything and runs all tests, or the parts that are named. The last line is "N passed, N failed, N skipped";
+# the exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
 #
 # Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
 #                             fuzz qemu sandbox beside load package examples prune swift tsan
@@ -48,7 +48,8 @@ install_packages() {
         as_root=(sudo)
     fi
     "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${packages[@]}" || die "these cannot be installed: ${packages[*]}"
+        apt-get install -y -qq --no-install-recommends "${packages[@]}" ||
+        die "these cannot be installed: ${packages[*]}"
 }
 
 # Tools of single parts. Where they cannot be had, the part skips what needs them, aloud.
@@ -57,19 +58,23 @@ install_tools() {
     ! wanted qemu || have qemu-x86_64 || tools+=(qemu-user)
     ! wanted abi-guard || have abidiff || tools+=(abigail-tools)
     # What the tests decode AVX-512 with on CPUs that lack it.
-    [ "${SPARAMX_INTERPRET:-}" != 1 ] || grep -qw avx512f /proc/cpuinfo || [ -e /usr/include/Zydis/Zydis.h ] || tools+=(libzydis-dev)
+    [ "${SPARAMX_INTERPRET:-}" != 1 ] || grep -qw avx512f /proc/cpuinfo || [ -e /usr/include/Zydis/Zydis.h ] ||
+        tools+=(libzydis-dev)
     [ ${#tools[@]} -gt 0 ] && have apt-get || return 0
     say "Installing ${tools[*]}"
     [ "$(id -u)" -eq 0 ] || { have sudo || return 0; as_root=(sudo -n); }
     "${as_root[@]}" apt-get update -qq && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${tools[@]}" >/dev/null || echo "these cannot be installed: ${tools[*]}"
+        apt-get install -y -qq --no-install-recommends "${tools[@]}" >/dev/null ||
+        echo "these cannot be installed: ${tools[*]}"
 }
 
 # Its folder also holds the clang that some tests use, so it is added where swift itself is on PATH by a link.
 find_swift() {
     local bin
-    for bin in "$(dirname "$(realpath "$(command -v swift || echo /nonexistent/swift)")")" "${SWIFT_HOME:-/nonexistent}/usr/bin" \
-        "${SWIFT_HOME:-/nonexistent}/bin" /opt/swift/usr/bin /usr/local/swift/usr/bin "${HOME:-/nonexistent}/.local/share/swiftly/bin"; do
+    for bin in "$(dirname "$(realpath "$(command -v swift || echo /nonexistent/swift)")")" \
+        "${SWIFT_HOME:-/nonexistent}/usr/bin" \
+        "${SWIFT_HOME:-/nonexistent}/bin" /opt/swift/usr/bin /usr/local/swift/usr/bin \
+        "${HOME:-/nonexistent}/.local/share/swiftly/bin"; do
         [ -x "$bin/swift" ] || continue
         export PATH="$PATH:$bin"
         return 0
@@ -95,7 +100,8 @@ part() {
 }
 
 say "build: the library and the examples, into build/"
-if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } >"$logs/build.log" 2>&1; then
+if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } \
+    >"$logs/build.log" 2>&1; then
     tail -n 40 "$logs/build.log" >&2
     die "the build failed; all of its output is in $logs/build.log"
 fi
@@ -105,7 +111,8 @@ tally_passed=$((tally_passed + 1))
 
 if wanted library; then
     say "library: what is in build/libsparamx.so, and what is not"
-    tally "check_library.py" "$logs/library.log" python3 cmake/check_library.py build/swift/release/libsparamx.so build/libsparamx.so
+    tally "check_library.py" "$logs/library.log" python3 cmake/check_library.py build/swift/release/libsparamx.so \
+        build/libsparamx.so
     if python3 cmake/benchmarks.py build/libsparamx.so --check; then
         tally_passed=$((tally_passed + 1))
     else
@@ -113,16 +120,19 @@ if wanted library; then
         tally_failed=$((tally_failed + 1))
     fi
     tally "check_library.py --self-test" "$logs/library-self-test.log" python3 cmake/check_library.py --self-test
+    tally "style.sh" "$logs/style.log" Tests/style.sh
 fi
 part headers "sparamx.h alone, with every compiler and standard" Tests/abi/header_test.sh
 part emulator "the tile emulator itself" Tests/emulator.sh build/tests/emulator
 part abi "C programs against the shared library, under every SPARAMX_ISA" Tests/abi/run.sh build build/tests/abi
-part abi-guard "a program of the first release, and what it relies on" Tests/abi-guard/run.sh build build/tests/abi-guard
+part abi-guard "a program of the first release, and what it relies on" Tests/abi-guard/run.sh build \
+    build/tests/abi-guard
 part fuzz "inputs kept, then a few seconds per target; the long form is Tests/fuzz/long.sh build/tests/fuzz" \
     Tests/fuzz/run.sh build build/tests/fuzz
 part qemu "CPUs without AVX-512, without AVX2, with SSE2 alone" Tests/qemu/run.sh build build/tests/qemu
 part sandbox "filters, small stacks, memory limits, forks" Tests/sandbox/run.sh build build/tests/sandbox
-part beside "ordinary Swift, a second copy, other tile code in the same process" Tests/beside/run.sh build build/tests/beside
+part beside "ordinary Swift, a second copy, other tile code in the same process" Tests/beside/run.sh build \
+    build/tests/beside
 part load "a host with sixteen threads; the long form is Tests/load/run.sh build build/tests/load 600" \
     Tests/load/run.sh build build/tests/load
 part package "find_package, pkg-config, cc, FetchContent" Tests/package/run.sh build build/tests/package
@@ -136,7 +146,8 @@ if wanted swift; then
         tally "swift, $level" "$logs/swift-$level.log" Tests/swift.sh build "$level"
     done
 fi
-[ $# -gt 0 ] || tally_skip 1 "real engines: they are built from source, which takes up to half an hour; run Tests/hosts/run.sh"
+[ $# -gt 0 ] || tally_skip 1 \
+    "real engines: they are built from source, which takes up to half an hour; run Tests/hosts/run.sh"
 part tsan "packing and multiplying at the same time, under the thread sanitizer" Tests/swift.sh build thread-sanitizer
 
 say "all of it"

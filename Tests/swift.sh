@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# swift.sh BUILDDIR LEVEL|thread-sanitizer - runs the unit tests of Tests/SparamxTests with SPARAMX_ISA set to LEVEL, or
-# those about concurrency under the thread sanitizer. All output goes to BUILDDIR/test-logs, what matters of it is shown.
+# swift.sh BUILDDIR LEVEL|thread-sanitizer - runs the unit tests of Tests/SparamxTests with SPARAMX_ISA set to LEVEL,
+# or those about concurrency under the thread sanitizer. All output goes to BUILDDIR/test-logs, what matters of it is
+# shown.
 # Last line: "N passed, N failed, N skipped", in tests.
 #
 # At a lower level the tests of higher ones do not run, which is the point: they are not counted as skipped.
@@ -12,14 +13,17 @@ log=$build/test-logs/swift-test-$level.log
 unset CC SPARAMX_ISA
 export SPARAMX_ORDINARY_SWIFT=1
 
-# With SPARAMX_INTERPRET=1, no AVX-512 in the CPU, and Zydis (libzydis-dev), Tests/emulator/interpreter runs the kernels.
-if [ "${SPARAMX_INTERPRET:-}" = 1 ] && [ "$level" != thread-sanitizer ] && ! grep -qw avx512f /proc/cpuinfo && [ -e /usr/include/Zydis/Zydis.h ]; then
+# With SPARAMX_INTERPRET=1, no AVX-512 in the CPU, and Zydis (libzydis-dev), Tests/emulator/interpreter runs the
+# kernels.
+if [ "${SPARAMX_INTERPRET:-}" = 1 ] && [ "$level" != thread-sanitizer ] && ! grep -qw avx512f /proc/cpuinfo &&
+    [ -e /usr/include/Zydis/Zydis.h ]; then
     export SPARAMX_INTERPRETED=1
 fi
 
 status=0
 if [ "$level" = thread-sanitizer ]; then
-    swift test --sanitize=thread -c release --scratch-path "$build/swift-tsan" --filter Concurrency >"$log" 2>&1 || status=$?
+    swift test --sanitize=thread -c release --scratch-path "$build/swift-tsan" --filter Concurrency >"$log" 2>&1 ||
+        status=$?
 else
     SPARAMX_ISA=$level swift test -c release --scratch-path "$build/swift-test" >"$log" 2>&1 || status=$?
 fi

@@ -15,7 +15,8 @@ tally() {
     local count='^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$'
     shift 2
     if [ "${TALLY_SHOW:-0}" = 1 ]; then
-        TALLY_SHOW=0 timeout --kill-after=10 "$tally_limit" "$@" 2>&1 | tee "$log" | grep --line-buffered -vE "$count" | sed -u 's/^/    /'
+        TALLY_SHOW=0 timeout --kill-after=10 "$tally_limit" "$@" 2>&1 | tee "$log" | grep --line-buffered -vE "$count" |
+            sed -u 's/^/    /'
         status=${PIPESTATUS[0]}
     else
         timeout --kill-after=10 "$tally_limit" "$@" >"$log" 2>&1 || status=$?
@@ -36,7 +37,8 @@ tally() {
     printf '%-44s %7d passed, %d failed, %d skipped  (%d s)\n' "$name" "$passed" "$failed" "$skipped" "$seconds"
     [ "$failed" -eq 0 ] || [ "${TALLY_SHOW:-0}" = 1 ] || grep -E '^(not ok|FAILED)' "$log" | head -n 6 | sed 's/^/    /'
     while IFS= read -r line; do tally_skips+=("$name: $line"); done < <(grep -E '(^|: )SKIPPED [0-9]+: ' "$log")
-    tally_passed=$((tally_passed + passed)) tally_failed=$((tally_failed + failed)) tally_skipped=$((tally_skipped + skipped))
+    tally_passed=$((tally_passed + passed)) tally_failed=$((tally_failed + failed))
+    tally_skipped=$((tally_skipped + skipped))
 }
 
 # tally_skip COUNT REASON: a test that cannot run here.

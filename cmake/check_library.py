@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """check_library.py UNSTRIPPED.so [STRIPPED.so] - proves what the design promises about the built library.
 
-Sections and symbols: needs libc alone, no RPATH, exports exactly the functions that sparamx.h declares under SPARAMX_1,
-nothing of the Swift runtime, nothing writable and executable, below 1 MB when stripped; every function has an unwind
-table. Instructions, in every byte of code: nothing above baseline x86-64 outside the kernels, tiles only in AMX kernels,
-cpuid and xgetbv only in the two functions that are called so, no traps in kernels, no calls in product kernels.
+Sections and symbols: needs libc alone, no RPATH, exports exactly the functions that sparamx.h declares under
+SPARAMX_1, nothing of the Swift runtime, nothing writable and executable, below 1 MB when stripped; every function has
+an unwind table. Instructions, in every byte of code: nothing above baseline x86-64 outside the kernels, tiles only in
+AMX kernels, cpuid and xgetbv only in the two functions that are called so, no traps in kernels, no calls in product
+kernels.
 
 check_library.py --self-test [CC]: shows that each of these checks fails on a library that breaks its rule.
 The last line is "N passed, N failed, N skipped".
@@ -26,9 +27,9 @@ TYPES = "|".join(kind.symbol for kind in definitions.types())
 
 # Who may use what. Swift's mangled names start with the module's.
 VECTOR = re.compile(r"sx_(avx512|amx)_|\$e\d+Kernels(AVX512|AMX)")
-# The AMX kernels of the quantized types share three bodies, which are told where a type's expansion function is: a copy
-# for each kernel would be 330 KB of code. So such a kernel may jump to a body, if the one address it names is that of its
-# own expansion function, and a body may call through a pointer: there is only the one it got.
+# The AMX kernels of the quantized types share three bodies, which are told where a type's expansion function is: a
+# copy for each kernel would be 330 KB of code. So such a kernel may jump to a body, if the one address it names is
+# that of its own expansion function, and a body may call through a pointer: there is only the one it got.
 SHARED = re.compile(r"\$e10KernelsAMX\d+quant(Ring|RingWide|Gemm)__")
 # The AVX-512 kernels for many tokens of the quantized types share the functions that multiply a group of tokens.
 GROUP = re.compile(r"\$e13KernelsAVX5125group\w*PartForm")
@@ -91,7 +92,7 @@ def above_baseline(code):
         return "SSSE3 or later"
     if opcode in (0xb8, 0xbd) and 0xf3 in prefixes:  # F3 0F BC, tzcnt, is bsf on older CPUs: compilers rely on that
         return "popcnt or lzcnt"
-    if opcode in (0x7c, 0x7d, 0xd0) or opcode == 0xf0 or opcode == 0x12 and repeat or opcode == 0x16 and 0xf3 in prefixes:
+    if opcode in (0x7c, 0x7d, 0xd0, 0xf0) or opcode == 0x12 and repeat or opcode == 0x16 and 0xf3 in prefixes:
         return "SSE3"
     if opcode == 0xc7 and (reg != 1 or wide):
         return "cmpxchg16b, rdrand or xsave"
@@ -132,7 +133,8 @@ def check_sections(report, path):
 
     segments = re.findall(r"^\s+(\w+)\s+0x\w+ 0x\w+ 0x\w+ 0x\w+ 0x\w+ ([RWE ]{3}) ", run("readelf", "-lW", path), re.M)
     report.check([] if segments else ["no segments found"], "segments can be read")
-    report.check([kind for kind, flags in segments if "W" in flags and "E" in flags], "nothing is writable and executable")
+    report.check([kind for kind, flags in segments if "W" in flags and "E" in flags],
+                 "nothing is writable and executable")
     report.check([] if "GNU_STACK" in dict(segments) else ["no GNU_STACK"], "the stack is not executable")
     size = os.path.getsize(path)
     report.check([] if size < MAX_BYTES else [f"{size} bytes"], "below 1 MB")
@@ -147,10 +149,13 @@ def check_dynamic_symbols(report, path):
     report.check([] if len(wanted) > 30 else [f"{len(wanted)} functions"], "the header can be read")
     report.check(sorted(names - wanted), "exports nothing that sparamx.h does not declare")
     report.check(sorted(wanted - names), "exports everything that sparamx.h declares")
-    report.check(sorted(name for name in defined if not name.endswith("@@" + VERSION)), f"exports have version {VERSION}")
-    report.check(sorted(name for name in undefined if re.search("swift", name, re.I)), "asks for nothing of Swift's runtime")
+    report.check(sorted(name for name in defined if not name.endswith("@@" + VERSION)),
+                 f"exports have version {VERSION}")
+    report.check(sorted(name for name in undefined if re.search("swift", name, re.I)),
+                 "asks for nothing of Swift's runtime")
     report.check(sorted(name for name in undefined if re.search("_Z|__gxx|_Unwind", name)), "asks for nothing of C++")
-    report.check(sorted(name for name in undefined if name.partition("@")[0] in {"abort", "exit", "_exit", "__assert_fail",
+    report.check(sorted(name for name in undefined
+                        if name.partition("@")[0] in {"abort", "exit", "_exit", "__assert_fail",
                         "raise", "kill", "printf", "puts", "putchar", "fprintf", "vfprintf", "fputs", "fwrite"}),
                  "calls nothing that ends the process or prints")
 
@@ -170,8 +175,8 @@ def function_sizes(path):
 
 
 def check_unwind_tables(report, unstripped, stripped):
-    """Exceptions, backtraces, profilers and crash reporters find their way through every function. The tables are those of
-    the stripped library, without those that only debuggers read."""
+    """Exceptions, backtraces, profilers and crash reporters find their way through every function. The tables are
+    those of the stripped library, without those that only debuggers read."""
     frames = re.findall(r"FDE cie=\w+ pc=(\w+)\.\.(\w+)", run("readelf", "--debug-dump=frames", "-W", stripped))
     ends = {int(begin, 16): int(end, 16) for begin, end in frames}
     without = [name for (address, name), size in function_sizes(unstripped).items()
@@ -198,13 +203,15 @@ def instructions(path):
         if match:
             address, code, operation = match.groups()
             words = prefix.sub("", operation).split(None, 1)
-            yield symbol if int(address, 16) < end else "?", bytes.fromhex(code), words[0] if words else "(bad)", words[1] if len(words) > 1 else ""
+            name, operands = words[0] if words else "(bad)", words[1] if len(words) > 1 else ""
+            yield symbol if int(address, 16) < end else "?", bytes.fromhex(code), name, operands
 
 
 def check_instructions(report, path):
     rules = ("nothing above baseline x86-64 outside the kernels", "tile instructions in sx_amx_* alone",
              "cpuid and xgetbv in the functions of that name alone", "no traps in AVX-512 and AMX kernels",
-             "product kernels call memset, memcpy, their own expansion and groups of tokens at most", "every byte of code can be decoded")
+             "product kernels call memset, memcpy, their own expansion and groups of tokens at most",
+             "every byte of code can be decoded")
     broken = {rule: {} for rule in rules}
 
     def note(rule, symbol, what):

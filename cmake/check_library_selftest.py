@@ -22,7 +22,8 @@ __attribute__((used)) static void sx_amx_bf16_sparse_ring(char *p) {
     ASM("tilezero %tmm0"); __builtin_memset(p, 0, 100000); ASM("vpxor %xmm0, %xmm0, %xmm0"); }
 __attribute__((noinline, noipa, used)) static void shared_body(void (*expand)(void)) {
     ASM("tilezero %tmm0"); expand(); ASM("nop"); IN_BODY }
-__attribute__((noinline, noipa, used)) static void sx_amx_q4_0_sparse_expand(void) { ASM("vpxor %xmm0, %xmm0, %xmm0"); IN_EXPANSION }
+__attribute__((noinline, noipa, used)) static void sx_amx_q4_0_sparse_expand(void) {
+    ASM("vpxor %xmm0, %xmm0, %xmm0"); IN_EXPANSION }
 __attribute__((used)) static void sx_amx_q4_0_sparse_ring(void) { shared_body(sx_amx_q4_0_sparse_expand); }
 __attribute__((noinline, noipa, used)) static void token_group(void) { ASM("vpdpbusd %zmm0, %zmm0, %zmm1"); IN_GROUP }
 __attribute__((used)) static void sx_avx512_q4_0_sparse_gemm(void) { token_group(); ASM("nop"); IN_GEMM }
@@ -34,7 +35,7 @@ __attribute__((used)) static void local(void) {
 BREAKS = [
     ("needs libc alone", ["-Wl,--no-as-needed", "-l:libstdc++.so.6", "-lm"], {}),
     ("every function has", [], {"IN_BASELINE": 'ASM(".pushsection .text.bare,\\"ax\\"; .type bare,@function; '
-                                                                   'bare: nop; ret; .size bare,.-bare; .popsection");'}),
+                                               'bare: nop; ret; .size bare,.-bare; .popsection");'}),
     ("no RPATH", ["-Wl,-rpath,/somewhere"], {}),
     ("no RPATH", ["-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags"], {}),
     ("the soname is", ["-Wl,-soname,libother.so"], {}),
@@ -85,7 +86,8 @@ BREAKS = [
 
 
 def source(replacements):
-    stubs = "".join(f"void {name}(void) {{}}\n" for name in sorted(check_library.declared_functions(check_library.HEADER)))
+    stubs = "".join(f"void {name}(void) {{}}\n"
+                    for name in sorted(check_library.declared_functions(check_library.HEADER)))
     extra = "static const char big[1 << 20] __attribute__((used)) = {1};\n"
     text = GOOD.replace("STUBS", stubs + "#ifdef BIG\n" + extra + "#endif\n")
     if "void sparamx_reset_everything" in replacements:
@@ -109,7 +111,8 @@ def build(compiler, directory, arguments, replacements):
     defaults = ["-shared", "-fPIC", "-O1", "-w", f"-Wl,-soname,{check_library.SONAME}", "-Wl,-z,now"]
     if not any("version-script" in argument for argument in arguments):
         defaults.append(f"-Wl,--version-script={script}")
-    result = subprocess.run([compiler, *defaults, "small.c", "-o", path, *arguments], cwd=directory, capture_output=True, text=True)
+    result = subprocess.run([compiler, *defaults, "small.c", "-o", path, *arguments], cwd=directory,
+                            capture_output=True, text=True)
     if result.returncode != 0:
         raise OSError(result.stderr)
     # Assemblers take names that begin with $ for numbers.

@@ -16,7 +16,8 @@ endfunction()
 
 file(GLOB sparamx_run_sources CONFIGURE_DEPENDS "${sparamx_examples}/run/*.c" "${sparamx_examples}/common/*.c")
 file(GLOB sparamx_explain_sources CONFIGURE_DEPENDS "${sparamx_examples}/explain/*.c" "${sparamx_examples}/common/*.c")
-file(GLOB sparamx_bench_sources CONFIGURE_DEPENDS "${sparamx_examples}/bench/*.c" "${sparamx_examples}/common/quants*.c")
+file(GLOB sparamx_bench_sources CONFIGURE_DEPENDS
+  "${sparamx_examples}/bench/*.c" "${sparamx_examples}/common/quants*.c")
 foreach(name IN ITEMS barrier gguf_types json plain pruned text) # it has a team of threads of its own
   list(APPEND sparamx_bench_sources "${sparamx_examples}/common/${name}.c")
 endforeach()

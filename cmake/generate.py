@@ -25,7 +25,8 @@ FILE, WRITTEN = "_ file: UnsafeRawPointer", "_ file: UnsafeMutableRawPointer"
 CODECS = [
     ("readChunk", f"{FILE}, _ blocks: Int, _ codes: UnsafeMutablePointer<UInt8>", "file, blocks, codes"),
     ("writeChunk", f"{WRITTEN}, _ blocks: Int, _ codes: UnsafePointer<UInt8>", "file, blocks, codes"),
-    ("readSides", f"{FILE}, _ blocks: Int, _ side: UnsafeMutableRawPointer, _ column: Int", "file, blocks, side, column"),
+    ("readSides", f"{FILE}, _ blocks: Int, _ side: UnsafeMutableRawPointer, _ column: Int",
+     "file, blocks, side, column"),
     ("writeSides", f"{WRITTEN}, _ blocks: Int, _ side: UnsafeRawPointer, _ column: Int", "file, blocks, side, column"),
 ]
 
@@ -47,7 +48,8 @@ def kernels_of(kind, level):
             yield expansion(kind, form)
         for kernel in definitions.kernels()[kind.kernels]:
             if kernel.level == level:
-                body = BODIES[level, kernel.name].format(T=kind.name, F=form.title(), e=f"sx_amx_{kind.symbol}_{form}_expand")
+                body = BODIES[level, kernel.name].format(T=kind.name, F=form.title(),
+                                                         e=f"sx_amx_{kind.symbol}_{form}_expand")
                 symbol = f"sx_{level}_{kind.symbol}_{form}_{kernel.name}"
                 yield export(symbol, "args", "UnsafePointer<sx_kernel_args>", body)
 
@@ -59,12 +61,15 @@ def codec(kinds, name, parameters, arguments):
 
 
 def numbers(kind):
-    """As a Swift constant: of a C function the compiler would learn the numbers too late to specialize kernels by them."""
+    """The numbers as a Swift constant: of a C function the compiler would learn them too late to specialize kernels."""
     block_k, block_bytes, low, high, part, offset, left_out, levels, side, side_bytes, minimum, half = kind.numbers
+    file = f"type: Int32(SX_{kind.name}), block_k: {block_k}, block_bytes: {block_bytes}"
+    bits = f"low_bits: {low}, high_bits: {high}"
+    numbers = f"offset: {offset}, minimum: {minimum}, half_scale: {half}, background: {left_out}"
     return f"""extension {kind.name} {{
     @inline(__always) static var quant: sx_quant {{
-        sx_quant(type: Int32(SX_{kind.name}), block_k: {block_k}, block_bytes: {block_bytes}, low_bits: {low}, high_bits: {high}, sub: {part},
-                 offset: {offset}, minimum: {minimum}, half_scale: {half}, background: {left_out}, levels: Int32(SX_LEVELS_{levels}),
+        sx_quant({file}, {bits}, sub: {part},
+                 {numbers}, levels: Int32(SX_LEVELS_{levels}),
                  side: Int32(SX_SIDE_{side}), side_bytes: {side_bytes})
     }}
 }}"""
@@ -72,7 +77,8 @@ def numbers(kind):
 
 def text():
     kinds = [kind for kind in definitions.types() if kind.quantized]
-    parts = ["// Written by cmake/generate.py from types.def and kernels.def; do not edit. Each room compiles its own part.",
+    parts = ["// Written by cmake/generate.py from types.def and kernels.def; do not edit. Each room compiles its own "
+             "part.",
              "import CKernelABI", "", *map(numbers, kinds), "", "#if ROOM_REFERENCE || ROOM_AVX512", ""]
     for row in CODECS:
         parts += [codec(kinds, *row), ""]

@@ -1,6 +1,7 @@
 # Builds libsparamx.so with SwiftPM and describes it as sparamx::sparamx.
 
-if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux" OR NOT CMAKE_SIZEOF_VOID_P EQUAL 8 OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux" OR NOT CMAKE_SIZEOF_VOID_P EQUAL 8
+   OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   message(FATAL_ERROR "libsparamx runs on x86-64 Linux only, this is ${CMAKE_SYSTEM_PROCESSOR} ${CMAKE_SYSTEM_NAME}")
 endif()
 

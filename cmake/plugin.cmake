@@ -11,11 +11,12 @@ if(LLAMA_CPP_SOURCE)
   endif()
   file(STRINGS "${sparamx_ggml}/include/ggml.h" sparamx_ggml_flag REGEX "GGML_TENSOR_FLAG_COMPUTE")
   if(NOT sparamx_ggml_flag)
-    message(FATAL_ERROR "LLAMA_CPP_SOURCE=${LLAMA_CPP_SOURCE} is older than January 2026, and the plugin needs a later llama.cpp: "
-                        "update it, or build it with examples/llama.cpp/add-amx-flag.py")
+    message(FATAL_ERROR "LLAMA_CPP_SOURCE=${LLAMA_CPP_SOURCE} is older than January 2026, and the plugin needs a "
+                        "later llama.cpp: update it, or build it with examples/llama.cpp/add-amx-flag.py")
   endif()
   # ggml's headers do not name its version.
-  file(STRINGS "${sparamx_ggml}/CMakeLists.txt" sparamx_ggml_lines REGEX "^set\\(GGML_VERSION_(MAJOR|MINOR|PATCH) +[0-9]+\\)")
+  file(STRINGS "${sparamx_ggml}/CMakeLists.txt" sparamx_ggml_lines
+    REGEX "^set\\(GGML_VERSION_(MAJOR|MINOR|PATCH) +[0-9]+\\)")
   string(REGEX REPLACE "[^0-9;]" "" sparamx_ggml_version "${sparamx_ggml_lines}")
   string(REPLACE ";" "." sparamx_ggml_version "${sparamx_ggml_version}")
   if(NOT sparamx_ggml_version MATCHES "^[0-9]+\\.[0-9]+\\.[0-9]+$")
@@ -25,8 +26,8 @@ if(LLAMA_CPP_SOURCE)
 
   get_filename_component(sparamx_plugin "${CMAKE_CURRENT_LIST_DIR}/../examples/llama.cpp/plugin" ABSOLUTE)
   get_filename_component(sparamx_include "${CMAKE_CURRENT_LIST_DIR}/../include" ABSOLUTE)
-  add_library(ggml-sparamx MODULE "${sparamx_plugin}/plugin.cpp" "${sparamx_plugin}/host.cpp" "${sparamx_plugin}/accel.cpp"
-    "${sparamx_plugin}/memory.cpp")
+  add_library(ggml-sparamx MODULE "${sparamx_plugin}/plugin.cpp" "${sparamx_plugin}/host.cpp"
+    "${sparamx_plugin}/accel.cpp" "${sparamx_plugin}/memory.cpp")
   target_include_directories(ggml-sparamx PRIVATE "${sparamx_include}")
   target_include_directories(ggml-sparamx SYSTEM PRIVATE
     "${sparamx_ggml}/include" "${sparamx_ggml}/src" "${sparamx_ggml}/src/ggml-cpu")

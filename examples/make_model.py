@@ -107,8 +107,8 @@ def find_fault(a):
 
 
 def list_tensors(a):
-    """(name, rows, columns, kind) in the order of the file; kind is norm, embedding, output, router, matrix or residual.
-    The rows of experts' matrices follow each other."""
+    """(name, rows, columns, kind) in the order of the file; kind is norm, embedding, output, router, matrix or
+    residual. The rows of experts' matrices follow each other."""
     kv = a.embd // a.heads * a.kv_heads
     yield "token_embd.weight", a.vocab, a.embd, "embedding"
     for i in range(a.layers):

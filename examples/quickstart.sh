@@ -4,7 +4,8 @@
 # A second run finds everything done and is quick.
 #
 # Usage: examples/quickstart.sh [--text] [--random | MODEL.gguf]
-#   --text    go on: build a stock llama.cpp once (cached; 10 to 30 minutes) and let it write with and without the library
+#   --text    go on: build a stock llama.cpp once (cached; 10 to 30 minutes), and let it write with and without the
+#             library
 #   --random  a model of random weights, half of them zero, with layers as wide as those of a 1 B model: for the speed
 set -euo pipefail
 
@@ -20,7 +21,7 @@ usage="examples/quickstart.sh [--text] [--random | MODEL.gguf]"
 text='' random='' model=''
 while [ $# -gt 0 ]; do
     case "$1" in
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --text) text=1 ;;
     --random) random=1 ;;
     -*) die "unknown option $1: $usage" ;;
@@ -101,13 +102,15 @@ make_model() {
 
 # -- text --------------------------------------------------------------------------------------------------------------
 
-# What llama-completion of the stock llama.cpp writes, into build/text/NAME.txt, and its speed, the best of three. Without
-# chance: with it, the last bit of a sum soon decides for another word, in llama.cpp against itself too (-ub 1).
+# What llama-completion of the stock llama.cpp writes, into build/text/NAME.txt, and its speed, the best of three.
+# Without chance: with it, the last bit of a sum soon decides for another word, in llama.cpp against itself too (-ub
+# 1).
 write_text() { # name, variables of the environment...
     local i
     for i in 1 2 3; do
         env -u LD_PRELOAD "${@:2}" "$host/bin/llama-completion" -m "$model" -no-cnv -n 120 --temp 0 \
-            --repeat-penalty 1.2 --repeat-last-n 128 -p "$prompt" >"build/text/$1.txt" 2>"build/text/$1.log" </dev/null ||
+            --repeat-penalty 1.2 --repeat-last-n 128 -p "$prompt" \
+            >"build/text/$1.txt" 2>"build/text/$1.log" </dev/null ||
             die "llama-completion cannot run $model; all of its output is in build/text/$1.log"
         sed -n '/prompt eval/!s/.*eval time.* \([0-9.]*\) tokens per second.*/\1/p' "build/text/$1.log"
     done | sort -n | tail -n 1 >"build/text/$1.speed"
@@ -126,7 +129,8 @@ show_text() {
         die "the plugin could not be built; all of the output is in build/text.log"
     write_text without
     write_text with "LD_PRELOAD=$PWD/build/libggml-sparamx.so" "SPARAMX_LIB=$PWD/build/libsparamx.so"
-    same="The texts differ from some place on: sums are rounded in another order, and two words were about equally likely there."
+    same="The texts differ from some place on: sums are rounded in another order, and two words were about equally"
+    same+=" likely there."
     ! cmp -s build/text/without.txt build/text/with.txt || same="Both wrote the same, letter for letter."
     say "llama-completion on $model"
     {
@@ -137,7 +141,7 @@ show_text() {
     printf '\n%s\n' "$same"
     grep -o 'sparamx: .*' build/text/with.log || true
     [ "$(stat -c %s "$model")" -gt 100000000 ] ||
-        echo "(A model this small stays in the caches; what a large one gains is in BENCHMARKS.md and examples/llama.cpp/bench.py.)"
+        echo "(A model this small stays in the caches; what a large one gains is in BENCHMARKS.md.)"
 }
 
 # -- all of it ---------------------------------------------------------------------------------------------------------
@@ -147,7 +151,8 @@ find_swift
 
 say "Building the library and the examples"
 mkdir -p build
-if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } >build/quickstart.log 2>&1; then
+if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } \
+    >build/quickstart.log 2>&1; then
     tail -n 40 build/quickstart.log >&2
     die "the build failed; all of its output is in build/quickstart.log"
 fi

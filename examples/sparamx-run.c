@@ -23,7 +23,8 @@ static int complain(int status, const char *about, const char *sentence) {
     session_progress(NULL, 0, 0, NULL);
     char who[4096], what[4700];
     fflush(stdout);
-    fprintf(stderr, "sparamx-run: %s: %s\n", text_printable(about, who, sizeof who), text_printable(sentence, what, sizeof what));
+    fprintf(stderr, "sparamx-run: %s: %s\n", text_printable(about, who, sizeof who),
+            text_printable(sentence, what, sizeof what));
     return status;
 }
 
@@ -44,7 +45,8 @@ static const char *nothing_to_multiply(const model *m, const options *o, char *o
 /* Tokens that this many bytes of activations and results allow: a matrix may have few bytes and very many outputs. */
 static int64_t affordable_m(const model *m, int64_t wanted) {
     const int64_t budget = 256 << 20;
-    int64_t each = (int64_t)sizeof(float) * (model_max_k(m) + model_max_outputs(m)), most = budget / (each > 0 ? each : 1);
+    int64_t each = (int64_t)sizeof(float) * (model_max_k(m) + model_max_outputs(m)),
+            most = budget / (each > 0 ? each : 1);
     return most < 2 ? 2 : most < wanted ? most : wanted;
 }
 
@@ -200,7 +202,8 @@ int main(int argc, char **argv) {
     options o;
     char error[512];
     int status = 0;
-    if (options_parse(argc, argv, &o, &status) != 0) return status == 0 && !text_written("sparamx-run") ? EXIT_BAD_INPUT : status;
+    if (options_parse(argc, argv, &o, &status) != 0)
+        return status == 0 && !text_written("sparamx-run") ? EXIT_BAD_INPUT : status;
     gguf_file *file = gguf_open(o.model, error, sizeof error);
     if (file == NULL) return complain(EXIT_BAD_INPUT, o.model, error);
     library lib = {.handle = NULL};

@@ -22,7 +22,8 @@ mkdir -p "$out/copy" && cp -L "$lib/libsparamx.so.0" "$out/copy/libsparamx.so.0"
 toolchain=$(dirname "$(dirname "$(realpath "$(command -v swift || echo /nonexistent/bin/swift)")")")
 if [ ! -x "$toolchain/bin/swiftc" ]; then
     tally_skip 2 "beside ordinary Swift: there is no swiftc"
-elif ! "$toolchain/bin/swiftc" -O -emit-library -module-name neighbour "$here/neighbour.swift" -o "$out/libneighbour.so" \
+elif ! "$toolchain/bin/swiftc" -O -emit-library -module-name neighbour "$here/neighbour.swift" \
+    -o "$out/libneighbour.so" \
     >"$out/neighbour.log" 2>&1; then
     echo "not ok: the Swift neighbour does not build, see $out/neighbour.log"
     tally_failed=$((tally_failed + 1))
@@ -30,11 +31,13 @@ else
     paths=$lib:$out:$toolchain/lib/swift/linux
     tally "beside ordinary Swift" "$out/swift.log" env "LD_LIBRARY_PATH=$paths" "$out/beside_test" swift \
         "$out/libneighbour.so" "$out/copy/libsparamx.so.0"
-    tally "ordinary Swift was there first" "$out/swift-first.log" env "LD_LIBRARY_PATH=$paths" LD_PRELOAD=libneighbour.so \
+    tally "ordinary Swift was there first" "$out/swift-first.log" env "LD_LIBRARY_PATH=$paths" \
+        LD_PRELOAD=libneighbour.so \
         "$out/beside_test" swift "$out/libneighbour.so" "$out/copy/libsparamx.so.0"
 fi
 
-tally "beside a copy of itself" "$out/twice.log" env "LD_LIBRARY_PATH=$lib" "$out/beside_test" twice "$out/copy/libsparamx.so.0"
+tally "beside a copy of itself" "$out/twice.log" env "LD_LIBRARY_PATH=$lib" "$out/beside_test" twice \
+    "$out/copy/libsparamx.so.0"
 
 # -- somebody else's tiles, and two copies that both use them ----------------------------------------------------------
 

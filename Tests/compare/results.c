@@ -50,7 +50,8 @@ static uint64_t of_kernel(const sparamx_kernel_info *row, const gguf_type *type)
     return sum;
 }
 
-/* The size of the packed form and what comes back of any bytes at all, cut into panels, chunks and rows of all sizes. */
+/* The size of the packed form and what comes back of any bytes at all, cut into panels, chunks and rows of all
+ * sizes. */
 static uint64_t of_packing(const gguf_type *type, int32_t form) {
     uint64_t sum = 0xcbf29ce484222325u;
     for (int64_t n = 1; n <= 35; n += 17) {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# compare/run.sh OLDLIBDIR NEWLIBDIR OUTDIR [--kernel TEXT] - whether two builds of the library compute the same bits with
-# every kernel that both have, and pack alike. Each kernel that differs, or that only one of them has, is named. Without AMX
-# in the CPU the AMX kernels run on the tile emulator; with SPARAMX_INTERPRET=1 and no AVX-512 all of them are interpreted.
+# compare/run.sh OLDLIBDIR NEWLIBDIR OUTDIR [--kernel TEXT] - whether two builds of the library compute the same bits
+# with every kernel that both have, and pack alike. Each kernel that differs, or that only one of them has, is named.
+# Without AMX in the CPU the AMX kernels run on the tile emulator; with SPARAMX_INTERPRET=1 and no AVX-512 all of them
+# are interpreted.
 # Last line: "N passed, N failed, N skipped", in kernels and packed forms.
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -16,7 +17,8 @@ printed() { # printed LIBDIR NAME ARGUMENTS...
     mkdir -p "$folder"
     "${CC:-cc}" -std=c11 -O2 -I "$here/../../include" -I "$here/../abi" "$here/results.c" "$here/../abi/support.c" \
         "$here/../abi/types.c" -o "$folder/results" -L "$lib" -lsparamx -lpthread -lm || return 1
-    if ! grep -qw amx_tile /proc/cpuinfo && { grep -qw avx512_bf16 /proc/cpuinfo || [ "${SPARAMX_INTERPRET:-}" = 1 ]; }; then
+    if ! grep -qw amx_tile /proc/cpuinfo && { grep -qw avx512_bf16 /proc/cpuinfo ||
+        [ "${SPARAMX_INTERPRET:-}" = 1 ]; }; then
         "$here/../emulator/build.sh" "$folder" "$lib/libsparamx.so.0" >"$folder/emulator.log" 2>&1 || return 1
         path=$folder/emulated:$folder preload=libtile-emulator.so
     fi

@@ -43,7 +43,8 @@ VECTOR_INLINE void expand_pairs(__m256i x, int is_bf16, __m256 *even, __m256 *od
         *odd = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xffff0000u)));
     } else {
         const __m256i low = _mm256_and_si256(x, _mm256_set1_epi32(0xffff)), high = _mm256_srli_epi32(x, 16);
-        const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8); /* all even, then all odd */
+        /* all even, then all odd */
+        const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
         *even = _mm256_cvtph_ps(_mm256_castsi256_si128(words));
         *odd = _mm256_cvtph_ps(_mm256_extracti128_si256(words, 1));
     }
@@ -60,13 +61,15 @@ VECTOR static void multiply_pairs(unsigned c, unsigned a, unsigned b, int is_bf1
                 memcpy(&pair, &emu_state.tile[a][m][4 * k], 4);
                 __m256 a_even, a_odd, b_even, b_odd;
                 expand_pairs(_mm256_set1_epi32(pair), is_bf16, &a_even, &a_odd);
-                expand_pairs(_mm256_load_si256((const __m256i *)(const void *)&emu_state.tile[b][k][32 * half]), is_bf16, &b_even, &b_odd);
+                expand_pairs(_mm256_load_si256((const __m256i *)(const void *)&emu_state.tile[b][k][32 * half]),
+                             is_bf16, &b_even, &b_odd);
                 even = _mm256_fmadd_ps(a_even, b_even, even);
                 odd = _mm256_fmadd_ps(a_odd, b_odd, odd);
             }
             float *row = (float *)(void *)&emu_state.tile[c][m][32 * half];
             const __m256 sum = _mm256_add_ps(_mm256_load_ps(row), _mm256_add_ps(even, odd));
-            const __m256i column = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32((int)(8 * half)));
+            const __m256i column = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                                                    _mm256_set1_epi32((int)(8 * half)));
             const __m256i used = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)columns), column);
             _mm256_store_ps(row, _mm256_and_ps(sum, _mm256_castsi256_ps(used)));
         }

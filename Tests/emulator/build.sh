@@ -17,7 +17,8 @@ if [ -e /usr/include/Zydis/Zydis.h ]; then
     trap 'rm -rf "$objects"' EXIT
     for source in "$here"/interpreter/*.c; do
         object=$objects/$(basename "$source" .c).o
-        "$cc" "${flags[@]}" "-I$here/interpreter/include" -O2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt -fno-strict-aliasing \
+        "$cc" "${flags[@]}" "-I$here/interpreter/include" -O2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt \
+            -fno-strict-aliasing \
             -c "$source" -o "$object"
         interpreter+=("$object")
     done
@@ -25,7 +26,8 @@ if [ -e /usr/include/Zydis/Zydis.h ]; then
     flags+=(-DWITH_INTERPRETER)
 fi
 # initfirst: the signal handler is there before the constructors of other libraries run.
-"$cc" "${flags[@]}" -O3 -shared "$here"/*.c "$here/preload/preload.c" "${interpreter[@]}" -Wl,-z,initfirst -o "$1/libtile-emulator.so"
+"$cc" "${flags[@]}" -O3 -shared "$here"/*.c "$here/preload/preload.c" "${interpreter[@]}" -Wl,-z,initfirst \
+    -o "$1/libtile-emulator.so"
 [ $# -gt 1 ] || exit 0
 mkdir -p "$1/emulated"
 python3 "$here/preload/patch_cpuid.py" "$2" "$1/emulated/libsparamx.emulated.so" >/dev/null

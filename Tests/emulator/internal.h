@@ -66,8 +66,8 @@ int emu_execute(greg_t *gregs);
 int emu_execute_cpuid(greg_t *gregs);
 
 /*
- * signal.c. Set before tile_emulator_install() by what interprets AVX-512 (interpreter/): makes the interrupted code go on
- * there; false if the instruction at RIP is none that needs it. NULL where AVX-512 is not interpreted.
+ * signal.c. Set before tile_emulator_install() by what interprets AVX-512 (interpreter/): makes the interrupted code
+ * go on there; false if the instruction at RIP is none that needs it. NULL where AVX-512 is not interpreted.
  */
 extern int (*emu_interpret)(greg_t *gregs);
 

@@ -46,7 +46,8 @@ static void check_rounds(int n, int spins) {
     c = (crowd){.n = n, .spins = spins};
     for (int i = 0; i < n; i++) pthread_create(&threads[i], NULL, walk, &c);
     for (int i = 0; i < n; i++) pthread_join(threads[i], NULL);
-    check(atomic_load(&c.wrong) == 0 && atomic_load(&c.inside) == ROUNDS * n, "threads that left early", atomic_load(&c.wrong));
+    check(atomic_load(&c.wrong) == 0 && atomic_load(&c.inside) == ROUNDS * n, "threads that left early",
+          atomic_load(&c.wrong));
 }
 
 static double used_ms[2];
@@ -58,8 +59,10 @@ static void late(int ith, int nth, void *ctx) {
     if (ith == 0) nanosleep(&(struct timespec){.tv_nsec = LATE_MS * 1000000L}, NULL);
     team_barrier(ctx);
     getrusage(RUSAGE_THREAD, &after);
-    used_ms[ith] = 1e3 * (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
-                   1e-3 * (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec);
+    used_ms[ith] = 1e3 * (double)(after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec -
+                                  before.ru_stime.tv_sec) +
+                   1e-3 * (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec -
+                                   before.ru_stime.tv_usec);
     (void)nth;
 }
 

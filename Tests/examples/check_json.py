@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """check_json.py run|bench|sizes|errors|explain FILE [KEY=VALUE...] - checks the JSON that sparamx-run, sparamx-bench
-(--sizes and --errors have their own) or sparamx-explain wrote: every field a program relies on, of the right type and in
-its range. KEY=VALUE: what machine.KEY must be. Prints the count of checks.
+(--sizes and --errors have their own) or sparamx-explain wrote: every field a program relies on, of the right type and
+in its range. KEY=VALUE: what machine.KEY must be. Prints the count of checks.
 """
 import json
 import math
@@ -19,15 +19,18 @@ BENCH_ROW = {"kernel": TEXT, "type": TEXT, "form": TEXT, "sparsity": NUMBER, "M"
 BENCH_EXPERTS = {"experts": COUNT, "top_k": COUNT, "experts_read": COUNT}
 RUN_MACHINE = {"threads": COUNT}
 RUN_MACHINE_AMX = {"cpu": TEXT, "isa": TEXT, "avx512": TEXT, "amx": TEXT, "library_version": TEXT}
-RUN_ROW = {"tensor": TEXT, "type": TEXT, "N": COUNT, "K": COUNT, "experts": COUNT, "experts_used": COUNT, "zeros": NUMBER, "bits_per_weight": NUMBER,
+RUN_ROW = {"tensor": TEXT, "type": TEXT, "N": COUNT, "K": COUNT, "experts": COUNT, "experts_used": COUNT,
+           "zeros": NUMBER, "bits_per_weight": NUMBER,
            "file_bytes": COUNT}
-RUN_ROW_AMX = {"dense_bytes": COUNT, "packed_bytes": COUNT, "form": TEXT, "reason": TEXT, "readback_ok": FLAG, "ok": FLAG}
+RUN_ROW_AMX = {"dense_bytes": COUNT, "packed_bytes": COUNT, "form": TEXT, "reason": TEXT, "readback_ok": FLAG,
+               "ok": FLAG}
 PRODUCT = {"M": COUNT, "plain_ms": NUMBER}
 PRODUCT_AMX = {"M": COUNT, "kernel": TEXT, "dense_ms": NUMBER, "packed_ms": NUMBER, "error": NUMBER, "wrong": NUMBER}
 
 EXPLAIN_TENSOR = {"tensor": TEXT, "type": TEXT, "taken": FLAG, "form": TEXT, "reason": TEXT, "sparsity": OPTIONAL,
                   "file_bytes": COUNT, "bytes": COUNT, "bits_per_weight": NUMBER, "read_share": NUMBER}
-EXPLAIN_TOTALS = {"tensors": COUNT, "taken": NUMBER, "sparse": NUMBER, "weights_taken": NUMBER, "weights_sparse": NUMBER,
+EXPLAIN_TOTALS = {"tensors": COUNT, "taken": NUMBER, "sparse": NUMBER, "weights_taken": NUMBER,
+                  "weights_sparse": NUMBER,
                   "file_bytes": COUNT, "bytes": COUNT, "read_per_token_file": NUMBER, "read_per_token": NUMBER,
                   "tokens_per_s_ratio": NUMBER}
 SIZES_ROW = {"type": TEXT, "sparsity": NUMBER, "background": NUMBER, "file_bits": NUMBER, "dense_bits": NUMBER,
@@ -60,7 +63,8 @@ def check_bench(data):
         check(row.get("problem") is None, f"rows[{i}] has the problem {row.get('problem')}")
         if "experts" in row:
             check_fields(f"rows[{i}]", row, BENCH_EXPERTS)
-            check(row["top_k"] <= row["experts_read"] <= min(row["experts"], row["top_k"] * row["M"]), f"rows[{i}].experts_read")
+            check(row["top_k"] <= row["experts_read"] <= min(row["experts"], row["top_k"] * row["M"]),
+                  f"rows[{i}].experts_read")
 
 
 def check_run(data):
@@ -74,14 +78,16 @@ def check_run(data):
         for product in row["products"]:
             check_fields(f"{name}.products", product, PRODUCT_AMX if amx else PRODUCT)
         if amx:
-            check(row["ok"] and row["readback_ok"] and all(p["wrong"] == 0 for p in row["products"]), f"{name} is wrong")
+            check(row["ok"] and row["readback_ok"] and all(p["wrong"] == 0 for p in row["products"]),
+                  f"{name} is wrong")
     check_fields("totals", data["totals"], {"matrices": COUNT, "weights": NUMBER, "file_bytes": COUNT})
     if amx:
         check(data["totals"].get("failures") == 0, "there are failures")
 
 
 def check_explain(data):
-    """Of a model of make_model.py or random_model.py: its embedding is looked up, and a token uses a quarter of experts."""
+    """Of a model of make_model.py or random_model.py: its embedding is looked up, and a token uses a quarter of
+    experts."""
     check_fields("machine", data["machine"], RUN_MACHINE_AMX)
     check_fields("totals", data["totals"], EXPLAIN_TOTALS)
     check(isinstance(data["sentence"], str) and data["sentence"].endswith("."), "there is no sentence")
@@ -114,11 +120,13 @@ def check_sizes(data):
     for row in data["sizes"]:
         where = f"sizes {row['type']} {row['sparsity']}"
         check_fields(where, row, SIZES_ROW)
-        check(0 <= row["sparsity"] <= 1 and row["sparsity"] <= row["background"] + 1e-3, f"{where}: {row['background']}")
+        check(0 <= row["sparsity"] <= 1 and row["sparsity"] <= row["background"] + 1e-3,
+              f"{where}: {row['background']}")
         # Nothing but offsets, padding and rounding comes on top of bitmap, codes and scales.
         for form, least in (("sparse", row["floor_bits"]), ("dense", row["file_bits"])):
             bits = row[f"{form}_bits"]
-            check(least - 1e-6 <= bits <= 1.06 * least + 0.1, f"{where}: {form} takes {bits} bits, the floor is {least}")
+            check(least - 1e-6 <= bits <= 1.06 * least + 0.1,
+                  f"{where}: {form} takes {bits} bits, the floor is {least}")
     kinds = [{row["type"] for row in data[part]} for part in ("sizes", "auto_sparse_from")]
     check(kinds[0] == kinds[1], "auto_sparse_from has other types")
     for row in data["auto_sparse_from"]:
@@ -136,7 +144,8 @@ def check_errors(data):
         check(row["nmse"] <= bound, f"{where}: NMSE {row['nmse']}, ggml's rounding makes {row['ggml_nmse']}")
 
 
-CHECKS = {"run": check_run, "bench": check_bench, "explain": check_explain, "sizes": check_sizes, "errors": check_errors}
+CHECKS = {"run": check_run, "bench": check_bench, "explain": check_explain, "sizes": check_sizes,
+          "errors": check_errors}
 
 
 def main(arguments):

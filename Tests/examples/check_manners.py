@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""check_manners.py BINDIR MODEL OUTDIR - the example programs towards terminals, full disks, pipes, models whose weights
-prove nothing, and files that are small but ask for much memory. MODEL: any that sparamx-run --amx multiplies.
+"""check_manners.py BINDIR MODEL OUTDIR - the example programs towards terminals, full disks, pipes, models whose
+weights prove nothing, and files that are small but ask for much memory. MODEL: any that sparamx-run --amx multiplies.
 """
 import json
 import os
@@ -33,18 +33,23 @@ def with_data(content, data):
 def check_terminal(programs, folder):
     explain, run_program, bench = programs
     path = folder / "names.gguf"
-    named = (key("general.architecture", STRING, text("ll" + ESCAPE)), key("general.name", STRING, text("name" + ESCAPE + "\n")))
+    named = (key("general.architecture", STRING, text("ll" + ESCAPE)),
+             key("general.name", STRING, text("name" + ESCAPE + "\n")))
     path.write_bytes(file((("blk.0.ffn_up" + ESCAPE + ".weight", (64, 32), 30),), named))
     odd = folder / ("odd" + ESCAPE + ".gguf")
     odd.write_bytes(path.read_bytes()[:100])
-    for command in ((explain, path), (explain, "--json", path), (run_program, path), (run_program, "--amx", "--m", "1", path),
-                    (explain, odd), (run_program, odd), (explain, "--" + ESCAPE, path), (run_program, "--" + ESCAPE, path),
+    for command in ((explain, path), (explain, "--json", path), (run_program, path),
+                    (run_program, "--amx", "--m", "1", path),
+                    (explain, odd), (run_program, odd), (explain, "--" + ESCAPE, path),
+                    (run_program, "--" + ESCAPE, path),
                     (run_program, f"--amx=/no{ESCAPE}.so", path), (explain, "--library", f"/no{ESCAPE}.so", path),
-                    (run_program, "--filter", ESCAPE, path), (run_program, "--form", ESCAPE, path), (bench, "--" + ESCAPE),
+                    (run_program, "--filter", ESCAPE, path), (run_program, "--form", ESCAPE, path),
+                    (bench, "--" + ESCAPE),
                     (bench, "--type", ESCAPE), (bench, ESCAPE), (bench, "--json", f"/no/{ESCAPE}", "--list"),
                     (run_program, "--json", f"/no{ESCAPE}/x", "--m", "1", "--repeat", "1", path)):
         result = run(*command)
-        check(is_plain(result) and result.returncode >= 0, f"{command[0].name} {command[1:]!r}: {result.stdout!r} {result.stderr!r}")
+        check(is_plain(result) and result.returncode >= 0,
+              f"{command[0].name} {command[1:]!r}: {result.stdout!r} {result.stderr!r}")
     path.unlink()
     odd.unlink()
 
@@ -56,7 +61,8 @@ def check_full(programs, model):
                     (bench, "--list"), (bench, "--help"), (bench, "--sizes", "--shape", "256x512")):
         with open("/dev/full", "w") as full:
             result = run(*command, stdout=full)
-        check(result.returncode != 0 and "stdout" in result.stderr, f"{command} on a full disk: {result.returncode} {result.stderr}")
+        check(result.returncode != 0 and "stdout" in result.stderr,
+              f"{command} on a full disk: {result.returncode} {result.stderr}")
 
 
 def check_pipe(programs, folder):
@@ -64,7 +70,8 @@ def check_pipe(programs, folder):
     os.mkfifo(pipe)
     for program in programs[:2]:
         result = run(program, pipe)
-        check(result.returncode == 2 and "not a regular file" in result.stderr, f"{program.name} of a pipe: {result.stderr}")
+        check(result.returncode == 2 and "not a regular file" in result.stderr,
+              f"{program.name} of a pipe: {result.stderr}")
     pipe.unlink()
 
 
@@ -101,7 +108,8 @@ def check_sentences(programs, folder):
     check("--share 0" in found["sentence"] and "50%" in found["sentence"], f"negative zeros: {found['sentence']}")
     check(found["tensors"][0]["negative_zeros"] == 0.5, "negative zeros are not counted")
     found = sentence(file((("blk.0.ffn_up.weight", (3, 3), 30),)))  # much larger as tiles
-    check("more slowly" in found["sentence"] and "% more)" in found["sentence"] and "-" not in found["sentence"].split("(")[1],
+    check("more slowly" in found["sentence"] and "% more)" in found["sentence"]
+          and "-" not in found["sentence"].split("(")[1],
           f"a loss: {found['sentence']}")
     sparse = with_data(file((("blk.0.ffn_up.weight", (256, 64), 30),)), b"\0\0\x80\x3f" * (64 * 128))
     found = sentence(sparse)
@@ -120,12 +128,14 @@ def check_sentences(programs, folder):
 
 def check_tied(sentence, explain, path):
     """One matrix for both ends: taken, and a copy stays with the host. Models without an output leave it."""
-    tensors = (("token_embd.weight", (256, 64), 30), ("blk.0.attn_k_b.weight", (256, 64), 30), ("blk.0.ffn_up.weight", (256, 64), 30))
+    tensors = (("token_embd.weight", (256, 64), 30), ("blk.0.attn_k_b.weight", (256, 64), 30),
+               ("blk.0.ffn_up.weight", (256, 64), 30))
     for architecture, tied in (("gemma3", True), ("llama", True), ("bert", False), ("bitnet", False)):
         found = sentence(file(tensors, (key("general.architecture", STRING, text(architecture)),)))
         embedding, latent, matrix = found["tensors"]
         check(embedding["taken"] == tied and matrix["taken"] and not latent["taken"], f"{architecture}: what is taken")
-        check(embedding["host_copy_bytes"] == (embedding["file_bytes"] if tied else 0), f"{architecture}: the host's copy")
+        check(embedding["host_copy_bytes"] == (embedding["file_bytes"] if tied else 0),
+              f"{architecture}: the host's copy")
         check(embedding["read_share"] == (0 if architecture == "bert" else 1), f"{architecture}: what is read")
         check(("is the output matrix too" in run(explain, path).stdout) == tied, f"{architecture}: it does not say so")
     found = sentence(file((*tensors, ("output.weight", (256, 64), 30))))
@@ -144,10 +154,12 @@ def check_memory(programs, folder):
     path = folder / "column.gguf"
     for columns in (1, 2, 33):
         path.write_bytes(file((("blk.0.ffn_up.weight", (columns, (1 << 19) // columns), 30),)))
-        for command in ((programs[0], path), (programs[1], "--amx", "--repeat", "1", path), (programs[1], "--repeat", "1", path)):
+        for command in ((programs[0], path), (programs[1], "--amx", "--repeat", "1", path),
+                        (programs[1], "--repeat", "1", path)):
             peak = peak_mib(*command)
             check(peak < 600, f"{command[0].name}: {columns} columns take {peak:.0f} MiB")
-        result = run(programs[1], "--amx", "--m", "1", "--repeat", "1", path)  # tiles of 32 columns: not worth 32 times the bytes
+        # tiles of 32 columns: not worth 32 times the bytes
+        result = run(programs[1], "--amx", "--m", "1", "--repeat", "1", path)
         refused = result.returncode == 2 and "can be multiplied" in result.stderr
         check(refused == (columns < 8), f"{columns} columns: status {result.returncode}: {result.stderr}")
     path.unlink()

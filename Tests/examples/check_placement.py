@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""check_placement.py OUTDIR - include/sparamx-ggml-placement.h against the pinned llama.cpp: for every tensor that any of its
-architectures has, the op that the host asks for is the one that the header expects, and the models that load their token
-embedding a second time, for the output, are those that it says. Needs the source that Tests/hosts/build_host.py fetches.
+"""check_placement.py OUTDIR - include/sparamx-ggml-placement.h against the pinned llama.cpp: for every tensor that
+any of its architectures has, the op that the host asks for is the one that the header expects, and the models that
+load their token embedding a second time, for the output, are those that it says. Needs the source that
+Tests/hosts/build_host.py fetches.
 """
 import ctypes
 import os
@@ -19,7 +20,8 @@ OPS = {"GGML_OP_MUL_MAT": MUL_MAT, "GGML_OP_MUL_MAT_ID": MUL_MAT_ID, "GGML_OP_GE
 # Two entries of llama.cpp with one name, of which a file can have either.
 EITHER = {"blk.%d.indexer_compressor_ape"}
 # Products that the host keeps nevertheless: read by other ops too, routers, and what is small and stays exact.
-LEFT = {"blk.%d.attn_kv_b", "blk.%d.attn_k_b", "blk.%d.attn_v_b", "blk.%d.ffn_gate_inp", "blk.%d.ffn_gate_inp_shexp", "altup_proj",
+LEFT = {"blk.%d.attn_kv_b", "blk.%d.attn_k_b", "blk.%d.attn_v_b", "blk.%d.ffn_gate_inp", "blk.%d.ffn_gate_inp_shexp",
+        "altup_proj",
         "altup_unembd_proj", "blk.%d.altup_correct_coef", "blk.%d.altup_predict_coef", "blk.%d.altup_router"}
 WRAPPER = """#include "sparamx-ggml-placement.h"
 int asked(const char *name) { return placement_asked(name); }
@@ -50,9 +52,12 @@ def check_names(rule, source):
             name = (pattern.replace("%d", "7") + suffix).encode()
             wanted = OPS.get(op, OTHER)
             got = rule.asked(name)
-            check(got == wanted or pattern in EITHER, f"{name.decode()}: the rule expects {got}, llama.cpp asks for {op}")
-            check(rule.left(name, got) == (got in (GET_ROWS, OTHER) or pattern in LEFT), f"{name.decode()}: left or taken")
-        check(rule.asked((pattern.replace("%d", "7") + ".bias").encode()) == OTHER or OPS.get(op) == GET_ROWS, f"{pattern}.bias")
+            check(got == wanted or pattern in EITHER,
+                  f"{name.decode()}: the rule expects {got}, llama.cpp asks for {op}")
+            check(rule.left(name, got) == (got in (GET_ROWS, OTHER) or pattern in LEFT),
+                  f"{name.decode()}: left or taken")
+        check(rule.asked((pattern.replace("%d", "7") + ".bias").encode()) == OTHER or OPS.get(op) == GET_ROWS,
+              f"{pattern}.bias")
     check(not rule.left(b"token_embd.weight", MUL_MAT), "the second copy of token_embd is left")
     check(rule.left(b"per_layer_token_embd.weight", MUL_MAT), "per_layer_token_embd is taken")
 

@@ -1,5 +1,5 @@
-"""Small GGUF files around every rule of the format, each with the verdict that an engine's reader gives: corpus() yields
-(name, bytes or a function that writes the file, whether it is accepted).
+"""Small GGUF files around every rule of the format, each with the verdict that an engine's reader gives: corpus()
+yields (name, bytes or a function that writes the file, whether it is accepted).
 """
 import struct
 
@@ -115,8 +115,10 @@ def corpus():
     yield "one byte too few", file((("a", (3,), 0),), cut=21), False
     yield "no data", file(cut=256), False
     yield "bytes after the end", file() + b"more", True
-    yield "ends before the data of an empty tensor", file((("a", (0,), 0),), keys=(ARCHITECTURE, u32("xyz", 1)), cut=1), False
-    yield "nested arrays", file(keys=(ARCHITECTURE, key("x", ARRAY, struct.pack("<IQ", ARRAY, 1) + struct.pack("<IQ", U8, 1) + b"a"))), False
+    yield "ends before the data of an empty tensor", file((("a", (0,), 0),), keys=(ARCHITECTURE, u32("xyz", 1)),
+                                                          cut=1), False
+    yield "nested arrays", file(keys=(ARCHITECTURE, key("x", ARRAY, struct.pack("<IQ", ARRAY, 1)
+                                                        + struct.pack("<IQ", U8, 1) + b"a"))), False
     yield "array of an unknown type", file(keys=(ARCHITECTURE, key("x", ARRAY, struct.pack("<IQ", 13, 0)))), False
     yield "empty array", file(keys=(ARCHITECTURE, key("x", ARRAY, struct.pack("<IQ", U8, 0)))), True
     yield "empty array of strings", file(keys=(ARCHITECTURE, key("x", ARRAY, struct.pack("<IQ", STRING, 0)))), True
@@ -125,10 +127,12 @@ def corpus():
     yield "string that never ends", file(keys=(ARCHITECTURE, key("x", STRING, struct.pack("<Q", 2**63)))), False
     yield "unknown value type", file(keys=(ARCHITECTURE, key("x", 13, bytes(8)))), False
     yield "all value types", file(keys=(ARCHITECTURE, *(key(f"x{kind}", kind, bytes(size)) for kind, size in
-                                  ((U8, 1), (I8, 1), (U16, 2), (I16, 2), (U32, 4), (I32, 4), (F32, 4), (BOOL, 1), (STRING, 8),
+                                  ((U8, 1), (I8, 1), (U16, 2), (I16, 2), (U32, 4), (I32, 4), (F32, 4), (BOOL, 1),
+                                   (STRING, 8),
                                    (U64, 8), (I64, 8), (F64, 8))))), True
     words = b"".join(text(str(i)) for i in range(777000))
-    yield "777,000 strings", file(keys=(ARCHITECTURE, key("tokens", ARRAY, struct.pack("<IQ", STRING, 777000) + words))), True
+    yield "777,000 strings", file(keys=(ARCHITECTURE,
+                                        key("tokens", ARRAY, struct.pack("<IQ", STRING, 777000) + words))), True
     yield "more tensors than entries", file(n_tensors=2), False
     yield "2^60 tensors", file(n_tensors=2**60), False
     yield "2^63 tensors", file(n_tensors=2**63), False

@@ -1,6 +1,6 @@
-"""host_reader.py LIBGGML FILE - what ggml's own reader says about a file: exit status 0 and one line of JSON, [name, shape,
-bytes] per tensor, or status 1. A file that ends before its tensors do is refused here as llama.cpp's loader does it. A
-process of its own, since the reader of another version could abort.
+"""host_reader.py LIBGGML FILE - what ggml's own reader says about a file: exit status 0 and one line of JSON, [name,
+shape, bytes] per tensor, or status 1. A file that ends before its tensors do is refused here as llama.cpp's loader
+does it. A process of its own, since the reader of another version could abort.
 """
 import ctypes
 import json
@@ -16,7 +16,8 @@ def main(library, path):
     ggml = ctypes.CDLL(library)
     for name, result, *arguments in (
             ("gguf_init_from_file", ctypes.c_void_p, ctypes.c_char_p, Parameters),
-            ("gguf_get_n_tensors", ctypes.c_int64, ctypes.c_void_p), ("gguf_get_data_offset", ctypes.c_size_t, ctypes.c_void_p),
+            ("gguf_get_n_tensors", ctypes.c_int64, ctypes.c_void_p),
+            ("gguf_get_data_offset", ctypes.c_size_t, ctypes.c_void_p),
             ("gguf_get_tensor_name", ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64),
             ("gguf_get_tensor_offset", ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int64),
             ("gguf_get_tensor_size", ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int64)):

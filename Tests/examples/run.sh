@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# examples/run.sh BUILDDIR OUTDIR [EMULATED] - runs the example programs of BUILDDIR on small models, without the library
-# and with it under every level of SPARAMX_ISA, and checks what they print and the JSON they write. EMULATED: the folder
-# that Tests/abi/run.sh wrote the tile emulator and the patched library to, for the AMX level on CPUs without AMX.
+# examples/run.sh BUILDDIR OUTDIR [EMULATED] - runs the example programs of BUILDDIR on small models, without the
+# library and with it under every level of SPARAMX_ISA, and checks what they print and the JSON they write. EMULATED:
+# the folder that Tests/abi/run.sh wrote the tile emulator and the patched library to, for the AMX level on CPUs
+# without AMX.
 # Last line: "N passed, N failed, N skipped".
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -38,7 +39,8 @@ json() { tally "json of $1" "$out/json.log" python3 "$here/check_json.py" "${@:2
 eval "$(sed -n '/^pins=(/,/)$/p' "$root/examples/quickstart.sh")"
 venv=$build/venv
 if [ "$(cat "$venv/pins" 2>/dev/null)" != "${pins[*]}" ]; then
-    python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "${pins[@]}" && echo "${pins[*]}" >"$venv/pins"
+    python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "${pins[@]}" &&
+        echo "${pins[*]}" >"$venv/pins"
 fi
 if [ "$(cat "$venv/pins" 2>/dev/null)" != "${pins[*]}" ]; then
     echo "not ok: the Python packages of examples/make_model.py cannot be installed: ${pins[*]:0:3}"
@@ -47,11 +49,13 @@ if [ "$(cat "$venv/pins" 2>/dev/null)" != "${pins[*]}" ]; then
 fi
 types=(bf16 f16 q8_0 q4_0 q4_1 q5_0 q5_1 mxfp4) # what make_model.py makes without a host's quantizer
 for type in "${types[@]}"; do
-    ok "make_model.py $type" 0 "$venv/bin/python" "$root/examples/make_model.py" --preset tiny --type "$type" --force "$out/$type.gguf"
+    ok "make_model.py $type" 0 "$venv/bin/python" "$root/examples/make_model.py" --preset tiny --type "$type" \
+        --force "$out/$type.gguf"
 done
 mixtures=(bf16 q8_0 q4_0 mxfp4)
 for type in "${mixtures[@]}"; do
-    ok "make_model.py $type, experts" 0 "$venv/bin/python" "$root/examples/make_model.py" --preset tiny --layers 1 --experts 8 \
+    ok "make_model.py $type, experts" 0 "$venv/bin/python" "$root/examples/make_model.py" --preset tiny --layers 1 \
+        --experts 8 \
         --experts-used 2 --type "$type" --force "$out/experts-$type.gguf"
 done
 ok "make_model.py q4_k_m without a quantizer" 1 "$venv/bin/python" "$root/examples/make_model.py" --preset tiny \
@@ -92,10 +96,12 @@ ok "sparamx-explain without a library" 3 "$bin/sparamx-explain" --library /nonex
 tally "check_hostile.py" "$out/hostile.log" "$venv/bin/python" "$here/check_hostile.py" "$bin/sparamx-explain" \
     "$out/q4_1.gguf" "$out"
 tally "check_reader.py" "$out/reader.log" python3 "$here/check_reader.py" "$bin" "$out"
-tally "check_manners.py" "$out/manners.log" python3 "$here/check_manners.py" "$bin" "$root/examples/prune/models/trained-70.gguf" "$out"
+tally "check_manners.py" "$out/manners.log" python3 "$here/check_manners.py" "$bin" \
+    "$root/examples/prune/models/trained-70.gguf" "$out"
 tally "check_placement.py" "$out/placement.log" python3 "$here/check_placement.py" "$out"
 cflags=(-std=c11 -O2 -Wall -Wextra -Werror -pthread)
-ok "barrier_test" 0 "${CC:-cc}" "${cflags[@]}" -I"$root/examples" "$here/barrier_test.c" "$common"/{barrier,threads}.c -o "$out/barrier_test"
+ok "barrier_test" 0 "${CC:-cc}" "${cflags[@]}" -I"$root/examples" "$here/barrier_test.c" "$common"/{barrier,threads}.c \
+    -o "$out/barrier_test"
 tally "barrier_test" "$out/barrier.log" "$out/barrier_test"
 
 # Which of the types this library takes: one that it declines is left to the host, with a reason.
@@ -106,7 +112,8 @@ for type in "${types[@]}"; do
     if grep -q '"taken": true' "$out/explain.json"; then
         taken+=("$type")
         ok "sparamx-explain $type" 0 "$bin/sparamx-explain" "$out/$type.gguf"
-        says "sparamx-explain $type" 'With the library this model takes [0-9.]+ MB instead of [0-9.]+ MB \([0-9]+% (less|more)\)'
+        says "sparamx-explain $type" \
+            'With the library this model takes [0-9.]+ MB instead of [0-9.]+ MB \([0-9]+% (less|more)\)'
     else
         ok "sparamx-explain $type" 0 "$bin/sparamx-explain" "$out/$type.gguf"
         says "sparamx-explain $type" 'takes none of the [0-9]+ tensors of this file'
@@ -136,11 +143,13 @@ for level in reference avx512 amx; do
         library=$emulated/emulated/libsparamx.so.0
     fi
     for type in "${taken[@]}"; do
-        ok "sparamx-run --amx $type, $level" 0 "${with[@]}" "$bin/sparamx-run" "--amx=$library" --m 1,4,40 --repeat 1 --json "$out/run.json" "$out/$type.gguf"
+        ok "sparamx-run --amx $type, $level" 0 "${with[@]}" "$bin/sparamx-run" "--amx=$library" --m 1,4,40 --repeat 1 \
+            --json "$out/run.json" "$out/$type.gguf"
         json "sparamx-run --amx $type, $level" run "$out/run.json" "isa=$level"
     done
     for type in "${mixtures[@]}"; do
-        ok "sparamx-run --amx experts $type, $level" 0 "${with[@]}" "$bin/sparamx-run" "--amx=$library" --m 1,4,40 --repeat 1 --json "$out/run.json" "$out/experts-$type.gguf"
+        ok "sparamx-run --amx experts $type, $level" 0 "${with[@]}" "$bin/sparamx-run" "--amx=$library" --m 1,4,40 \
+            --repeat 1 --json "$out/run.json" "$out/experts-$type.gguf"
         says "sparamx-run --amx experts $type, $level" ' 8x[0-9]+x[0-9]+ .*sparse'
         json "sparamx-run --amx experts $type, $level" run "$out/run.json" "isa=$level"
     done
@@ -153,7 +162,8 @@ for level in reference avx512 amx; do
     ok "sparamx-bench, $level" 0 "${with[@]}" "$bin/sparamx-bench" --type "$types_timed" --m 1,33 --sparsity 50 \
         --shape 96x512 --repeat 1 --seconds 1 --json "$out/bench.json"
     json "sparamx-bench, $level" bench "$out/bench.json" "isa=$level"
-    ok "sparamx-bench --experts, $level" 0 "${with[@]}" "$bin/sparamx-bench" --experts 8 --top-k 2 --type "$types_timed" --m 1,33 \
+    ok "sparamx-bench --experts, $level" 0 "${with[@]}" "$bin/sparamx-bench" --experts 8 --top-k 2 \
+        --type "$types_timed" --m 1,33 \
         --sparsity 50 --shape 96x512 --repeat 1 --seconds 1 --json "$out/bench.json"
     json "sparamx-bench --experts, $level" bench "$out/bench.json" "isa=$level"
 done

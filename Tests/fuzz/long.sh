@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # long.sh OUT [EXECUTIONS] [VARIANT] - fuzzes all targets in turn, one process at a time, until all of them together
-# have had EXECUTIONS inputs (100000000) in VARIANT (fast; or address, which is ten times slower). Each turn is a minute.
-# What has been counted stands in OUT/counts-VARIANT, so it can be ended at any moment and goes on where it was; corpora
-# grow in OUT/corpus and begin with the seeds. Ends at the first input that breaks something and says where it is.
-# FUZZ_TARGETS and FUZZ_SLICE (seconds) change the turns.
+# have had EXECUTIONS inputs (100000000) in VARIANT (fast; or address, which is ten times slower). Each turn is a
+# minute. What has been counted stands in OUT/counts-VARIANT, so it can be ended at any moment and goes on where it
+# was; corpora grow in OUT/corpus and begin with the seeds. Ends at the first input that breaks something and says
+# where it is. FUZZ_TARGETS and FUZZ_SLICE (seconds) change the turns.
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 mkdir -p "$1"
@@ -27,7 +27,8 @@ while [ "$(total)" -lt "$goal" ]; do
         [ -d "$here/seeds/$target" ] && seeds=("$here/seeds/$target")
         # New inputs go to the first folder.
         "$out/$variant/$target" "-max_total_time=${FUZZ_SLICE:-60}" -max_len=256 -rss_limit_mb=3000 -timeout=20 \
-            -print_final_stats=1 -detect_leaks=0 "-artifact_prefix=$out/found/$target-" "$corpus" "${seeds[@]}" >"$log" 2>&1
+            -print_final_stats=1 -detect_leaks=0 "-artifact_prefix=$out/found/$target-" "$corpus" "${seeds[@]}" \
+            >"$log" 2>&1
         status=$?
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
         seconds=$(sed -n 's/^Done .* in \([0-9]*\) second.*/\1/p' "$log" | tail -n 1)

@@ -25,7 +25,8 @@ python3 "$here/build.py" "$out" address >"$out/build.log" 2>&1 || {
 
 # What went wrong, in a line or two.
 why() {
-    grep -hE '^not ok|ERROR: |runtime error|SUMMARY|Test unit written' "$1" | head -n 5 | sed 's/^\(not ok: \)*/not ok: /'
+    grep -hE '^not ok|ERROR: |runtime error|SUMMARY|Test unit written' "$1" | head -n 5 |
+        sed 's/^\(not ok: \)*/not ok: /'
 }
 
 for target in options op buffer packed linear; do
@@ -48,7 +49,8 @@ for target in options op buffer packed linear; do
 done
 
 # Memory that ends a byte too early is seen: the red zones are where they should be.
-if FUZZ_BREAK=1 "$out/address/linear" -runs=1 "-artifact_prefix=$out/break-" "$here/seeds/linear" >"$out/break.log" 2>&1; then
+if FUZZ_BREAK=1 "$out/address/linear" -runs=1 "-artifact_prefix=$out/break-" "$here/seeds/linear" \
+    >"$out/break.log" 2>&1; then
     echo "not ok: a mapping that is a byte too short goes unseen"
     tally_failed=$((tally_failed + 1))
 elif grep -q 'AddressSanitizer' "$out/break.log"; then

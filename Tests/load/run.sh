@@ -27,7 +27,8 @@ grep -E '^(level|resident|[0-9]+ jobs)' "$out/load.log" | sed 's/^/    /'
 # The AMX kernels, where only the emulator has them: a trap for each tile instruction, so far fewer jobs.
 if [ "$isa" = 1 ]; then
     "$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0"
-    tally "load, amx emulated" "$out/load-amx.log" env "LD_LIBRARY_PATH=$out/emulated:$out" LD_PRELOAD=libtile-emulator.so \
+    tally "load, amx emulated" "$out/load-amx.log" env "LD_LIBRARY_PATH=$out/emulated:$out" \
+        LD_PRELOAD=libtile-emulator.so \
         "$out/load_test" $((seconds < 60 ? 10 : seconds / 6))
     grep -E '^(level|resident|[0-9]+ jobs)' "$out/load-amx.log" | sed 's/^/    /'
 elif [ "$avx512" -ne 0 ]; then
@@ -38,7 +39,8 @@ fi
 
 # What cannot make a file, shared memory or a process leaves none, whenever it is killed.
 if "$out/sandboxed" traceless true 2>/dev/null; then
-    tally "load without leave to make anything" "$out/traceless.log" env "${plain[@]}" "$out/sandboxed" traceless "$out/load_test" 3
+    tally "load without leave to make anything" "$out/traceless.log" env "${plain[@]}" "$out/sandboxed" traceless \
+        "$out/load_test" 3
 else
     tally_skip 1 "load without leave to make anything: no seccomp filter can be set here"
 fi
@@ -47,7 +49,8 @@ for try in "unshare --mount --propagation private" "unshare --map-root-user --mo
     $try mount -t tmpfs none /mnt 2>/dev/null && { read -ra namespace <<<"$try"; break; }
 done
 if [ ${#namespace[@]} -gt 0 ]; then
-    tally "killed at any moment" "$out/kill.log" "${namespace[@]}" python3 "$here/kill_host.py" "$lib" "$out/load_test" 30
+    tally "killed at any moment" "$out/kill.log" "${namespace[@]}" python3 "$here/kill_host.py" "$lib" \
+        "$out/load_test" 30
 else
     tally_skip 1 "hosts killed at random moments: no mount namespace can be made here"
 fi

@@ -1,4 +1,5 @@
-/* A host that is built against an installed libsparamx: packs a matrix, multiplies, checks the result and the version. */
+/* A host that is built against an installed libsparamx: packs a matrix, multiplies, checks the result and the
+ * version. */
 #include <math.h>
 #include <sparamx.h>
 #include <stdio.h>

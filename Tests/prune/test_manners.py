@@ -1,4 +1,5 @@
-"""What the programs say and leave behind: names that nobody may choose for a terminal, signals, advice, empty tensors."""
+"""What the programs say and leave behind: names that nobody may choose for a terminal, signals, advice, empty
+tensors."""
 
 import json
 import os
@@ -35,7 +36,8 @@ def test_names_cannot_drive_the_terminal(tmp_path):
     assert is_plain(run(before, tmp_path / "x", "--include", "(\x1b[31m").stderr)
     prune(before, tmp_path / "name\x1b[31m.gguf")
     assert is_plain(prune(before, tmp_path / "name\x1b[31m.gguf", "--force"))
-    result = subprocess.run([sys.executable, PRUNE / "report.py", tmp_path / "name\x1b[31m.gguf", "--out", tmp_path / "r"],
+    result = subprocess.run([sys.executable, PRUNE / "report.py", tmp_path / "name\x1b[31m.gguf", "--out",
+                             tmp_path / "r"],
                             capture_output=True, text=True)
     assert result.returncode == 0 and is_plain(result.stdout) and "name" in result.stdout
     result = subprocess.run([sys.executable, PRUNE / "report.py", tmp_path / "no\x1b[31m", "--out", tmp_path / "r"],
@@ -163,12 +165,14 @@ def test_report_counts_chosen_experts_and_all_files(tmp_path):
     first = write(tmp_path / "m-00001-of-00002.gguf", ("token_embd.weight",), 0)
     second = write(tmp_path / "m-00002-of-00002.gguf", ("output.weight", "experts"), 1)
     for path in (whole, first, second):
-        result = subprocess.run([sys.executable, PRUNE / "report.py", path, "--out", tmp_path / "r"], capture_output=True, text=True)
+        result = subprocess.run([sys.executable, PRUNE / "report.py", path, "--out", tmp_path / "r"],
+                                capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         found, = json.loads((tmp_path / "r" / "report.json").read_text())["models"]
         assert found["bytes_per_token"] == 64 * 64 * 4 + experts.nbytes // 8, path
     first.unlink()
-    result = subprocess.run([sys.executable, PRUNE / "report.py", second, "--out", tmp_path / "r"], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, PRUNE / "report.py", second, "--out", tmp_path / "r"], capture_output=True,
+                            text=True)
     assert result.returncode == 1 and first.name in result.stderr and re.search(r"\.\n$", result.stderr)
 
 

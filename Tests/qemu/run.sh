@@ -42,7 +42,8 @@ on() {
 on "CPU without AVX-512" Haswell avx512 isa_test ladder_test api_test op_test
 on "CPU without AVX2" Nehalem avx2 isa_test ladder_test api_test buffer_test op_test
 # Nothing but what x86-64 began with: what compilers call baseline.
-on "CPU with SSE2 alone" "qemu64,-sse3,-cx16" sse4 isa_test ladder_test api_test arguments_linear_test arguments_op_test replay_test \
+on "CPU with SSE2 alone" "qemu64,-sse3,-cx16" sse4 isa_test ladder_test api_test arguments_linear_test \
+    arguments_op_test replay_test \
     buffer_test op_test threads_test
 
 if [ -x "$lib/examples/sparamx-hello" ]; then

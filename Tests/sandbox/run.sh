@@ -10,7 +10,8 @@ here=$(dirname "$(realpath "$0")")
 mkdir -p "$2"
 lib=$(realpath "$1") out=$(realpath "$2")
 cc=${CC:-cc}
-strict=(-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Werror "-I$here/../abi" "-I$here/../../include")
+strict=(-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Werror "-I$here/../abi"
+    "-I$here/../../include")
 shared=("$here/../abi/piece.c" "$here/../abi/types.c" "$here/../abi/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl)
 unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_PERM_ASK SPARAMX_EMU_REPORT LD_PRELOAD
 
@@ -74,7 +75,8 @@ tally "memory limits" "$out/memory_limit_test.log" env "${plain[@]}" "$out/memor
 group= limit=
 for place in "/sys/fs/cgroup/memory memory.limit_in_bytes" "/sys/fs/cgroup memory.max"; do
     folder=${place% *}/sparamx-test-$$
-    { [ -e "$folder/../cgroup.procs" ] || [ -e "${place% *}/cgroup.procs" ]; } && mkdir "$folder" 2>/dev/null || continue
+    { [ -e "$folder/../cgroup.procs" ] || [ -e "${place% *}/cgroup.procs" ]; } && mkdir "$folder" 2>/dev/null ||
+        continue
     if echo 67108864 2>/dev/null >"$folder/${place#* }"; then group=$folder limit=$folder/${place#* }; break; fi
     rmdir "$folder"
 done

@@ -164,8 +164,9 @@ int errors_run(const options *o, FILE *json) {
     for (int i = 0; i < o->type_count; i++)
         for (int j = 0; j < o->shape_count; j++)
             for (int k = 0; k < o->sparsity_count; k++) run_type(&e, t, o->types[i], o->shapes[j], o->sparsities[k]);
-    printf("\nNMSE: sum of squared differences from double precision / sum of squares. ggml's: the same of exact products\n"
-           "with activations as ggml's CPU backend rounds them. worst: largest difference / (|row| * rms of the token).\n");
+    printf("\nNMSE: sum of squared differences from double precision / sum of squares. ggml's: the same of exact\n"
+           "products with activations as ggml's CPU backend rounds them. worst: largest difference / (|row| * rms of\n"
+           "the token).\n");
     if (json) fputs("]}\n", json);
     team_destroy(t);
     return e.failures > 0 || e.rows == 0 || (json && ferror(json)) ? 1 : 0;

@@ -45,7 +45,8 @@ typedef struct bench {
 
 /* ------------------------------------------------------------------------------------------------------ weights -- */
 
-static sparamx_tensor strided(int32_t type, size_t element, int64_t block, int64_t a, int64_t b, int64_t c, void *data) {
+static sparamx_tensor strided(int32_t type, size_t element, int64_t block, int64_t a, int64_t b, int64_t c,
+                              void *data) {
     sparamx_tensor t = {.size = sizeof t, .type = type, .ne = {a, b, c, 1}, .data = data};
     t.nb[0] = element;
     t.nb[1] = element * (uint64_t)(a / block);
@@ -190,9 +191,11 @@ static const char *check_outputs(const bench *b, const expert_case *c, uint8_t *
         size_t size = b->source.row_bytes;
         sparamx_status status = sparamx_buffer_get_tensor(t->buffer, t, bytes, (size_t)row * size, size);
         if (status != SPARAMX_OK) return "a row could not be read back";
-        if (memcmp(bytes, weights_row(&b->source, row), size) != 0) return "a row read back differs from what was packed";
+        if (memcmp(bytes, weights_row(&b->source, row), size) != 0)
+            return "a row read back differs from what was packed";
         weights_decode(g->type, bytes, g->k, values);
-        double off = (double)b->y[slot * g->n + n] - dot_with_squares(b->x + tokens[i % 3] * g->k, values, g->k, &right);
+        double off = (double)b->y[slot * g->n + n] -
+                     dot_with_squares(b->x + tokens[i % 3] * g->k, values, g->k, &right);
         wrong += off * off;
     }
     c->row->error = right > 0 ? sqrt(wrong / right) : sqrt(wrong);
@@ -229,7 +232,8 @@ static void make_case(bench *b, expert_case *c, const set *s, int64_t m, bench_r
     if (status == SPARAMX_OK) {
         product p;
         size_t work = 0;
-        int64_t tokens = (m * g->top_k + c->chosen.experts_read - 1) / c->chosen.experts_read; /* of an expert, on average */
+        /* of an expert, on average */
+        int64_t tokens = (m * g->top_k + c->chosen.experts_read - 1) / c->chosen.experts_read;
         const char *name = kernel_for(&s->info, tokens);
         snprintf(row->kernel, sizeof row->kernel, "%s", name ? name : "-");
         row->experts_read = c->chosen.experts_read;

@@ -42,7 +42,8 @@ static bool halves_of_rows(sparamx_buffer *buffer, size_t count, double *time) {
     sparamx_tensor t = bf16_tensor(HALF, (int64_t)count, sparamx_buffer_base(buffer));
     char *data = calloc(count, 2 * HALF);
     double start = seconds();
-    bool good = data && sparamx_buffer_set_tensor_2d(buffer, &t, data, 0, HALF, count, 2 * HALF, 2 * HALF) == SPARAMX_OK &&
+    bool good = data &&
+                sparamx_buffer_set_tensor_2d(buffer, &t, data, 0, HALF, count, 2 * HALF, 2 * HALF) == SPARAMX_OK &&
                 sparamx_buffer_set_tensor_2d(buffer, &t, data, HALF, HALF, count, 2 * HALF, 2 * HALF) == SPARAMX_OK;
     *time = seconds() - start;
     free(data);
@@ -55,7 +56,8 @@ static bool calls_from_the_end(sparamx_buffer *buffer, size_t count, double *tim
     char byte = 1;
     double start = seconds();
     bool good = true;
-    for (size_t i = count; good && i > 0; i--) good = sparamx_buffer_set_tensor(buffer, &t, &byte, 4 * (i - 1), 1) == SPARAMX_OK;
+    for (size_t i = count; good && i > 0; i--)
+        good = sparamx_buffer_set_tensor(buffer, &t, &byte, 4 * (i - 1), 1) == SPARAMX_OK;
     *time = seconds() - start;
     return good;
 }

@@ -232,7 +232,8 @@ bool options_read(int argc, char **argv, options *o) {
         return false;
     }
     if (o->experts && (o->mode != MODE_PRODUCTS || o->kernel || o->top_k > o->experts)) {
-        fputs("sparamx-bench: --experts measures products, without --kernel, and with --top-k no larger than it\n", stderr);
+        fputs("sparamx-bench: --experts measures products, without --kernel, and with --top-k no larger than it\n",
+              stderr);
         return false;
     }
     set_defaults(o);

@@ -21,7 +21,8 @@ typedef struct size_row {
     const weight_type *type;
     double asked, background; /* share of zeros, and of codes that the library leaves out */
     double file, dense, sparse; /* bits per weight */
-    double floor;  /* bitmap, codes that are left, the file's scales, and in types with a minimum the background codes */
+    /* bitmap, codes that are left, the file's scales, and in types with a minimum the background codes */
+    double floor;
     double design; /* NAN where the design names none */
     const char *chosen;
 } size_row;
@@ -153,7 +154,8 @@ int sizes_run(const options *o, FILE *json) {
         }
         first[i] = first_sparse(t, o->types[i]);
     }
-    printf("\nBits per weight. background: codes that the sparse form leaves out. floor: a bitmap, the other codes, the\n"
+    printf("\nBits per weight. background: codes that the sparse form leaves out. floor: a bitmap, the other codes, "
+           "the\n"
            "file's scales, and in types with a minimum one code per group; nothing for offsets and padding.\n\n");
     if (json) fputs("],\n \"auto_sparse_from\": [", json);
     for (int i = 0; i < o->type_count; i++) {

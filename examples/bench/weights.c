@@ -27,7 +27,8 @@ const weight_type *weight_types(int *count) {
             if (!new || block == 0) continue;
             const char *name = gguf_type_name((uint32_t)row.type);
             for (size_t c = 0; name[c] != 0 && c < sizeof names[0] - 1; c++) names[found][c] = (char)tolower(name[c]);
-            known[found] = (weight_type){names[found], row.type, (int64_t)block, (size_t)gguf_block_bytes((uint32_t)row.type)};
+            known[found] = (weight_type){names[found], row.type, (int64_t)block,
+                                         (size_t)gguf_block_bytes((uint32_t)row.type)};
             found++;
         }
     }

@@ -1,4 +1,5 @@
-/* barrier.h - where the threads of a team wait for each other: spinning for a short time, then yielding, then asleep. */
+/* barrier.h - where the threads of a team wait for each other: spinning for a short time, then yielding, then
+ * asleep. */
 #ifndef EXAMPLES_BARRIER_H
 #define EXAMPLES_BARRIER_H
 
@@ -12,8 +13,8 @@ typedef struct barrier {
 } barrier;
 
 /*
- * Returns when n threads have called it. A thread that waits has its core to itself for 'spins' turns of a loop only: where
- * another program runs on the core of one that is late, waiting must not keep that one from getting a core.
+ * Returns when n threads have called it. A thread that waits has its core to itself for 'spins' turns of a loop only:
+ * where another program runs on the core of one that is late, waiting must not keep that one from getting a core.
  */
 void barrier_wait(barrier *b, int n, int spins);
 

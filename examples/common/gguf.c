@@ -30,7 +30,9 @@ static bool get_uint(const gguf_part *part, const char *key, uint64_t *out) {
     return true;
 }
 
-bool gguf_get_uint(const gguf_file *file, const char *key, uint64_t *out) { return get_uint(&file->parts[0], key, out); }
+bool gguf_get_uint(const gguf_file *file, const char *key, uint64_t *out) {
+    return get_uint(&file->parts[0], key, out);
+}
 
 bool gguf_get_string(const gguf_file *file, const char *key, char *out, size_t size) {
     gguf_key_value kv;
@@ -66,7 +68,8 @@ static bool part_path(const char *path, uint64_t own, uint64_t index, uint64_t c
     size_t n = strlen(path);
     snprintf(ending, sizeof ending, "-%05u-of-%05u.gguf", (unsigned)own + 1, (unsigned)count);
     if (n < strlen(ending) || n >= MAX_PATH || strcmp(path + n - strlen(ending), ending) != 0) return false;
-    snprintf(out, MAX_PATH, "%.*s-%05u-of-%05u.gguf", (int)(n - strlen(ending)), path, (unsigned)index + 1, (unsigned)count);
+    snprintf(out, MAX_PATH, "%.*s-%05u-of-%05u.gguf", (int)(n - strlen(ending)), path, (unsigned)index + 1,
+             (unsigned)count);
     return true;
 }
 
@@ -83,8 +86,9 @@ static bool open_others(opening *o, uint64_t own, uint64_t count) {
     for (uint64_t i = 0; i < count; i++) {
         uint64_t number, its_count;
         if (!part_path(o->path, own, i, count, path))
-            return refuse(o, "this is part %u of %u of a model, but its name does not end in -%05u-of-%05u.gguf, so the "
-                          "others cannot be found: give all parts their names back", (unsigned)own + 1, (unsigned)count,
+            return refuse(o, "this is part %u of %u of a model, but its name does not end in -%05u-of-%05u.gguf, so "
+                          "the others cannot be found: give all parts their names "
+                          "back", (unsigned)own + 1, (unsigned)count,
                           (unsigned)own + 1, (unsigned)count);
         const char *name = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
         if (i != own && !gguf_part_open(&parts[i], path, why, sizeof why))
@@ -118,7 +122,8 @@ static bool check_parts(opening *o) {
     for (uint64_t i = 0; i < file->n_tensors; i++)
         names[i] = (gguf_text){(const uint8_t *)file->tensors[i]->name, strlen(file->tensors[i]->name)};
     const gguf_text *twice = gguf_find_equal(names, file->n_tensors);
-    if (twice != NULL) ok = refuse(o, "two parts hold the tensor %s: they are not of one model", (const char *)twice->bytes);
+    if (twice != NULL)
+        ok = refuse(o, "two parts hold the tensor %s: they are not of one model", (const char *)twice->bytes);
     free(names);
     return ok;
 }

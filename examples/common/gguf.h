@@ -33,8 +33,8 @@ typedef struct gguf_tensor {
 
 typedef struct gguf_file gguf_file;
 
-/* Maps and validates the file, and all others of a model in several files, of which any may be named: NAME-00001-of-00003
- * .gguf. NULL on failure, with one sentence in error. */
+/* Maps and validates the file, and all others of a model in several files, of which any may be named:
+ * NAME-00001-of-00003.gguf. NULL on failure, with one sentence in error. */
 gguf_file *gguf_open(const char *path, char *error, size_t error_size);
 
 /* Ends the map; tensors and their data must not be used afterwards. NULL is fine. */

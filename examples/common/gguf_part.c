@@ -86,7 +86,8 @@ static bool skip_array(gguf_cursor *c) {
         return gguf_fail(c->file, "the metadata holds an array of the value type %u, which no engine reads", type);
     uint64_t least = type == GGUF_VALUE_STRING ? sizeof(uint64_t) : gguf_value_size(type);
     if (__builtin_mul_overflow(count, least, &bytes) || bytes > c->file->size - c->pos) return gguf_fail_short(c->file);
-    if (count > MAX_ELEMENTS) return gguf_fail(c->file, "the metadata holds an array that is longer than any engine reads");
+    if (count > MAX_ELEMENTS)
+        return gguf_fail(c->file, "the metadata holds an array that is longer than any engine reads");
     if (type != GGUF_VALUE_STRING) return gguf_take(c, bytes, &ignored);
     for (uint64_t i = 0; i < count; i++) { /* each string takes at least 8 bytes of the file: the loop is bounded */
         gguf_text ignored_text;

@@ -1,6 +1,7 @@
 /*
- * The list of tensors of one file. ggml wants the data of the tensors one after the other in the order of the list, each
- * rounded up to the alignment, and so does this reader: that rules out gaps, overlaps and data that two tensors share.
+ * The list of tensors of one file. ggml wants the data of the tensors one after the other in the order of the list,
+ * each rounded up to the alignment, and so does this reader: that rules out gaps, overlaps and data that two tensors
+ * share.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@ static bool read_alignment(const gguf_part *part, uint64_t *alignment) {
     return gguf_fail(part, "general.alignment is %u, which is no power of two", value);
 }
 
-/* Elements of the tensor; every product is checked, not only the last. A dimension may be 0: such a tensor has no data. */
+/* Elements of the tensor; every product is checked, not only the last. A dimension may be 0: such a tensor has no
+ * data. */
 static bool check_shape(const gguf_part *part, const gguf_tensor *t) {
     int64_t elements = t->ne[0];
     for (int i = 1; i < 4; i++) {

@@ -35,7 +35,9 @@ const char *gguf_type_name(uint32_t type) {
     return unknown;
 }
 
-bool gguf_type_is_removed(uint32_t type) { return type < sizeof traits / sizeof traits[0] && traits[type].name == NULL; }
+bool gguf_type_is_removed(uint32_t type) {
+    return type < sizeof traits / sizeof traits[0] && traits[type].name == NULL;
+}
 
 uint64_t gguf_block_length(uint32_t type) {
     const type_traits *t = find(type);

@@ -1,6 +1,7 @@
 /*
  * plain.h - the program's own products in plain C: what a host has before it uses the library, and what the library's
- * results are checked against. Portable: no intrinsics and no alignment wanted, only loops that a compiler can vectorize.
+ * results are checked against. Portable: no intrinsics and no alignment wanted, only loops that a compiler can
+ * vectorize.
  */
 #ifndef EXAMPLES_PLAIN_H
 #define EXAMPLES_PLAIN_H

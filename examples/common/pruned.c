@@ -26,9 +26,9 @@ static void random_halves(uint32_t type, uint8_t *row, int64_t k, uint64_t *stat
     }
 }
 
-/* Any code but that of zero. A quantizer makes the largest of 32 weights, at about 2.1 deviations, the last code. Of four
- * codes (Q2_K) the other three are about equally frequent: the most frequent one then has 44% without pruning, as in a
- * file that llama-quantize made of an unpruned model (45%). */
+/* Any code but that of zero. A quantizer makes the largest of 32 weights, at about 2.1 deviations, the last code. Of
+ * four codes (Q2_K) the other three are about equally frequent: the most frequent one then has 44% without pruning,
+ * as in a file that llama-quantize made of an unpruned model (45%). */
 static uint8_t random_code(const quant_type *q, int zero, uint64_t *state) {
     if (q->n_codes <= 4) return (uint8_t)((zero + quant_random_between(state, 1, q->n_codes - 1)) % q->n_codes);
     int code = zero + (int)lrintf(random_normal(state) * (float)q->n_codes / 4.2f);

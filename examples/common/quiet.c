@@ -29,8 +29,9 @@ static bool read_all(double *seconds) {
     while (fgets(line, sizeof line, f) != NULL) {
         unsigned cpu;
         unsigned long long t[8] = {0};
-        if (sscanf(line, "cpu%u %llu %llu %llu %llu %llu %llu %llu %llu", &cpu, &t[0], &t[1], &t[2], &t[3], &t[4], &t[5],
-                   &t[6], &t[7]) < 5 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &mine))
+        if (sscanf(line, "cpu%u %llu %llu %llu %llu %llu %llu %llu %llu", &cpu, &t[0], &t[1], &t[2], &t[3], &t[4],
+                   &t[5], &t[6], &t[7]) < 5 ||
+            cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &mine))
             continue;
         sum += (double)(t[0] + t[1] + t[2] + t[5] + t[6] + t[7]);
         found++;

@@ -1,4 +1,5 @@
-/* quiet.h - whether a measurement was disturbed: by other programs on the CPUs of this process, or seen in its spread. */
+/* quiet.h - whether a measurement was disturbed: by other programs on the CPUs of this process, or seen in its
+ * spread. */
 #ifndef EXAMPLES_QUIET_H
 #define EXAMPLES_QUIET_H
 

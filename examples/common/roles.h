@@ -1,4 +1,5 @@
-/* roles.h - what a tensor is for in a model, by the names that GGUF files use: sparamx-ggml-placement.h with a file at hand. */
+/* roles.h - what a tensor is for in a model, by the names that GGUF files use: sparamx-ggml-placement.h with a file
+ * at hand. */
 #ifndef EXAMPLES_ROLES_H
 #define EXAMPLES_ROLES_H
 
@@ -9,8 +10,8 @@
 /* Why the host keeps the tensor whatever the library can do with its type, or NULL: one sentence. */
 const char *role_reason_to_keep(const gguf_file *file, const gguf_tensor *t);
 
-/* Whether this is the token embedding of a model that has no output matrix of its own: it is loaded twice then, one copy
- * for looking tokens up, which stays with the host, and one that is multiplied by. */
+/* Whether this is the token embedding of a model that has no output matrix of its own: it is loaded twice then, one
+ * copy for looking tokens up, which stays with the host, and one that is multiplied by. */
 bool role_is_tied_output(const gguf_file *file, const gguf_tensor *t);
 
 /* The matrices of several experts in one tensor, of which each token uses a few. */

@@ -11,8 +11,8 @@
 
 #include "barrier.h"
 
-/* A product takes tens of microseconds, less than waking a sleeping thread: so waiting threads spin first. After that they
- * leave the core to others: another program, or a thread of this team where there are more threads than CPUs. */
+/* A product takes tens of microseconds, less than waking a sleeping thread: so waiting threads spin first. After that
+ * they leave the core to others: another program, or a thread of this team where there are more threads than CPUs. */
 enum { SPINS_BEFORE_YIELD = 512, YIELDS_BEFORE_SLEEP = 2048 };
 
 struct team {

@@ -17,7 +17,8 @@ typedef void (*team_fn)(int ith, int nth, void *ctx);
 /* CPUs that this process may run on, at least 1. */
 int team_cpus(void);
 
-/* Starts n - 1 threads; the caller of team_run() is the n-th. NULL if n is not 1...TEAM_MAX_THREADS or none can be had. */
+/* Starts n - 1 threads; the caller of team_run() is the n-th. NULL if n is not 1...TEAM_MAX_THREADS or none can be
+ * had. */
 team *team_create(int n);
 
 /* Ends the threads. NULL is fine. */

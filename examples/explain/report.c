@@ -130,7 +130,8 @@ static const char *change(double before, double after, const char *less, const c
 /* What the comparison is of: the same sentence, however large the gain. */
 static void speed_part(double gain, char *out, size_t size) {
     if (gain > 1.005)
-        snprintf(out, size, "so it should generate up to %.2f times as fast as from dense weights of the same types", gain);
+        snprintf(out, size, "so it should generate up to %.2f times as fast as from dense weights of the same types",
+                 gain);
     else if (gain < 0.995)
         snprintf(out, size, "so it would generate more slowly than from dense weights of the same types (%.2f times as "
                  "fast): leave this model to the host", gain);
@@ -148,8 +149,8 @@ static void result_sentence(const judgement *j, const machine_facts *m, char *ou
     change(j->read_before, j->read_after, "fewer bytes", "more bytes", reads, sizeof reads);
     speed_part(judge_gain(j), speed, sizeof speed);
     snprintf(out, size,
-             "With the library this model takes %.1f MB instead of %.1f MB (%s) and reads %s for each token, %s. Only bytes "
-             "of weights are compared, as in the file and as packed; nothing was measured%s.",
+             "With the library this model takes %.1f MB instead of %.1f MB (%s) and reads %s for each token, %s. Only "
+             "bytes of weights are compared, as in the file and as packed; nothing was measured%s.",
              after, before, memory, reads, speed, caution);
 }
 
@@ -165,8 +166,9 @@ void report_sentence(const judgement *j, const machine_facts *m, char *out, size
         result_sentence(j, m, out, size);
         size_t used = strlen(out);
         snprintf(out + used, size - used,
-                 " %.0f%% of its weights are negative zeros, which the library keeps as values: examples/prune/prune.py "
-                 "MODEL.gguf CLEAN.gguf --share 0 turns them into zeros and changes nothing else.", 100 * negative);
+                 " %.0f%% of its weights are negative zeros, which the library keeps as values: "
+                 "examples/prune/prune.py MODEL.gguf CLEAN.gguf --share 0 turns them into zeros and changes nothing "
+                 "else.", 100 * negative);
     } else if (j->sparse == 0 && fabs(judge_gain(j) - 1) < 0.005) {
         snprintf(out, size,
                  "The library takes %d of %d tensors, but none has enough zeros for the sparse form: memory and bytes "
@@ -180,8 +182,9 @@ void report_sentence(const judgement *j, const machine_facts *m, char *out, size
 static void print_tied(const judgement *j) {
     for (int i = 0; i < j->n_tensors; i++)
         if (judge_host_copy(&j->tensors[i]) > 0)
-            printf("  %s is the output matrix too: the copy that is multiplied is taken, %.1f MB stay with the host for "
-                   "looking tokens up\n", j->tensors[i].source->name, (double)judge_host_copy(&j->tensors[i]) / MEGA);
+            printf("  %s is the output matrix too: the copy that is multiplied is taken, %.1f MB stay with the host "
+                   "for looking tokens up\n",
+                   j->tensors[i].source->name, (double)judge_host_copy(&j->tensors[i]) / MEGA);
 }
 
 void report_text(const judgement *j, const machine_facts *m) {

@@ -34,8 +34,8 @@ static const char usage[] =
     "\n"
     "'At background' is the share of weights whose code is the one that a quantizer gives a pruned weight: what the\n"
     "sparse form leaves out. The prediction counts bytes of weights only, as generation is limited by them; attention\n"
-    "over a long context comes on top, before and after alike. A host's own kernels may read dense weights more slowly than\n"
-    "memory allows: then the gain is larger than predicted. Of a model in several files name any one.\n"
+    "over a long context comes on top, before and after alike. A host's own kernels may read dense weights more\n"
+    "slowly than memory allows: then the gain is larger than predicted. Of a model in several files name any one.\n"
     "\n"
     "Exit status: 0 all well, 2 unusable arguments or model, 3 the library cannot be used.\n";
 
@@ -74,7 +74,8 @@ static bool read_options(int argc, char **argv, options *o) {
             if (*end == 0 && o->threads >= 1 && o->threads <= TEAM_MAX_THREADS) break;
             fprintf(stderr, "sparamx-explain: --threads takes a number from 1 to %d\n", TEAM_MAX_THREADS);
             return false;
-        default: return complain(EXIT_BAD_INPUT, argv[optind - 1], "it is unknown, or has or lacks a value (see --help)"), false;
+        default: return complain(EXIT_BAD_INPUT, argv[optind - 1], "it is unknown, or has or lacks a value (see "
+                                                                   "--help)"), false;
         }
     }
     if (o->help) return true;

@@ -1,7 +1,9 @@
-"""Which weights go: those with the smallest scores, in each output row, each group of a pattern, a tensor, or the model.
+"""Which weights go: those with the smallest scores, in each output row, each group of a pattern, a tensor, or the
+model.
 
 A score is |w|, or with an importance matrix Wanda's |w| times the norm of the input that meets it (arXiv 2306.11695).
-Work is cut into chunks of whole rows, one thread each; numpy lets go of the interpreter's lock in what takes the time.
+Work is cut into chunks of whole rows, one thread each; numpy lets go of the interpreter's lock in what takes the
+time.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +51,8 @@ class Matrix:
             rows_each = self.tensor.rows // len(self.norms)
             with np.errstate(invalid="ignore", over="ignore"):
                 scores *= self.norms[np.arange(rows.start, rows.stop) // rows_each]
-        scores[zero] = 0  # zero times an infinite norm included. NaN sorts last: what is broken is not made to look sound
+        # zero times an infinite norm included. NaN sorts last: what is broken is not made to look sound
+        scores[zero] = 0
         return scores, zero
 
     def bits(self, rows):
@@ -57,7 +60,8 @@ class Matrix:
         return np.ascontiguousarray(scores).view(np.uint32), zero
 
     def apply(self, rows, mask, zero):
-        """Weights that were zero before get the type's zero too: -0, left by a mask that was multiplied, is another code."""
+        """Weights that were zero before get the type's zero too: -0, left by a mask that was multiplied, is another
+        code."""
         codes.prune(self.raw[rows], mask, zero, self.kind)
         return Count(mask.size, int(zero.sum()), int((mask | zero).sum()))
 
@@ -128,7 +132,8 @@ def histogram(bits):
 
 
 def prune_below(pool, matrix, cut, n_before):
-    """Prunes below the cut; n_before weights equal to it have been met already. Returns (counts, equal ones met here)."""
+    """Prunes below the cut; n_before weights equal to it have been met already. Returns (counts, equal ones met
+    here)."""
     def count(rows):
         return int((matrix.bits(rows)[0] == cut.threshold).sum())
     equal = list(pool.map(count, matrix.chunks))

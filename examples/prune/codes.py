@@ -9,8 +9,8 @@ Type = gguf.GGMLQuantizationType
 
 
 def prune(raw, mask, zero, kind):
-    """Sets the weights where mask (rows, columns) is true to zero, in raw (rows, bytes of a row), in place; and those that
-    are zero (the second mask) to the one code for it, except in types with a minimum, which have no other."""
+    """Sets the weights where mask (rows, columns) is true to zero, in raw (rows, bytes of a row), in place; and those
+    that are zero (the second mask) to the one code for it, except in types with a minimum, which have no other."""
     if kind not in (Type.Q4_1, Type.Q5_1):
         mask = mask | zero
     if kind in WORDS:
@@ -57,8 +57,9 @@ def zero_ternary(blocks, flags, kind):
 
 
 def zero_with_minimum(blocks, flags, kind):
-    """A weight is scale * code + minimum, both float16. With a scale of few enough bits, scale * code is exact in float16
-    for the code that lies where zero is; its negative is the minimum, and that code decodes to 0 and nothing else."""
+    """A weight is scale * code + minimum, both float16. With a scale of few enough bits, scale * code is exact in
+    float16 for the code that lies where zero is; its negative is the minimum, and that code decodes to 0 and nothing
+    else."""
     levels, bits = (15, 7) if kind == Type.Q4_1 else (31, 6)  # float16 has 11 bits; a code takes 4 or 5 of them
     weights = gguf.dequantize(blocks, kind).astype(np.float64)
     weights[flags] = 0

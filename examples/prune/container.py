@@ -19,8 +19,9 @@ class Fault(Exception):
 
 
 class CheckedReader(gguf.GGUFReader):
-    """GGUFReader slices past the end of a short file without a word, and a length of 2^60 would keep it busy for ever. For
-    a vocabulary of hundreds of thousands of strings it takes many seconds: a bar shows after the first that it reads."""
+    """GGUFReader slices past the end of a short file without a word, and a length of 2^60 would keep it busy for
+    ever. For a vocabulary of hundreds of thousands of strings it takes many seconds: a bar shows after the first that
+    it reads."""
 
     def __init__(self, path):
         with tqdm(desc="reading the metadata", unit=" strings", delay=1, disable=not sys.stderr.isatty()) as self.bar:
@@ -94,7 +95,8 @@ class Container:
     def _tensor(self, tensor):
         # The package adds the offset in 64 bits, which wrap.
         begin = self.data_begin + int(tensor.field.parts[5][0])
-        found = Tensor(tensor.name, tensor.tensor_type, tuple(int(n) for n in reversed(tensor.shape)), begin, int(tensor.n_bytes))
+        found = Tensor(tensor.name, tensor.tensor_type, tuple(int(n) for n in reversed(tensor.shape)), begin,
+                       int(tensor.n_bytes))
         if begin + found.n_bytes > self.size:
             raise ValueError(f"the data of {tensor.name} end beyond the file")
         if begin % self.alignment:
@@ -147,8 +149,8 @@ def parts_of(container):
         return [container]
     name = PART.match(container.path.name)
     if not name or int(name[3]) != count:
-        raise Fault(f"{container.path} is one of {count} files of a model, but its name does not say which: give all files "
-                    f"their names NAME-00001-of-{count:05}.gguf back")
+        raise Fault(f"{container.path} is one of {count} files of a model, but its name does not say which: give all "
+                    f"files their names NAME-00001-of-{count:05}.gguf back")
     return [Container(container.path.with_name(f"{name[1]}-{i:05}-of-{count:05}.gguf")) for i in range(1, count + 1)]
 
 

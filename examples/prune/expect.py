@@ -26,7 +26,9 @@ def nearest(weights):
 
 
 def amount(weights):
-    return f"{weights / 1e9:.1f} billion" if weights >= 1e9 else f"{weights / 1e6:.0f} million" if weights >= 1e6 else str(weights)
+    if weights >= 1e9:
+        return f"{weights / 1e9:.1f} billion"
+    return f"{weights / 1e6:.0f} million" if weights >= 1e6 else str(weights)
 
 
 def sentence(weights, share, with_imatrix):
@@ -37,13 +39,14 @@ def sentence(weights, share, with_imatrix):
         costs += f", to {model.imatrix:g} with an imatrix"
     elif with_imatrix:
         costs += "; an imatrix helps, but so small a model has to be trained again to get well"
-    side = "less than there" if share < 0.45 else "as there" if share <= 0.55 else "more than there, which costs far more"
-    return (f"This model has {amount(weights)} weights; of the models measured, {model.name} is nearest: at 50% its perplexity "
-            f"went {costs}. Here it is {share:.0%}, {side}")
+    more = "as there" if share <= 0.55 else "more than there, which costs far more"
+    side = "less than there" if share < 0.45 else more
+    return (f"This model has {amount(weights)} weights; of the models measured, {model.name} is nearest: at 50% its "
+            f"perplexity went {costs}. Here it is {share:.0%}, {side}")
 
 
 def demand(weights, share):
     """Why --imatrix or --magnitude must be given."""
-    return (f"{sentence(weights, share, False)}. Without an imatrix the weights are chosen by their size alone: make one with "
-            "llama-imatrix -m IN.gguf -f TEXT -o imatrix.gguf and give --imatrix imatrix.gguf, or say --magnitude if this is "
-            "what you want")
+    return (f"{sentence(weights, share, False)}. Without an imatrix the weights are chosen by their size alone: make "
+            "one with llama-imatrix -m IN.gguf -f TEXT -o imatrix.gguf and give --imatrix imatrix.gguf, or say "
+            "--magnitude if this is what you want")

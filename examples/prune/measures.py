@@ -1,4 +1,5 @@
-"""What is known about a model: zeros in the file, bytes packed, speeds, and with a host its distance to the dense model."""
+"""What is known about a model: zeros in the file, bytes packed, speeds, and with a host its distance to the dense
+model."""
 
 import json
 import os
@@ -57,7 +58,8 @@ class Report:
         return sum(m.zeros for m in self.matrices) / max(1, sum(m.weights for m in self.matrices))
 
     def bytes_per_token(self, packed):
-        """Every matrix is read once, of experts those chosen; of the embedding one row, unless it is the output matrix too."""
+        """Every matrix is read once, of experts those chosen; of the embedding one row, unless it is the output
+        matrix too."""
         return self.other_bytes + round(sum(m.share * (m.packed_bytes if packed and m.packed_bytes else m.file_bytes)
                                             for m in self.matrices))
 
@@ -96,7 +98,8 @@ def read_share(model, tensor, has_output):
 
 def call(command, only_stdout=False, **variables):
     """What a program prints. Variables that would change what it does are not passed on."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("SPARAMX_", "GGML_", "LD_PRELOAD"))}
+    env = {name: value for name, value in os.environ.items()
+           if not name.startswith(("SPARAMX_", "GGML_", "LD_PRELOAD"))}
     command = [str(part) for part in command]
     try:
         result = subprocess.run(command, env={**env, **{name: str(value) for name, value in variables.items()}},
@@ -126,18 +129,20 @@ def pack(report, build):
     totals = run["totals"]
     if totals["disturbed"]:
         report.disturbed = (f"the speed of the products is not shown: while it was measured other programs used "
-                            f"{totals['other_cpus']:.2f} CPUs and repeated products differed by {totals['spread']:.0%}; "
-                            "measure again on a quiet machine")
+                            f"{totals['other_cpus']:.2f} CPUs and repeated products differed by "
+                            f"{totals['spread']:.0%}; measure again on a quiet machine")
         return
     product = totals["products"][0]
-    report.measured = {"products, dense": product["dense_tokens_per_s"], "products, packed": product["packed_tokens_per_s"]}
+    report.measured = {"products, dense": product["dense_tokens_per_s"],
+                       "products, packed": product["packed_tokens_per_s"]}
 
 
 def read_bandwidth(build):
     """Bytes per second that all threads together only read."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "bench.json"
-        call([build / "examples/sparamx-bench", "--type", "bf16", "--form", "dense", "--sparsity", 0, "--m", 1, "--shape",
+        call([build / "examples/sparamx-bench", "--type", "bf16", "--form", "dense", "--sparsity", 0, "--m", 1,
+              "--shape",
               "4096x4096", "--repeat", 3, "--json", result])
         return json.loads(result.read_text())["machine"]["read_gbps"] * 1e9
 
@@ -158,7 +163,8 @@ class Host:
     def speed(self, model, with_plugin):
         """Tokens per second of generation."""
         with_it = {"GGML_BACKEND_PATH": self.plugin, "SPARAMX_LIB": self.library} if with_plugin else {}
-        out = call([self.bin / "llama-bench", "-m", model, "-p", 0, "-n", 64, "-t", self.threads, "-r", 3, "-o", "json"], **with_it)
+        out = call([self.bin / "llama-bench", "-m", model, "-p", 0, "-n", 64, "-t", self.threads, "-r", 3, "-o",
+                    "json"], **with_it)
         return json.loads(out[out.index("["):out.rindex("]") + 1])[0]["avg_ts"]
 
     def perplexity(self, *arguments):
@@ -189,7 +195,8 @@ def sweep(host, dense, text, shares, methods, imatrix, context, chunks, progress
             kld, same = re.search(r"Mean +KLD: +(-?[0-9.]+)", out), re.search(r"Same top p: +([0-9.]+)", out)
             if not kld or not same:
                 raise Fault(f"llama-perplexity gives no KL divergence for {method} at {share:.0%}")
-            rows.append({"method": method, "share": share, "ppl": ppl, "kld": float(kld[1]), "same_top": float(same[1]) / 100})
+            rows.append({"method": method, "share": share, "ppl": ppl, "kld": float(kld[1]),
+                         "same_top": float(same[1]) / 100})
     return rows
 
 

@@ -9,8 +9,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 
 from measures import layers_and_kinds  # noqa: E402
 
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")  # told apart by colour-blind eyes
-plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "libsparamx"})
+# told apart by colour-blind eyes
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
+                     "svg.hashsalt": "libsparamx"})
 
 
 def save(figure, out, name):
@@ -32,7 +34,8 @@ def zeros(reports, out):
         return None
     tall = max(len(kinds) for _, _, kinds, _ in maps)
     figure, rows = plt.subplots(len(maps), 1, squeeze=False, layout="constrained",
-                                figsize=(max(5.5, 1.8 + 0.34 * max(len(m[1]) for m in maps)), len(maps) * (0.9 + 0.3 * tall)))
+                                figsize=(max(5.5, 1.8 + 0.34 * max(len(m[1]) for m in maps)),
+                                         len(maps) * (0.9 + 0.3 * tall)))
     for axes, (report, layers, kinds, shares) in zip(rows[:, 0], maps):
         image = axes.imshow(shares, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")
         axes.set_title(f"{short(report)}: {report.zeros:.0%} zeros in all matrices", loc="left", fontsize=10)
@@ -42,7 +45,8 @@ def zeros(reports, out):
         if len(layers) <= 12:
             for (y, x), share in np.ndenumerate(shares):
                 if np.isfinite(share):
-                    axes.text(x, y, f"{share:.0%}", ha="center", va="center", fontsize=7, color="black" if share > 0.6 else "white")
+                    axes.text(x, y, f"{share:.0%}", ha="center", va="center", fontsize=7,
+                              color="black" if share > 0.6 else "white")
     rows[-1, 0].set_xlabel("layer")
     figure.colorbar(image, ax=rows[:, 0], format=PercentFormatter(1), label="zeros")
     return save(figure, out, "zeros")
@@ -57,7 +61,8 @@ def bars(axes, labels, series, unit):
     width = 0.8 / len(series)
     for i, (name, values) in enumerate(series.items()):
         places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
-        drawn = axes.bar(places, [value or 0 for value in values], width * 0.94, label=name, color=COLOURS[i % len(COLOURS)])
+        drawn = axes.bar(places, [value or 0 for value in values], width * 0.94, label=name,
+                         color=COLOURS[i % len(COLOURS)])
         axes.bar_label(drawn, [plain(value) if value else "" for value in values], fontsize=6.5, padding=2)
     axes.set_xticks(range(len(labels)), labels, rotation=20 if max(map(len, labels)) > 14 else 0)
     axes.set_ylabel(unit)
@@ -82,12 +87,14 @@ def speeds(reports, out):
         return None
     figure, axes = plt.subplots(figsize=(max(6, 1.4 + 0.5 * len(names) * len(reports)), 3.8), layout="constrained")
     values = [{**{f"predicted, {name}": value for name, value in r.predicted.items()}, **r.measured} for r in reports]
-    bars(axes, [short(r) for r in reports], {name: [value.get(name) for value in values] for name in names}, "tokens per second")
+    bars(axes, [short(r) for r in reports], {name: [value.get(name) for value in values] for name in names},
+         "tokens per second")
     return save(figure, out, "speed")
 
 
 def curves(rows, out):
-    """Perplexity and KL divergence over the share of zeros, a line per method; patterns are points at their one share."""
+    """Perplexity and KL divergence over the share of zeros, a line per method; patterns are points at their one
+    share."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     dense = next(row for row in rows if row["method"] == "dense")
     methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "dense"))
@@ -102,7 +109,8 @@ def curves(rows, out):
         # Zero has no place on this axis: the dense model stands at its left end without a point.
         right.plot(*zip(*[(a, b) for a, b in zip(x, kld) if b > 0]), **style)
     left.axhline(dense["ppl"], color="#888888", linewidth=0.8, linestyle=":")
-    left.text(0.99, dense["ppl"], "dense", transform=left.get_yaxis_transform(), ha="right", va="bottom", fontsize=8, color="#666666")
+    left.text(0.99, dense["ppl"], "dense", transform=left.get_yaxis_transform(), ha="right", va="bottom", fontsize=8,
+              color="#666666")
     left.set_ylabel("perplexity")
     right.set_ylabel("KL divergence from dense, nats per token")
     for axes in (left, right):

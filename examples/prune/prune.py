@@ -79,10 +79,12 @@ def parse_arguments():
                      help="share of zeros (default: 0.5); 0 only turns zeros of either sign into the type's zero")
     how.add_argument("--pattern", choices=PATTERNS, help="in every group of 4 (8) neighbours in a row, 2 (4) are kept")
     parser.add_argument("--scope", choices=("row", "tensor", "model"), default="row",
-                        help="the share holds for each output row (default), each tensor, or all chosen tensors together")
+                        help="the share holds for each output row (default), each tensor, or all chosen tensors "
+                             "together")
     score = parser.add_mutually_exclusive_group()
     score.add_argument("--magnitude", action="store_true", help="choose weights by their size alone; see what it costs")
-    score.add_argument("--imatrix", type=Path, help="of this model, from llama-imatrix: scores are |w| times input norm")
+    score.add_argument("--imatrix", type=Path,
+                       help="of this model, from llama-imatrix: scores are |w| times input norm")
     parser.add_argument("--include", type=expression_of, default=re.compile(INCLUDE), metavar="REGEX",
                         help="tensors to prune, found anywhere in the name (default: attention and feed-forward)")
     parser.add_argument("--exclude", type=expression_of, metavar="REGEX", help="tensors to leave out of these")
@@ -147,11 +149,12 @@ def choose(model, args):
         if own == 0 or len(tensor.shape) < 2 or tensor.weights == 0:  # a bias or a norm is no matrix
             continue
         if tensor.type not in PRUNABLE:
-            raise Fault(f"{tensor.name} is {tensor.type.name}, which cannot be pruned without encoding it anew: prune the F16 "
-                        "or BF16 model (llama-quantize --allow-requantize IN.gguf BF16.gguf BF16 makes one) and run llama-quantize "
-                        "on the result, which keeps zeros; or --exclude this tensor")
+            raise Fault(f"{tensor.name} is {tensor.type.name}, which cannot be pruned without encoding it anew: prune "
+                        "the F16 or BF16 model (llama-quantize --allow-requantize IN.gguf BF16.gguf BF16 makes one) "
+                        "and run llama-quantize on the result, which keeps zeros; or --exclude this tensor")
         if args.pattern and tensor.columns % PATTERNS[args.pattern][1]:
-            raise Fault(f"the rows of {tensor.name} have {tensor.columns} weights, which groups of {args.pattern} do not divide")
+            raise Fault(f"the rows of {tensor.name} have {tensor.columns} weights, which groups of {args.pattern} do "
+                        "not divide")
         chosen.append(Chosen(tensor, share if own is None else own))
     if not chosen:
         raise Fault(f"no tensor of {args.input} is chosen: see --include and --exclude")
@@ -161,7 +164,8 @@ def choose(model, args):
 def check_expectation(model, chosen, args):
     """Says what to expect; refuses to go on where nobody has said how weights are to be chosen."""
     weights = sum(one.tensor.weights for one in chosen)
-    zeros = sum(one.tensor.weights * (0.5 if args.pattern else args.share if one.share is None else one.share) for one in chosen)
+    zeros = sum(one.tensor.weights * (0.5 if args.pattern else args.share if one.share is None else one.share)
+                for one in chosen)
     share, in_all = zeros / weights, sum(tensor.weights for tensor in model.tensors)
     if share < expect.HARMLESS:
         return
@@ -209,7 +213,8 @@ class Pruner:
 
     def stream(self):
         """All chosen tensors, one in memory at a time."""
-        for one in tqdm(self.chosen.values(), desc="finding the threshold", unit="tensor", disable=not sys.stderr.isatty()):
+        for one in tqdm(self.chosen.values(), desc="finding the threshold", unit="tensor",
+                        disable=not sys.stderr.isatty()):
             yield self.load(one.tensor)
 
     def prune(self, tensor):
@@ -238,7 +243,8 @@ def write(model, chosen, norms, args):
     try:
         with choice.pool_of(args.threads) as pool:
             pruner = Pruner(model, chosen, norms, args, pool)
-            with tqdm(total=model.size, desc=visible(args.output.name), unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
+            with tqdm(total=model.size, desc=visible(args.output.name), unit="B", unit_scale=True,
+                      disable=not sys.stderr.isatty()) as bar:
                 def change(tensor):
                     changed = pruner.prune(tensor)
                     bar.update(tensor.n_bytes)
@@ -272,8 +278,8 @@ def main():
         print(f"would prune {len(chosen)} of {len(model.tensors)} tensors with {weights} weights; nothing was written")
         return
     total = choice.add_counts(write(model, chosen, norms, args).values())
-    say(f"{args.output}: {len(chosen)} of {len(model.tensors)} tensors pruned, zeros among their {total.weights} weights: "
-        f"{total.zeros_before / total.weights:.2%} before, {total.zeros_after / total.weights:.2%} now")
+    say(f"{args.output}: {len(chosen)} of {len(model.tensors)} tensors pruned, zeros among their {total.weights} "
+        f"weights: {total.zeros_before / total.weights:.2%} before, {total.zeros_after / total.weights:.2%} now")
 
 
 if __name__ == "__main__":

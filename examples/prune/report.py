@@ -2,7 +2,8 @@
 """What pruning gains and costs, for one or several GGUF models: a table, report.json and pictures (PNG and SVG).
 
     report.py MODEL.gguf... --out DIR                            zeros by layer and kind of matrix
-        --build build                                            bytes packed by the library, speeds predicted and measured
+        --build build                                            bytes packed by the library, and speeds, predicted
+                                                                 and measured
         --host LLAMA_CPP/build/bin --plugin libggml-sparamx.so   speed of a real engine without and with the library
     report.py --sweep DENSE.gguf --text FILE --host ... --out DIR
                                                                  perplexity and KL divergence over shares and methods:
@@ -70,7 +71,8 @@ def parse_arguments():
     parser.add_argument("--sweep", type=Path, metavar="DENSE.gguf", help="prune this model in several ways")
     parser.add_argument("--text", type=Path, help="text that the sweep's perplexity is of")
     parser.add_argument("--shares", type=shares_of, default=shares_of("0.2,0.3,0.4,0.5,0.6,0.7,0.8"))
-    parser.add_argument("--methods", type=methods_of, help="separated by commas (default: magnitude; with --imatrix also wanda)")
+    parser.add_argument("--methods", type=methods_of,
+                        help="separated by commas (default: magnitude; with --imatrix also wanda)")
     parser.add_argument("--imatrix", type=Path)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--chunks", type=int, default=0, help="of the text (default: all)")
@@ -116,7 +118,8 @@ def print_models(reports):
     for report in reports:
         row = [visible(report.path.name), f"{report.zeros:.1%}", number(report.bytes_per_token(False) / 1e6)]
         if predicted:
-            row += [number(report.bytes_per_token(True) / 1e6), number(report.predicted["dense"]), number(report.predicted["packed"])]
+            row += [number(report.bytes_per_token(True) / 1e6), number(report.predicted["dense"]),
+                    number(report.predicted["packed"])]
         rows.append(row + [number(report.measured.get(name)) for name in names])
     print_table(head, rows)
     for report in reports:
@@ -133,7 +136,8 @@ def print_table(head, rows):
 
 def as_json(reports, bandwidth, rows):
     models = [{"model": report.path.name, "zeros": report.zeros, "bytes_per_token": report.bytes_per_token(False),
-               "packed_bytes_per_token": report.bytes_per_token(True), "predicted": report.predicted, "measured": report.measured,
+               "packed_bytes_per_token": report.bytes_per_token(True), "predicted": report.predicted,
+               "measured": report.measured,
                "disturbed": report.disturbed,
                "matrices": [vars(matrix) for matrix in report.matrices]} for report in reports]
     return {"cpu": reports[0].cpu if reports else "", "read_bytes_per_s": bandwidth, "models": models, "sweep": rows}
@@ -142,17 +146,21 @@ def as_json(reports, bandwidth, rows):
 def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    host = args.host and measures.Host(args.host, args.plugin, args.build and args.build / "libsparamx.so", args.threads)
+    host = args.host and measures.Host(args.host, args.plugin, args.build and args.build / "libsparamx.so",
+                                       args.threads)
     reports, bandwidth = make_reports(args, host)
     made, rows = [], []
     if reports:
         print_models(reports)
-        made += [pictures.zeros(reports, args.out), pictures.sizes(reports, args.out), pictures.speeds(reports, args.out)]
+        made += [pictures.zeros(reports, args.out), pictures.sizes(reports, args.out),
+                 pictures.speeds(reports, args.out)]
     if args.sweep:
-        rows = measures.sweep(host, args.sweep, args.text, args.shares, args.methods, args.imatrix, args.context, args.chunks,
+        rows = measures.sweep(host, args.sweep, args.text, args.shares, args.methods, args.imatrix, args.context,
+                              args.chunks,
                               lambda steps: tqdm(steps, desc="sweep", disable=not sys.stderr.isatty()))
         print_table(["method", "zeros", "perplexity", "KL divergence", "same top token"],
-                    [[row["method"], f"{row['share']:.0%}", f"{row['ppl']:.3f}", f"{row['kld']:.4f}", f"{row['same_top']:.1%}"]
+                    [[row["method"], f"{row['share']:.0%}", f"{row['ppl']:.3f}", f"{row['kld']:.4f}",
+                      f"{row['same_top']:.1%}"]
                      for row in rows])
         made.append(pictures.curves(rows, args.out))
     (args.out / "report.json").write_text(json.dumps(as_json(reports, bandwidth, rows), indent=1) + "\n")

@@ -20,7 +20,8 @@ void experts_choose(session *s, const weight *w, int64_t m) {
     uint64_t state = 0xe8;
     for (int64_t i = 0; i < m; i++) {
         uint64_t first = random_u64(&state) % (uint64_t)w->experts;
-        for (int64_t u = 0; u < w->used; u++) s->ids[i * w->used + u] = (int32_t)((first + (uint64_t)u) % (uint64_t)w->experts);
+        for (int64_t u = 0; u < w->used; u++)
+            s->ids[i * w->used + u] = (int32_t)((first + (uint64_t)u) % (uint64_t)w->experts);
     }
 }
 

@@ -152,7 +152,8 @@ bool report_json(const model *m, const setting *s) {
     const char *path = s->options->json;
     FILE *f = fopen(path, "w");
     if (f == NULL) {
-        fprintf(stderr, "sparamx-run: %s cannot be written: %s\n", text_printable(path, shown, sizeof shown), strerror(errno));
+        fprintf(stderr, "sparamx-run: %s cannot be written: %s\n", text_printable(path, shown, sizeof shown),
+                strerror(errno));
         return false;
     }
     fputs("{\n  \"model\": {", f);

@@ -14,7 +14,8 @@ static double tolerance_of(uint32_t type) {
 }
 
 static weight describe(const gguf_file *file, const gguf_tensor *t) {
-    weight w = {.source = t, .tolerance = tolerance_of(t->type), .readback_ok = true, .ok = true, .experts = 1, .used = 1};
+    weight w = {.source = t, .tolerance = tolerance_of(t->type), .readback_ok = true, .ok = true,
+                .experts = 1, .used = 1};
     if (role_is_experts(t)) {
         w.experts = t->ne[2];
         w.used = (int64_t)(role_expert_share(file) * (double)t->ne[2] + 0.5);
@@ -35,7 +36,8 @@ sparamx_tensor model_tensor(const weight *w) {
     return t;
 }
 
-/* Tiles have rows of whole blocks of 32 and whole panels of 16 rows: a file of one column would take 32 times its size. */
+/* Tiles have rows of whole blocks of 32 and whole panels of 16 rows: a file of one column would take 32 times its
+ * size. */
 static const uint64_t MOST_PADDING = 4, SMALL = 1 << 16;
 
 static uint64_t padded_bytes(const gguf_tensor *t) {
@@ -113,7 +115,8 @@ int64_t model_max_used(const model *m) {
 int64_t model_max_outputs(const model *m) {
     int64_t n = 0;
     for (int i = 0; i < m->n_weights; i++) {
-        int64_t outputs = m->weights[i].matrix.n * m->weights[i].used; /* at most the tensor's rows, which are in the file */
+        /* at most the tensor's rows, which are in the file */
+        int64_t outputs = m->weights[i].matrix.n * m->weights[i].used;
         n = outputs > n ? outputs : n;
     }
     return n;

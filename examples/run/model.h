@@ -26,7 +26,8 @@ typedef struct timing {
 typedef struct weight {
     const gguf_tensor *source;
     plain_matrix matrix;    /* with experts: the first one's */
-    int64_t experts, used;  /* matrices of this shape, and how many of them a token is multiplied with: 1 without experts */
+    /* matrices of this shape, and how many of them a token is multiplied with: 1 without experts */
+    int64_t experts, used;
     double tolerance;
 
     int32_t form;

@@ -25,17 +25,19 @@ static const char usage[] =
     "  --m LIST           tokens per product, up to 8 numbers (default: 1,512 with --amx, where the library has only\n"
     "                     its reference kernels 1,32; without --amx 1)\n"
     "  --form FORM        auto, dense or sparse (default: auto)\n"
-    "  --repeat N         measure N times and take the median (default: 5, short products of one token 31, long ones fewer)\n"
+    "  --repeat N         measure N times and take the median (default: 5, short products of one token 31,\n"
+    "                     long ones fewer)\n"
     "  --filter TEXT      only tensors with TEXT in their name\n"
     "  --json FILE        write the results to FILE as well\n"
     "  --help             show this text\n"
     "\n"
-    "The caches are emptied before each measurement. With --amx each result is checked against the program's own product\n"
-    "in double: sqrt(sum of squared differences / sum of squares) must stay below 0.006 for BF16 and F16 and 0.01 for the\n"
-    "quantized types, no single output may be off by more than 6 times that share of |row| * rms(x), and each tensor read\n"
-    "back from the library must equal the file byte for byte.\n"
+    "The caches are emptied before each measurement. With --amx each result is checked against the program's own\n"
+    "product in double: sqrt(sum of squared differences / sum of squares) must stay below 0.006 for BF16 and F16 and\n"
+    "0.01 for the quantized types, no single output may be off by more than 6 times that share of |row| * rms(x), and\n"
+    "each tensor read back from the library must equal the file byte for byte.\n"
     "\n"
-    "Exit status: 0 all well, 1 a wrong result or weights that are NaN or infinite, 2 unusable arguments, model or machine, 3 the library cannot be used.\n";
+    "Exit status: 0 all well, 1 a wrong result or weights that are NaN or infinite, 2 unusable arguments, model or\n"
+    "machine, 3 the library cannot be used.\n";
 
 /* Says what is wrong with the command line. */
 static int refuse(int *status, const char *format, ...) {

@@ -146,7 +146,8 @@ static bool product_open(product *u, packed_model *p, const weight *source, cons
     u->weight = *w;
     u->x = activations(s->x, w->ne[0], m, 1);
     u->y = activations(s->y, w->ne[1], m, 1);
-    u->op = (sparamx_op){.size = sizeof u->op, .kind = SPARAMX_OP_MUL_MAT, .dst = &u->y, .weight = &u->weight, .x = &u->x};
+    u->op = (sparamx_op){
+        .size = sizeof u->op, .kind = SPARAMX_OP_MUL_MAT, .dst = &u->y, .weight = &u->weight, .x = &u->x};
     if (source->experts > 1) describe_experts(u, source, m);
     sparamx_status status = p->api->supports_op(&u->op);
     if (status == SPARAMX_OK) status = p->api->work_size(&u->op, team_size(s->team), &u->work_size);
@@ -255,7 +256,8 @@ typedef struct scan {
 static void scan_share(int ith, int nth, void *ctx) {
     scan *s = ctx;
     int64_t rows = s->w->matrix.n * s->w->experts; /* one after the other */
-    if (plain_has_nonfinite(&s->w->matrix, rows * ith / nth, rows * (ith + 1) / nth, s->rows + (int64_t)ith * s->w->matrix.k))
+    if (plain_has_nonfinite(&s->w->matrix, rows * ith / nth, rows * (ith + 1) / nth,
+                            s->rows + (int64_t)ith * s->w->matrix.k))
         atomic_store(&s->found, true);
 }
 
@@ -303,7 +305,8 @@ bool packed_measure(packed_model *p, model *m, int index) {
     session_progress("measuring", index, m->n_weights, packed->name);
     if (!open_dense(p, w, &dense, &buffer)) return false;
     for (int i = 0; i < o->n_m; i++) w->at[i].m = o->m[i];
-    bool ok = find_nonfinite(p, w) && explain(p, &dense, packed, w) && read_back(p, &dense, w) && read_back(p, packed, w);
+    bool ok = find_nonfinite(p, w) && explain(p, &dense, packed, w) && read_back(p, &dense, w) &&
+              read_back(p, packed, w);
     for (int i = 0; ok && i < o->n_m; i++) ok = measure_at(p, w, &dense, packed, &w->at[i]);
     p->api->buffer_destroy(buffer);
     return ok;

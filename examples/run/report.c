@@ -147,7 +147,8 @@ static void kernel_line(const weight *w, const options *o, char *out, size_t siz
     size_t used = 0;
     out[0] = 0;
     for (int j = 0; j < o->n_m && used < size; j++) {
-        int n = snprintf(out + used, size - used, "%sM=%lld %s", j > 0 ? ", " : "", (long long)w->at[j].m, w->at[j].kernel);
+        int n = snprintf(out + used, size - used, "%sM=%lld %s", j > 0 ? ", " : "", (long long)w->at[j].m,
+                         w->at[j].kernel);
         used += n > 0 ? (size_t)n : 0;
     }
 }
@@ -220,7 +221,8 @@ static void print_packed_columns(const weight *w, const options *o) {
     if (w->nonfinite) printf("  NOT CHECKED: NaN or infinite weights");
     if (!w->readback_ok) printf("  WRONG: reads back other bytes");
     for (int j = 0; j < o->n_m; j++)
-        if (w->at[j].wrong > 0) printf("  WRONG: %lld outputs at M=%lld", (long long)w->at[j].wrong, (long long)o->m[j]);
+        if (w->at[j].wrong > 0)
+            printf("  WRONG: %lld outputs at M=%lld", (long long)w->at[j].wrong, (long long)o->m[j]);
     if (error > w->tolerance) printf("  WRONG: error above %g", w->tolerance);
 }
 
@@ -281,16 +283,16 @@ static void print_speed(const totals *t, const setting *s, bool experts, int j) 
 
 static void print_disturbance(const totals *t, const setting *s) {
     if (!report_disturbed(t, s)) return;
-    printf("  DISTURBED: while this was measured other programs used %.2f CPUs, and repeated products differed by %.0f%%: "
-           "measure again on a quiet machine.\n", s->others, 100 * t->spread);
+    printf("  DISTURBED: while this was measured other programs used %.2f CPUs, and repeated products differed by "
+           "%.0f%%: measure again on a quiet machine.\n", s->others, 100 * t->spread);
 }
 
 void report_end(const model *m, const setting *s) {
     totals t = add_totals(m, s->options);
     if (s->library != NULL) print_notes(m, s->options);
     print_skipped(m);
-    printf("\nTimes are medians of repeated products, with the weights read from memory each time. Below they are added up over "
-           "the matrices: what one pass through the model takes in products.%s\n",
+    printf("\nTimes are medians of repeated products, with the weights read from memory each time. Below they are "
+           "added up over the matrices: what one pass through the model takes in products.%s\n",
            s->library != NULL ? " '-': too short, or too uneven, for a speed-up of its own." : "");
     printf("\nTotal of %d matrices, %.1f million weights (products only: attention and sampling come on top)\n",
            m->n_weights, t.parameters / MEGA);
@@ -303,8 +305,8 @@ void report_end(const model *m, const setting *s) {
     print_disturbance(&t, s);
     if (s->library == NULL) return;
     if (t.nonfinite > 0)
-        printf("  NOT CHECKED: %d of %d matrices hold NaN or infinite weights, so their results are NaN or infinite too: this "
-               "model is damaged.\n", t.nonfinite, m->n_weights);
+        printf("  NOT CHECKED: %d of %d matrices hold NaN or infinite weights, so their results are NaN or infinite "
+               "too: this model is damaged.\n", t.nonfinite, m->n_weights);
     if (t.failures == 0 && t.nonfinite > 0) {
         printf("  The results of the others are within the tolerance, and every tensor reads back as in the file.\n");
     } else if (t.failures == 0) {

@@ -133,11 +133,14 @@ insn *perform_tile(insn *i, machine *m) {
 }
 
 void add_control(void) {
-#define ROWS(jcc, name, condition) {ZYDIS_MNEMONIC_J##jcc, jump_##jcc}, {ZYDIS_MNEMONIC_SET##jcc, set_##jcc}, {ZYDIS_MNEMONIC_CMOV##jcc, move_##jcc},
+#define ROWS(jcc, name, condition) \
+    {ZYDIS_MNEMONIC_J##jcc, jump_##jcc}, {ZYDIS_MNEMONIC_SET##jcc, set_##jcc}, {ZYDIS_MNEMONIC_CMOV##jcc, move_##jcc},
     static const row rows[] = {
         CONDITIONS(ROWS)
-        {ZYDIS_MNEMONIC_JMP, jmp},     {ZYDIS_MNEMONIC_CALL, call}, {ZYDIS_MNEMONIC_RET, ret},   {ZYDIS_MNEMONIC_PUSH, push},
-        {ZYDIS_MNEMONIC_POP, pop},     {ZYDIS_MNEMONIC_LEAVE, leave}, {ZYDIS_MNEMONIC_UD2, trap}, {ZYDIS_MNEMONIC_INT3, trap},
+        {ZYDIS_MNEMONIC_JMP, jmp},     {ZYDIS_MNEMONIC_CALL, call}, {ZYDIS_MNEMONIC_RET, ret},
+        {ZYDIS_MNEMONIC_PUSH, push},
+        {ZYDIS_MNEMONIC_POP, pop},     {ZYDIS_MNEMONIC_LEAVE, leave}, {ZYDIS_MNEMONIC_UD2, trap},
+        {ZYDIS_MNEMONIC_INT3, trap},
     };
     ADD_ROWS(rows);
 }

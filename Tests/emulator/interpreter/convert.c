@@ -57,7 +57,8 @@ static inline __m256i to_bf16(__m256i v) { /* in the lower halves of 32 bits */
     const __m256i magnitude = _mm256_and_si256(v, _mm256_set1_epi32(0x7fffffff));
     const __m256i upper = _mm256_srli_epi32(v, 16);
     const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
-    const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(v, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+    const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(v, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))),
+                                              16);
     const __m256i nan = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x7f800000));
     const __m256i tiny = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x00800000), magnitude);
     __m256i result = _mm256_blendv_epi8(rounded, _mm256_or_si256(upper, _mm256_set1_epi32(0x40)), nan);
@@ -122,7 +123,8 @@ static insn *cvtsi2sd(insn *i, machine *m) {
 }
 
 static __m128 float_b(const insn *i, machine *m) {
-    return i->memory != IN_REGISTERS ? _mm_load_ss((const float *)(uintptr_t)address_of(i, m)) : _mm_castsi128_ps(REG(v64, i->b).x[0]);
+    return i->memory != IN_REGISTERS ? _mm_load_ss((const float *)(uintptr_t)address_of(i, m))
+                                     : _mm_castsi128_ps(REG(v64, i->b).x[0]);
 }
 
 #define TO_INTEGER(name, instruction)                                                                             \
@@ -144,7 +146,8 @@ void add_convert(void) {
 #define SAME(NAME, name) {ZYDIS_MNEMONIC_V##NAME, name}
     static const row rows[] = {
         SAME(CVTDQ2PS, cvtdq2ps), SAME(CVTPS2DQ, cvtps2dq), SAME(CVTTPS2DQ, cvttps2dq), SAME(CVTUDQ2PS, cvtudq2ps),
-        SAME(CVTPH2PS, cvtph2ps), SAME(CVTPS2PH, cvtps2ph), SAME(CVTNE2PS2BF16, cvtne2ps2bf16), SAME(CVTNEPS2BF16, cvtneps2bf16),
+        SAME(CVTPH2PS, cvtph2ps), SAME(CVTPS2PH, cvtps2ph), SAME(CVTNE2PS2BF16, cvtne2ps2bf16),
+        SAME(CVTNEPS2BF16, cvtneps2bf16),
         SAME(CVTSI2SS, cvtsi2ss), SAME(CVTSI2SD, cvtsi2sd), SAME(CVTSS2SI, cvtss2si), SAME(CVTTSS2SI, cvttss2si),
     };
     ADD_ROWS(rows);

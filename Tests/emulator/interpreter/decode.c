@@ -1,8 +1,8 @@
 /*
  * decode.c - from bytes to instructions, and where decoded ones are kept.
  *
- * Each piece of text that is interpreted has a table with one entry per byte. Entries are only ever set, so that threads
- * need no lock: two that decode the same run of instructions at once waste memory and no more.
+ * Each piece of text that is interpreted has a table with one entry per byte. Entries are only ever set, so that
+ * threads need no lock: two that decode the same run of instructions at once waste memory and no more.
  */
 #include "machine.h"
 
@@ -113,10 +113,14 @@ static int register_offset(ZydisRegister r) {
     if (r >= ZYDIS_REGISTER_AX && r <= ZYDIS_REGISTER_R15W) return (int)OFFSET_G((unsigned)(r - ZYDIS_REGISTER_AX));
     if (r >= ZYDIS_REGISTER_AL && r <= ZYDIS_REGISTER_BL) return (int)OFFSET_G((unsigned)(r - ZYDIS_REGISTER_AL));
     if (r >= ZYDIS_REGISTER_AH && r <= ZYDIS_REGISTER_BH) return (int)OFFSET_G((unsigned)(r - ZYDIS_REGISTER_AH)) + 1;
-    if (r >= ZYDIS_REGISTER_SPL && r <= ZYDIS_REGISTER_R15B) return (int)OFFSET_G((unsigned)(r - ZYDIS_REGISTER_SPL) + 4);
-    if (r >= ZYDIS_REGISTER_XMM0 && r <= ZYDIS_REGISTER_XMM31) return (int)OFFSET_Z((unsigned)(r - ZYDIS_REGISTER_XMM0));
-    if (r >= ZYDIS_REGISTER_YMM0 && r <= ZYDIS_REGISTER_YMM31) return (int)OFFSET_Z((unsigned)(r - ZYDIS_REGISTER_YMM0));
-    if (r >= ZYDIS_REGISTER_ZMM0 && r <= ZYDIS_REGISTER_ZMM31) return (int)OFFSET_Z((unsigned)(r - ZYDIS_REGISTER_ZMM0));
+    if (r >= ZYDIS_REGISTER_SPL && r <= ZYDIS_REGISTER_R15B)
+        return (int)OFFSET_G((unsigned)(r - ZYDIS_REGISTER_SPL) + 4);
+    if (r >= ZYDIS_REGISTER_XMM0 && r <= ZYDIS_REGISTER_XMM31)
+        return (int)OFFSET_Z((unsigned)(r - ZYDIS_REGISTER_XMM0));
+    if (r >= ZYDIS_REGISTER_YMM0 && r <= ZYDIS_REGISTER_YMM31)
+        return (int)OFFSET_Z((unsigned)(r - ZYDIS_REGISTER_YMM0));
+    if (r >= ZYDIS_REGISTER_ZMM0 && r <= ZYDIS_REGISTER_ZMM31)
+        return (int)OFFSET_Z((unsigned)(r - ZYDIS_REGISTER_ZMM0));
     if (r >= ZYDIS_REGISTER_K0 && r <= ZYDIS_REGISTER_K7) return (int)OFFSET_K((unsigned)(r - ZYDIS_REGISTER_K0));
     return -1;
 }
@@ -183,7 +187,8 @@ static void set_vector(insn *i, const ZydisDecodedInstruction *z) {
         i->mask = (uint8_t)(z->avx.mask.reg - ZYDIS_REGISTER_K0);
     i->zeroing = z->avx.mask.mode == ZYDIS_MASK_MODE_ZEROING || z->avx.mask.mode == ZYDIS_MASK_MODE_CONTROL_ZEROING;
     i->plain = i->vl == 64 && i->mask == 0;
-    if (z->avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID && !z->avx.broadcast.is_static && i->memory != IN_REGISTERS) {
+    if (z->avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID && !z->avx.broadcast.is_static &&
+        i->memory != IN_REGISTERS) {
         i->broadcast = 1;
         i->memory_size = (uint8_t)(z->raw.evex.W ? 8 : 4);
     }
@@ -230,10 +235,13 @@ static int decode_one(insn *i, uint64_t rip) {
             i->inner = i->perform;
             i->perform = perform_rounded;
         }
-    } else if (z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && (z.attributes & (ZYDIS_ATTRIB_HAS_LOCK | ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE)) == 0) {
+    } else if (z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+               (z.attributes & (ZYDIS_ATTRIB_HAS_LOCK | ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE)) == 0) {
         i->perform = handlers[z.mnemonic] != NULL ? handlers[z.mnemonic] : scalar_handler(i);
     } else {
-        i->perform = z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && (z.attributes & ZYDIS_ATTRIB_HAS_REP) ? string_handler(i) : NULL;
+        i->perform = z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && (z.attributes & ZYDIS_ATTRIB_HAS_REP)
+                         ? string_handler(i)
+                         : NULL;
     }
     if (i->perform == NULL) i->perform = perform_unknown;
     if (faulty != NULL && strcmp(ZydisMnemonicGetString(z.mnemonic), faulty) == 0) i->perform = perform_nothing;

@@ -44,7 +44,8 @@ static place *take_place(void) {
             } else if (owner != 0) {
                 continue;
             }
-            if (__atomic_compare_exchange_n(&owners[x], &owner, tid, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return &places[x];
+            if (__atomic_compare_exchange_n(&owners[x], &owner, tid, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+                return &places[x];
         }
     }
     return NULL;
@@ -126,7 +127,8 @@ static int interpret(greg_t *gregs) {
     if (!decode_is_ours(rip)) return 0;
     unsigned level = 0;
     while (level < NESTED && mine[level] != NULL && on_stack_of(mine[level], rsp)) level++;
-    if (level > 0 && level == NESTED) decode_unknown(rip, "too many signal handlers inside each other need the interpreter");
+    if (level > 0 && level == NESTED)
+        decode_unknown(rip, "too many signal handlers inside each other need the interpreter");
     /* A handler on another stack (sigaltstack) inside an interpreted function would need more than this. */
     if (mine[level] == NULL) mine[level] = take_place();
     place *p = mine[level];
@@ -143,7 +145,7 @@ static int interpret(greg_t *gregs) {
     return 1;
 }
 
-/* -------------------------------------------------------------------------------------------------------- install -- */
+/* ------------------------------------------------------------------------------------------------------- install -- */
 
 static int find_out(void) {
     uint32_t a, b = 0, c, d, one;
@@ -151,7 +153,8 @@ static int find_out(void) {
     __cpuid(0, a, b, c, d);
     if (a < 7) return AVX512_INTERPRETER_NO_AVX2;
     __cpuid_count(7, 0, a, b, c, d);
-    const uint32_t state = 1u << 27, fma = 1u << 12, f16c = 1u << 29, popcnt = 1u << 23, wanted = state | fma | f16c | popcnt;
+    const uint32_t state = 1u << 27, fma = 1u << 12, f16c = 1u << 29, popcnt = 1u << 23,
+                   wanted = state | fma | f16c | popcnt;
     const uint32_t bmi1 = 1u << 3, avx2 = 1u << 5, bmi2 = 1u << 8;
     if ((one & wanted) != wanted) return AVX512_INTERPRETER_NO_AVX2;
     uint32_t low, high;

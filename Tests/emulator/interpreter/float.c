@@ -33,11 +33,12 @@ static __m128 scalar_b(const insn *i, machine *m) {
                                : _mm_castpd_ps(_mm_load_sd((const double *)(uintptr_t)address_of(i, m)));
 }
 
-#define SCALAR_PS(name, expression)                                                                                 \
-    static insn *name(insn *i, machine *m) {                                                                        \
-        const __m128 B = scalar_b(i, m), A = _mm_castsi128_ps(REG(v64, i->a).x[0]), D = _mm_castsi128_ps(REG(v64, i->d).x[0]); \
-        (void)A, (void)D;                                                                                           \
-        return put_scalar(i, m, (uint32_t)_mm_cvtsi128_si32(_mm_castps_si128(expression)), 4);                      \
+#define SCALAR_PS(name, expression) \
+    static insn *name(insn *i, machine *m) { \
+        const __m128 B = scalar_b(i, m), A = _mm_castsi128_ps(REG(v64, i->a).x[0]), \
+                     D = _mm_castsi128_ps(REG(v64, i->d).x[0]); \
+        (void)A, (void)D; \
+        return put_scalar(i, m, (uint32_t)_mm_cvtsi128_si32(_mm_castps_si128(expression)), 4); \
     }
 #define SCALAR_PD(name, expression)                                                                                 \
     static insn *name(insn *i, machine *m) {                                                                        \
@@ -127,7 +128,8 @@ static insn *cmpps(insn *i, machine *m) {
     uint64_t bits = 0;
     HALVES {
         const __m256 A = a->f[h], B = b->f[h], none = _mm256_setzero_ps();
-        const __m256 e = _mm256_cmp_ps(A, B, _CMP_EQ_OQ), l = _mm256_cmp_ps(A, B, _CMP_LT_OQ), u = _mm256_cmp_ps(A, B, _CMP_UNORD_Q);
+        const __m256 e = _mm256_cmp_ps(A, B, _CMP_EQ_OQ), l = _mm256_cmp_ps(A, B, _CMP_LT_OQ),
+                     u = _mm256_cmp_ps(A, B, _CMP_UNORD_Q);
         __m256 x = _mm256_or_ps(equal ? e : none, less ? l : none);
         if ((special && p < 8) || (!special && p >= 8)) x = _mm256_or_ps(x, u);
         if (p & 4) x = _mm256_xor_ps(x, PS(_mm256_set1_epi32(-1)));
@@ -157,13 +159,16 @@ static insn *ucomisd(insn *i, machine *m) {
 
 void add_float(void) {
 #define SAME(NAME, name) {ZYDIS_MNEMONIC_V##NAME, name}
-#define FOUR(NAME, name) SAME(NAME##PS, name##ps), SAME(NAME##PD, name##pd), SAME(NAME##SS, name##ss), SAME(NAME##SD, name##sd)
-#define SIX(NAME, name) SAME(NAME##132PS, name##132ps), SAME(NAME##213PS, name##213ps), SAME(NAME##231PS, name##231ps), \
-    SAME(NAME##132SS, name##132ss), SAME(NAME##213SS, name##213ss), SAME(NAME##231SS, name##231ss)
+#define FOUR(NAME, name) \
+    SAME(NAME##PS, name##ps), SAME(NAME##PD, name##pd), SAME(NAME##SS, name##ss), SAME(NAME##SD, name##sd)
+#define SIX(NAME, name) \
+    SAME(NAME##132PS, name##132ps), SAME(NAME##213PS, name##213ps), SAME(NAME##231PS, name##231ps), \
+        SAME(NAME##132SS, name##132ss), SAME(NAME##213SS, name##213ss), SAME(NAME##231SS, name##231ss)
     static const row rows[] = {
         FOUR(ADD, add), FOUR(SUB, sub), FOUR(MUL, mul), FOUR(DIV, div), FOUR(MIN, min), FOUR(MAX, max),
         SAME(SQRTPS, sqrtps), SAME(SQRTSS, sqrtss), SIX(FMADD, fmadd), SIX(FMSUB, fmsub), SIX(FNMADD, fnmadd),
-        SIX(FNMSUB, fnmsub), SAME(DPBF16PS, dpbf16ps), SAME(SCALEFPS, scalefps), SAME(SCALEFSS, scalefss), SAME(CMPPS, cmpps),
+        SIX(FNMSUB, fnmsub), SAME(DPBF16PS, dpbf16ps), SAME(SCALEFPS, scalefps), SAME(SCALEFSS, scalefss),
+        SAME(CMPPS, cmpps),
         SAME(UCOMISS, ucomiss), SAME(COMISS, ucomiss), SAME(UCOMISD, ucomisd), SAME(COMISD, ucomisd),
     };
     ADD_ROWS(rows);

@@ -88,7 +88,8 @@ static inline __m256i dot_bytes(__m256i D, __m256i A, __m256i B) {
 VECTOR_3(pdpbusd, 4, dot_bytes(D, A, B))
 VECTOR_3(pdpwssd, 4, _mm256_add_epi32(D, _mm256_madd_epi16(A, B)))
 
-/* Any function of three bits: the immediate holds its eight values, the bit of the destination is the highest of three. */
+/* Any function of three bits: the immediate holds its eight values, the bit of the destination is the highest of
+ * three. */
 static inline __m256i ternary(__m256i D, __m256i A, __m256i B, unsigned table) {
     const __m256i ones = _mm256_set1_epi32(-1);
     __m256i result = _mm256_setzero_si256();
@@ -130,7 +131,8 @@ static inline uint64_t signs(const v64 *v) {
 static uint64_t bits_of(const v64 *v, unsigned element) {
     if (element == 1) return signs(v);
     const uint64_t bits = signs(v);
-    static const uint64_t every[9] = {[2] = 0x5555555555555555ull, [4] = 0x1111111111111111ull, [8] = 0x0101010101010101ull};
+    static const uint64_t every[9] = {
+        [2] = 0x5555555555555555ull, [4] = 0x1111111111111111ull, [8] = 0x0101010101010101ull};
     return _pext_u64(bits, every[element]);
 }
 
@@ -151,7 +153,8 @@ TEST_MASK(ptestnmw, 2, epi16, 0)
 TEST_MASK(ptestnmd, 4, epi32, 0)
 TEST_MASK(ptestnmq, 8, epi64, 0)
 
-/* Predicates 0 to 7: =, <, <=, never, !=, >=, >, always. Unsigned numbers are compared with their highest bit turned. */
+/* Predicates 0 to 7: =, <, <=, never, !=, >=, >, always. Unsigned numbers are compared with their highest bit
+ * turned. */
 #define COMPARE_MASK(name, element, suffix, turn)                                                       \
     static insn *name##_with(insn *i, machine *m, unsigned predicate) {                                 \
         v64 room, equal, less;                                                                          \
@@ -176,8 +179,10 @@ COMPARE_MASK(pcmpud, 4, epi32, _mm256_set1_epi32((int)0x80000000))
 COMPARE_MASK(pcmpuq, 8, epi64, _mm256_set1_epi64x((long long)0x8000000000000000ull))
 
 /* VPCMPEQ and VPCMPGT write a vector in their VEX form and a mask in the other. */
-#define BOTH(name, with, predicate)                                                                             \
-    static insn *name##_any(insn *i, machine *m) { return i->d < OFFSET_Z(32) ? name(i, m) : with##_with(i, m, predicate); }
+#define BOTH(name, with, predicate) \
+    static insn *name##_any(insn *i, machine *m) { \
+        return i->d < OFFSET_Z(32) ? name(i, m) : with##_with(i, m, predicate); \
+    }
 BOTH(pcmpeqb, pcmpb, 0)
 BOTH(pcmpeqw, pcmpw, 0)
 BOTH(pcmpeqd, pcmpd, 0)
@@ -223,16 +228,21 @@ static insn *movmskpd(insn *i, machine *m) {
 void add_integer(void) {
 #define SAME(NAME, name) {ZYDIS_MNEMONIC_V##NAME, name}
     static const row rows[] = {
-        SAME(PADDB, paddb), SAME(PADDW, paddw), SAME(PADDD, paddd), SAME(PADDQ, paddq), SAME(PSUBB, psubb), SAME(PSUBW, psubw),
+        SAME(PADDB, paddb), SAME(PADDW, paddw), SAME(PADDD, paddd), SAME(PADDQ, paddq), SAME(PSUBB, psubb),
+        SAME(PSUBW, psubw),
         SAME(PSUBD, psubd), SAME(PSUBQ, psubq), SAME(PADDSB, paddsb), SAME(PADDSW, paddsw), SAME(PADDUSB, paddusb),
-        SAME(PADDUSW, paddusw), SAME(PSUBSB, psubsb), SAME(PSUBSW, psubsw), SAME(PSUBUSB, psubusb), SAME(PSUBUSW, psubusw),
+        SAME(PADDUSW, paddusw), SAME(PSUBSB, psubsb), SAME(PSUBSW, psubsw), SAME(PSUBUSB, psubusb),
+        SAME(PSUBUSW, psubusw),
         SAME(PAVGB, pavgb), SAME(PAVGW, pavgw), SAME(PMULLW, pmullw), SAME(PMULHW, pmulhw), SAME(PMULHUW, pmulhuw),
-        SAME(PMULHRSW, pmulhrsw), SAME(PMULLD, pmulld), SAME(PMULDQ, pmuldq), SAME(PMULUDQ, pmuludq), SAME(PMADDWD, pmaddwd),
-        SAME(PMADDUBSW, pmaddubsw), SAME(PSADBW, psadbw), SAME(PMAXSB, pmaxsb), SAME(PMAXSW, pmaxsw), SAME(PMAXSD, pmaxsd),
+        SAME(PMULHRSW, pmulhrsw), SAME(PMULLD, pmulld), SAME(PMULDQ, pmuldq), SAME(PMULUDQ, pmuludq),
+        SAME(PMADDWD, pmaddwd),
+        SAME(PMADDUBSW, pmaddubsw), SAME(PSADBW, psadbw), SAME(PMAXSB, pmaxsb), SAME(PMAXSW, pmaxsw),
+        SAME(PMAXSD, pmaxsd),
         SAME(PMAXSQ, pmaxsq), SAME(PMAXUB, pmaxub), SAME(PMAXUW, pmaxuw), SAME(PMAXUD, pmaxud), SAME(PMAXUQ, pmaxuq),
         SAME(PMINSB, pminsb), SAME(PMINSW, pminsw), SAME(PMINSD, pminsd), SAME(PMINSQ, pminsq), SAME(PMINUB, pminub),
         SAME(PMINUW, pminuw), SAME(PMINUD, pminud), SAME(PMINUQ, pminuq), SAME(PABSB, pabsb), SAME(PABSW, pabsw),
-        SAME(PABSD, pabsd), SAME(PMULLQ, pmullq), SAME(PAND, and_8), SAME(PANDD, and_4), SAME(PANDQ, and_8), SAME(ANDPS, and_4),
+        SAME(PABSD, pabsd), SAME(PMULLQ, pmullq), SAME(PAND, and_8), SAME(PANDD, and_4), SAME(PANDQ, and_8),
+        SAME(ANDPS, and_4),
         SAME(ANDPD, and_8), SAME(PANDN, andn_8), SAME(PANDND, andn_4), SAME(PANDNQ, andn_8), SAME(ANDNPS, andn_4),
         SAME(ANDNPD, andn_8), SAME(POR, or_8), SAME(PORD, or_4), SAME(PORQ, or_8), SAME(ORPS, or_4), SAME(ORPD, or_8),
         SAME(PXOR, xor_8), SAME(PXORD, xor_4), SAME(PXORQ, xor_8), SAME(XORPS, xor_4), SAME(XORPD, xor_8),
@@ -240,7 +250,8 @@ void add_integer(void) {
         SAME(PCMPEQB, pcmpeqb_any), SAME(PCMPEQW, pcmpeqw_any), SAME(PCMPEQD, pcmpeqd_any), SAME(PCMPEQQ, pcmpeqq_any),
         SAME(PCMPGTB, pcmpgtb_any), SAME(PCMPGTW, pcmpgtw_any), SAME(PCMPGTD, pcmpgtd_any), SAME(PCMPGTQ, pcmpgtq_any),
         SAME(PCMPB, pcmpb), SAME(PCMPW, pcmpw), SAME(PCMPD, pcmpd), SAME(PCMPQ, pcmpq), SAME(PCMPUB, pcmpub),
-        SAME(PCMPUW, pcmpuw), SAME(PCMPUD, pcmpud), SAME(PCMPUQ, pcmpuq), SAME(PTESTMB, ptestmb), SAME(PTESTMW, ptestmw),
+        SAME(PCMPUW, pcmpuw), SAME(PCMPUD, pcmpud), SAME(PCMPUQ, pcmpuq), SAME(PTESTMB, ptestmb),
+        SAME(PTESTMW, ptestmw),
         SAME(PTESTMD, ptestmd), SAME(PTESTMQ, ptestmq), SAME(PTESTNMB, ptestnmb), SAME(PTESTNMW, ptestnmw),
         SAME(PTESTNMD, ptestnmd), SAME(PTESTNMQ, ptestnmq), SAME(PTEST, ptest), SAME(PMOVMSKB, pmovmskb),
         SAME(MOVMSKPS, movmskps), SAME(MOVMSKPD, movmskpd),

@@ -35,8 +35,10 @@ WIDTHS(KMOV)
 #define KXNOR(NAME, name, bits) KLOGIC_1(NAME, name, bits, xnor, ~(a ^ b))
 #define KADD(NAME, name, bits) KLOGIC_1(NAME, name, bits, add, a + b)
 #define KNOT(NAME, name, bits) KLOGIC_1(NAME, name, bits, not, ~b)
-#define KSHIFTL(NAME, name, bits) KLOGIC_1(NAME, name, bits, shiftl, (i->immediate & 255) > bits - 1 ? 0 : b << (i->immediate & 63))
-#define KSHIFTR(NAME, name, bits) KLOGIC_1(NAME, name, bits, shiftr, (i->immediate & 255) > bits - 1 ? 0 : (uint##bits##_t)b >> (i->immediate & 63))
+#define KSHIFTL(NAME, name, bits) \
+    KLOGIC_1(NAME, name, bits, shiftl, (i->immediate & 255) > bits - 1 ? 0 : b << (i->immediate & 63))
+#define KSHIFTR(NAME, name, bits) \
+    KLOGIC_1(NAME, name, bits, shiftr, (i->immediate & 255) > bits - 1 ? 0 : (uint##bits##_t)b >> (i->immediate & 63))
 WIDTHS(KAND)
 WIDTHS(KANDN)
 WIDTHS(KOR)
@@ -96,12 +98,13 @@ ELEMENTS(movm2d, 4)
 ELEMENTS(movm2q, 8)
 
 void add_mask(void) {
-#define EVERY(NAME, name, bits)                                                                                              \
-    {ZYDIS_MNEMONIC_KMOV##NAME, kmov##name}, {ZYDIS_MNEMONIC_KAND##NAME, kand##name}, {ZYDIS_MNEMONIC_KANDN##NAME, kandn##name}, \
-    {ZYDIS_MNEMONIC_KOR##NAME, kor##name}, {ZYDIS_MNEMONIC_KXOR##NAME, kxor##name}, {ZYDIS_MNEMONIC_KXNOR##NAME, kxnor##name},   \
-    {ZYDIS_MNEMONIC_KADD##NAME, kadd##name}, {ZYDIS_MNEMONIC_KNOT##NAME, knot##name},                                        \
-    {ZYDIS_MNEMONIC_KSHIFTL##NAME, kshiftl##name}, {ZYDIS_MNEMONIC_KSHIFTR##NAME, kshiftr##name},                            \
-    {ZYDIS_MNEMONIC_KORTEST##NAME, kortest##name}, {ZYDIS_MNEMONIC_KTEST##NAME, ktest##name},
+#define EVERY(NAME, name, bits) \
+    {ZYDIS_MNEMONIC_KMOV##NAME, kmov##name}, {ZYDIS_MNEMONIC_KAND##NAME, kand##name}, \
+        {ZYDIS_MNEMONIC_KANDN##NAME, kandn##name}, {ZYDIS_MNEMONIC_KOR##NAME, kor##name}, \
+        {ZYDIS_MNEMONIC_KXOR##NAME, kxor##name}, {ZYDIS_MNEMONIC_KXNOR##NAME, kxnor##name}, \
+        {ZYDIS_MNEMONIC_KADD##NAME, kadd##name}, {ZYDIS_MNEMONIC_KNOT##NAME, knot##name}, \
+        {ZYDIS_MNEMONIC_KSHIFTL##NAME, kshiftl##name}, {ZYDIS_MNEMONIC_KSHIFTR##NAME, kshiftr##name}, \
+        {ZYDIS_MNEMONIC_KORTEST##NAME, kortest##name}, {ZYDIS_MNEMONIC_KTEST##NAME, ktest##name},
     static const row rows[] = {
         WIDTHS(EVERY)
         {ZYDIS_MNEMONIC_KUNPCKBW, kunpckbw}, {ZYDIS_MNEMONIC_KUNPCKWD, kunpckwd}, {ZYDIS_MNEMONIC_KUNPCKDQ, kunpckdq},

@@ -182,12 +182,13 @@ EXTRACT_ONE(extract_w, uint16_t, w, 8)
 EXTRACT_ONE(extract_d, uint32_t, d, 4)
 EXTRACT_ONE(extract_q, uint64_t, q, 2)
 
-#define INSERT_ONE(name, type, member, count)                                                          \
-    static insn *name(insn *i, machine *m) {                                                           \
-        v64 result;                                                                                    \
-        result.x[0] = REG(v64, i->a).x[0];                                                             \
-        result.member[i->immediate & (count - 1)] = i->memory != IN_REGISTERS ? AT(type, address_of(i, m)) : REG(type, i->b); \
-        return finish_128(i, m, result.x[0]);                                                          \
+#define INSERT_ONE(name, type, member, count) \
+    static insn *name(insn *i, machine *m) { \
+        v64 result; \
+        result.x[0] = REG(v64, i->a).x[0]; \
+        result.member[i->immediate & (count - 1)] = i->memory != IN_REGISTERS ? AT(type, address_of(i, m)) \
+                                                                              : REG(type, i->b); \
+        return finish_128(i, m, result.x[0]); \
     }
 INSERT_ONE(insert_b, uint8_t, b, 16)
 INSERT_ONE(insert_w, uint16_t, w, 8)
@@ -206,14 +207,21 @@ static insn *zero_all(insn *i, machine *m) {
 
 void add_moves(void) {
     static const row rows[] = {
-        {ZYDIS_MNEMONIC_VMOVDQU8, move_1},        {ZYDIS_MNEMONIC_VMOVDQU16, move_2},       {ZYDIS_MNEMONIC_VMOVDQU32, move_4},
-        {ZYDIS_MNEMONIC_VMOVDQU64, move_8},       {ZYDIS_MNEMONIC_VMOVDQU, move_8},         {ZYDIS_MNEMONIC_VMOVUPS, move_4},
-        {ZYDIS_MNEMONIC_VMOVUPD, move_8},         {ZYDIS_MNEMONIC_VLDDQU, move_8},          {ZYDIS_MNEMONIC_VMOVDQA, move_8_aligned},
+        {ZYDIS_MNEMONIC_VMOVDQU8, move_1},        {ZYDIS_MNEMONIC_VMOVDQU16, move_2},
+        {ZYDIS_MNEMONIC_VMOVDQU32, move_4},
+        {ZYDIS_MNEMONIC_VMOVDQU64, move_8},       {ZYDIS_MNEMONIC_VMOVDQU, move_8},
+        {ZYDIS_MNEMONIC_VMOVUPS, move_4},
+        {ZYDIS_MNEMONIC_VMOVUPD, move_8},         {ZYDIS_MNEMONIC_VLDDQU, move_8},
+        {ZYDIS_MNEMONIC_VMOVDQA, move_8_aligned},
         {ZYDIS_MNEMONIC_VMOVDQA32, move_4_aligned}, {ZYDIS_MNEMONIC_VMOVDQA64, move_8_aligned},
-        {ZYDIS_MNEMONIC_VMOVAPS, move_4_aligned}, {ZYDIS_MNEMONIC_VMOVAPD, move_8_aligned}, {ZYDIS_MNEMONIC_VMOVNTDQ, move_8_aligned},
-        {ZYDIS_MNEMONIC_VMOVNTPS, move_4_aligned}, {ZYDIS_MNEMONIC_VMOVD, move_d_q},        {ZYDIS_MNEMONIC_VMOVQ, move_d_q},
-        {ZYDIS_MNEMONIC_VMOVSS, move_ss},         {ZYDIS_MNEMONIC_VMOVSD, move_sd},         {ZYDIS_MNEMONIC_VMOVLPS, move_low},
-        {ZYDIS_MNEMONIC_VMOVLPD, move_low},       {ZYDIS_MNEMONIC_VMOVHPS, move_high},      {ZYDIS_MNEMONIC_VMOVHPD, move_high},
+        {ZYDIS_MNEMONIC_VMOVAPS, move_4_aligned}, {ZYDIS_MNEMONIC_VMOVAPD, move_8_aligned},
+        {ZYDIS_MNEMONIC_VMOVNTDQ, move_8_aligned},
+        {ZYDIS_MNEMONIC_VMOVNTPS, move_4_aligned}, {ZYDIS_MNEMONIC_VMOVD, move_d_q},
+        {ZYDIS_MNEMONIC_VMOVQ, move_d_q},
+        {ZYDIS_MNEMONIC_VMOVSS, move_ss},         {ZYDIS_MNEMONIC_VMOVSD, move_sd},
+        {ZYDIS_MNEMONIC_VMOVLPS, move_low},
+        {ZYDIS_MNEMONIC_VMOVLPD, move_low},       {ZYDIS_MNEMONIC_VMOVHPS, move_high},
+        {ZYDIS_MNEMONIC_VMOVHPD, move_high},
         {ZYDIS_MNEMONIC_VPBROADCASTB, broadcast_1}, {ZYDIS_MNEMONIC_VPBROADCASTW, broadcast_2},
         {ZYDIS_MNEMONIC_VPBROADCASTD, broadcast_4}, {ZYDIS_MNEMONIC_VPBROADCASTQ, broadcast_8},
         {ZYDIS_MNEMONIC_VBROADCASTSS, broadcast_4}, {ZYDIS_MNEMONIC_VBROADCASTSD, broadcast_8},

@@ -53,7 +53,9 @@ static insn *put_narrow(insn *i, machine *m, v64 *result, unsigned from_size, un
     return i->next;
 }
 
-static inline int64_t between(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+static inline int64_t between(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value > high ? high : value;
+}
 static inline uint64_t at_most(uint64_t value, uint64_t high) { return value > high ? high : value; }
 
 #define NARROW(name, from_size, count, to, type, expression)                                 \
@@ -79,7 +81,8 @@ void add_narrow(void) {
     static const row rows[] = {
         ROW(ZXBW, zx_bw), ROW(ZXBD, zx_bd), ROW(ZXBQ, zx_bq), ROW(ZXWD, zx_wd), ROW(ZXWQ, zx_wq), ROW(ZXDQ, zx_dq),
         ROW(SXBW, sx_bw), ROW(SXBD, sx_bd), ROW(SXBQ, sx_bq), ROW(SXWD, sx_wd), ROW(SXWQ, sx_wq), ROW(SXDQ, sx_dq),
-        ROW(WB, wb), ROW(SWB, swb), ROW(USWB, uswb), ROW(DB, db), ROW(SDB, sdb), ROW(USDB, usdb), ROW(QB, qb), ROW(SQB, sqb),
+        ROW(WB, wb), ROW(SWB, swb), ROW(USWB, uswb), ROW(DB, db), ROW(SDB, sdb), ROW(USDB, usdb), ROW(QB, qb),
+        ROW(SQB, sqb),
         ROW(USQB, usqb), ROW(DW, dw), ROW(SDW, sdw), ROW(USDW, usdw), ROW(QW, qw), ROW(SQW, sqw), ROW(USQW, usqw),
         ROW(QD, qd), ROW(SQD, sqd), ROW(USQD, usqd),
     };

@@ -1,5 +1,6 @@
 /*
- * operand.c - the slow ways of an operand: memory under a mask, broadcast, results under a mask or shorter than 64 bytes.
+ * operand.c - the slow ways of an operand: memory under a mask, broadcast, results under a mask or shorter than 64
+ * bytes.
  *
  * Elements that a mask leaves out are not touched in memory: tests put forbidden pages there.
  */

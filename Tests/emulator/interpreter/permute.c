@@ -77,20 +77,25 @@ EACH_2(permd, 4, 16, d, b->d[a->d[x] & (i->vl / 4 - 1)])
 EACH_2(permq_variable, 8, 8, q, b->q[a->q[x] & (i->vl / 8 - 1)])
 static insn *permq(insn *i, machine *m) { return i->has_immediate ? permq_immediate(i, m) : permq_variable(i, m); }
 
-/* Two tables: VPERMT2 takes the indices from the first source and tables from the destination and the last, VPERMI2 otherwise. */
-#define PERMUTE_2(suffix, element, count, member)                                                                      \
-    static insn *permute_2_##suffix(insn *i, machine *m, const v64 *low, const v64 *index) {                           \
-        v64 room, result;                                                                                              \
-        const v64 *high = source_whole(i, m, &room, element);                                                                \
-        const unsigned n = i->vl / element;                                                                            \
-        EACH(count) {                                                                                                  \
-            const unsigned from = (unsigned)index->member[x] & (2 * n - 1);                                            \
-            result.member[x] = from < n ? low->member[from] : high->member[from - n];                                  \
-        }                                                                                                              \
-        return put(i, m, &result, element);                                                                            \
-    }                                                                                                                  \
-    static insn *permt2##suffix(insn *i, machine *m) { return permute_2_##suffix(i, m, &REG(v64, i->d), &REG(v64, i->a)); } \
-    static insn *permi2##suffix(insn *i, machine *m) { return permute_2_##suffix(i, m, &REG(v64, i->a), &REG(v64, i->d)); }
+/* Two tables: VPERMT2 takes the indices from the first source and tables from the destination and the last, VPERMI2
+ * otherwise. */
+#define PERMUTE_2(suffix, element, count, member) \
+    static insn *permute_2_##suffix(insn *i, machine *m, const v64 *low, const v64 *index) { \
+        v64 room, result; \
+        const v64 *high = source_whole(i, m, &room, element); \
+        const unsigned n = i->vl / element; \
+        EACH(count) { \
+            const unsigned from = (unsigned)index->member[x] & (2 * n - 1); \
+            result.member[x] = from < n ? low->member[from] : high->member[from - n]; \
+        } \
+        return put(i, m, &result, element); \
+    } \
+    static insn *permt2##suffix(insn *i, machine *m) { \
+        return permute_2_##suffix(i, m, &REG(v64, i->d), &REG(v64, i->a)); \
+    } \
+    static insn *permi2##suffix(insn *i, machine *m) { \
+        return permute_2_##suffix(i, m, &REG(v64, i->a), &REG(v64, i->d)); \
+    }
 PERMUTE_2(b, 1, 64, b)
 PERMUTE_2(w, 2, 32, w)
 PERMUTE_2(d, 4, 16, d)
@@ -211,23 +216,32 @@ COMPRESS(compress_8, 8, 8, uint64_t, q)
 void add_permute(void) {
 #define SAME(NAME, name) {ZYDIS_MNEMONIC_V##NAME, name}
     static const row rows[] = {
-        SAME(PSHUFB, pshufb), SAME(PUNPCKLBW, unpack_low_b), SAME(PUNPCKLWD, unpack_low_w), SAME(PUNPCKLDQ, unpack_low_d),
+        SAME(PSHUFB, pshufb), SAME(PUNPCKLBW, unpack_low_b), SAME(PUNPCKLWD, unpack_low_w),
+        SAME(PUNPCKLDQ, unpack_low_d),
         SAME(PUNPCKLQDQ, unpack_low_q), SAME(PUNPCKHBW, unpack_high_b), SAME(PUNPCKHWD, unpack_high_w),
         SAME(PUNPCKHDQ, unpack_high_d), SAME(PUNPCKHQDQ, unpack_high_q), SAME(UNPCKLPS, unpack_low_d),
-        SAME(UNPCKHPS, unpack_high_d), SAME(UNPCKLPD, unpack_low_q), SAME(UNPCKHPD, unpack_high_q), SAME(PACKSSWB, packsswb),
+        SAME(UNPCKHPS, unpack_high_d), SAME(UNPCKLPD, unpack_low_q), SAME(UNPCKHPD, unpack_high_q),
+        SAME(PACKSSWB, packsswb),
         SAME(PACKUSWB, packuswb), SAME(PACKSSDW, packssdw), SAME(PACKUSDW, packusdw), SAME(PSHUFD, pshufd),
-        SAME(PSHUFLW, pshuflw), SAME(PSHUFHW, pshufhw), SAME(SHUFPS, shufps), SAME(SHUFPD, shufpd), SAME(PALIGNR, palignr),
+        SAME(PSHUFLW, pshuflw), SAME(PSHUFHW, pshufhw), SAME(SHUFPS, shufps), SAME(SHUFPD, shufpd),
+        SAME(PALIGNR, palignr),
         SAME(MOVDDUP, movddup), SAME(MOVSHDUP, movshdup), SAME(MOVSLDUP, movsldup),
-        SAME(PERMB, permb), SAME(PERMW, permw), SAME(PERMD, permd), SAME(PERMPS, permd), SAME(PERMQ, permq), SAME(PERMPD, permq),
-        SAME(PERMT2B, permt2b), SAME(PERMT2W, permt2w), SAME(PERMT2D, permt2d), SAME(PERMT2PS, permt2d), SAME(PERMT2Q, permt2q),
-        SAME(PERMT2PD, permt2q), SAME(PERMI2B, permi2b), SAME(PERMI2W, permi2w), SAME(PERMI2D, permi2d), SAME(PERMI2PS, permi2d),
+        SAME(PERMB, permb), SAME(PERMW, permw), SAME(PERMD, permd), SAME(PERMPS, permd), SAME(PERMQ, permq),
+        SAME(PERMPD, permq),
+        SAME(PERMT2B, permt2b), SAME(PERMT2W, permt2w), SAME(PERMT2D, permt2d), SAME(PERMT2PS, permt2d),
+        SAME(PERMT2Q, permt2q),
+        SAME(PERMT2PD, permt2q), SAME(PERMI2B, permi2b), SAME(PERMI2W, permi2w), SAME(PERMI2D, permi2d),
+        SAME(PERMI2PS, permi2d),
         SAME(PERMI2Q, permi2q), SAME(PERMI2PD, permi2q), SAME(SHUFI32X4, shuf_4), SAME(SHUFF32X4, shuf_4),
         SAME(SHUFI64X2, shuf_8), SAME(SHUFF64X2, shuf_8), SAME(PERM2I128, perm2i128), SAME(PERM2F128, perm2i128),
-        SAME(ALIGND, alignd), SAME(ALIGNQ, alignq), SAME(PBLENDMB, blend_1), SAME(PBLENDMW, blend_2), SAME(PBLENDMD, blend_4),
-        SAME(PBLENDMQ, blend_8), SAME(BLENDMPS, blend_4), SAME(BLENDMPD, blend_8), SAME(PBLENDD, pblendd), SAME(PBLENDW, pblendw),
+        SAME(ALIGND, alignd), SAME(ALIGNQ, alignq), SAME(PBLENDMB, blend_1), SAME(PBLENDMW, blend_2),
+        SAME(PBLENDMD, blend_4),
+        SAME(PBLENDMQ, blend_8), SAME(BLENDMPS, blend_4), SAME(BLENDMPD, blend_8), SAME(PBLENDD, pblendd),
+        SAME(PBLENDW, pblendw),
         SAME(BLENDPS, pblendd), SAME(PEXPANDB, expand_1), SAME(PEXPANDW, expand_2), SAME(PEXPANDD, expand_4),
         SAME(PEXPANDQ, expand_8), SAME(EXPANDPS, expand_4), SAME(EXPANDPD, expand_8), SAME(PCOMPRESSB, compress_1),
-        SAME(PCOMPRESSW, compress_2), SAME(PCOMPRESSD, compress_4), SAME(PCOMPRESSQ, compress_8), SAME(COMPRESSPS, compress_4),
+        SAME(PCOMPRESSW, compress_2), SAME(PCOMPRESSD, compress_4), SAME(PCOMPRESSQ, compress_8),
+        SAME(COMPRESSPS, compress_4),
         SAME(COMPRESSPD, compress_8),
     };
     ADD_ROWS(rows);

@@ -95,7 +95,8 @@ SIZES(MOVE, mov, 1)
 typedef handler table[4][5];
 #define ROW_OF(op, type) {op##_##type##_RR, op##_##type##_RM, op##_##type##_MR, op##_##type##_RI, op##_##type##_MI}
 #define TABLE_OF(op) \
-    static const table op##_table = {ROW_OF(op, uint8_t), ROW_OF(op, uint16_t), ROW_OF(op, uint32_t), ROW_OF(op, uint64_t)};
+    static const table op##_table = {ROW_OF(op, uint8_t), ROW_OF(op, uint16_t), ROW_OF(op, uint32_t), \
+                                     ROW_OF(op, uint64_t)};
 TABLE_OF(add)
 TABLE_OF(sub)
 TABLE_OF(and)
@@ -135,7 +136,8 @@ TABLE_OF(mov)
         return i->next;                                                                          \
     }
 #define FORMS_1(macro, op, type) macro(op##_##type##_R, #op, type, R) macro(op##_##type##_M, #op, type, M)
-#define SIZES_1(macro, op) FORMS_1(macro, op, uint8_t) FORMS_1(macro, op, uint16_t) FORMS_1(macro, op, uint32_t) FORMS_1(macro, op, uint64_t)
+#define SIZES_1(macro, op) \
+    FORMS_1(macro, op, uint8_t) FORMS_1(macro, op, uint16_t) FORMS_1(macro, op, uint32_t) FORMS_1(macro, op, uint64_t)
 SIZES_1(ONE, inc)
 SIZES_1(ONE, dec)
 SIZES_1(ONE, neg)
@@ -148,7 +150,8 @@ SIZES_1(SHIFT, ror)
 typedef handler table_1[4][2];
 #define ROW_1(op, type) {op##_##type##_R, op##_##type##_M}
 #define TABLE_1(op) \
-    static const table_1 op##_table = {ROW_1(op, uint8_t), ROW_1(op, uint16_t), ROW_1(op, uint32_t), ROW_1(op, uint64_t)};
+    static const table_1 op##_table = {ROW_1(op, uint8_t), ROW_1(op, uint16_t), ROW_1(op, uint32_t), \
+                                       ROW_1(op, uint64_t)};
 TABLE_1(inc)
 TABLE_1(dec)
 TABLE_1(neg)
@@ -193,10 +196,11 @@ handler scalar_handler(const insn *i) {
     return (*two)[size][i->memory == IN_REGISTERS ? 0 : i->memory == MEMORY_D ? 2 : 1];
 }
 
-/* --------------------------------------------------------------------------------------------------------- others -- */
+/* -------------------------------------------------------------------------------------------------------- others -- */
 
 static uint64_t read_b(const insn *i, machine *m) { /* zero-extended */
-    const uint64_t p = i->memory == MEMORY_B || i->memory == MEMORY_D ? address_of(i, m) : (uint64_t)(uintptr_t)&REG(uint8_t, i->b);
+    const uint64_t p = i->memory == MEMORY_B || i->memory == MEMORY_D ? address_of(i, m)
+                                                                      : (uint64_t)(uintptr_t)&REG(uint8_t, i->b);
     switch (i->b_size) {
     case 1: return AT(uint8_t, p);
     case 2: return AT(uint16_t, p);
@@ -238,7 +242,10 @@ static insn *movzx(insn *i, machine *m) {
 
 static insn *movsx(insn *i, machine *m) {
     const uint64_t value = read_b(i, m);
-    write_d(i, m, i->b_size == 1 ? (uint64_t)(int8_t)value : i->b_size == 2 ? (uint64_t)(int16_t)value : (uint64_t)(int32_t)value);
+    write_d(i, m,
+            i->b_size == 1   ? (uint64_t)(int8_t)value
+            : i->b_size == 2 ? (uint64_t)(int16_t)value
+                             : (uint64_t)(int32_t)value);
     return i->next;
 }
 
@@ -402,7 +409,8 @@ THREE(pext, PEXT, 0)
 static insn *rorx(insn *i, machine *m) {
     const uint64_t s = read_b(i, m);
     const unsigned n = (unsigned)i->immediate & (i->size == 4 ? 31 : 63);
-    write_d(i, m, i->size == 4 ? (uint64_t)(uint32_t)((uint32_t)s >> n | (uint32_t)s << (-n & 31)) : s >> n | s << (-n & 63));
+    write_d(i, m,
+            i->size == 4 ? (uint64_t)(uint32_t)((uint32_t)s >> n | (uint32_t)s << (-n & 31)) : s >> n | s << (-n & 63));
     return i->next;
 }
 

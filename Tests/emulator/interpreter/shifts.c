@@ -1,5 +1,6 @@
 /*
- * shifts.c - shifts and rotations of vector elements. A count as large as the element or larger gives zero, or the sign.
+ * shifts.c - shifts and rotations of vector elements. A count as large as the element or larger gives zero, or the
+ * sign.
  */
 #include "vector.h"
 
@@ -60,11 +61,13 @@ EACH_2(psravq, 8, 8, sq, a->sq[x] >> (b->q[x] > 63 ? 63 : b->q[x]))
 
 static inline __m256i rotate_left_d(__m256i v, __m256i n) {
     const __m256i left = _mm256_and_si256(n, _mm256_set1_epi32(31));
-    return _mm256_or_si256(_mm256_sllv_epi32(v, left), _mm256_srlv_epi32(v, _mm256_sub_epi32(_mm256_set1_epi32(32), left)));
+    return _mm256_or_si256(_mm256_sllv_epi32(v, left),
+                           _mm256_srlv_epi32(v, _mm256_sub_epi32(_mm256_set1_epi32(32), left)));
 }
 static inline __m256i rotate_left_q(__m256i v, __m256i n) {
     const __m256i left = _mm256_and_si256(n, _mm256_set1_epi64x(63));
-    return _mm256_or_si256(_mm256_sllv_epi64(v, left), _mm256_srlv_epi64(v, _mm256_sub_epi64(_mm256_set1_epi64x(64), left)));
+    return _mm256_or_si256(_mm256_sllv_epi64(v, left),
+                           _mm256_srlv_epi64(v, _mm256_sub_epi64(_mm256_set1_epi64x(64), left)));
 }
 #define NEGATED(suffix, n) _mm256_sub_##suffix(_mm256_setzero_si256(), n)
 VECTOR_2(prolvd, 4, rotate_left_d(A, B))
@@ -94,7 +97,8 @@ SHIFT_BYTES(psrldq, 0)
 void add_integer_shifts(void) {
 #define SAME(NAME, name) {ZYDIS_MNEMONIC_V##NAME, name}
     static const row rows[] = {
-        SAME(PSLLW, psllw), SAME(PSLLD, pslld), SAME(PSLLQ, psllq), SAME(PSRLW, psrlw), SAME(PSRLD, psrld), SAME(PSRLQ, psrlq),
+        SAME(PSLLW, psllw), SAME(PSLLD, pslld), SAME(PSLLQ, psllq), SAME(PSRLW, psrlw), SAME(PSRLD, psrld),
+        SAME(PSRLQ, psrlq),
         SAME(PSRAW, psraw), SAME(PSRAD, psrad), SAME(PSRAQ, psraq), SAME(PSLLVW, psllvw), SAME(PSLLVD, psllvd),
         SAME(PSLLVQ, psllvq), SAME(PSRLVW, psrlvw), SAME(PSRLVD, psrlvd), SAME(PSRLVQ, psrlvq), SAME(PSRAVW, psravw),
         SAME(PSRAVD, psravd), SAME(PSRAVQ, psravq), SAME(PROLVD, prolvd), SAME(PROLVQ, prolvq), SAME(PRORVD, prorvd),

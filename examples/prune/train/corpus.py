@@ -44,7 +44,8 @@ def digest(texts):
 
 
 def train_tokenizer(texts, vocab):
-    """Byte-level BPE with GPT-2's splitting, which llama.cpp knows as pre-tokenizer gpt-2. Every text can be spelled."""
+    """Byte-level BPE with GPT-2's splitting, which llama.cpp knows as pre-tokenizer gpt-2. Every text can be
+    spelled."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -10,7 +10,8 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Shape:
-    """All widths are multiples of 256, the block of K-quants: llama-quantize then keeps to the type it was asked for."""
+    """All widths are multiples of 256, the block of K-quants: llama-quantize then keeps to the type it was asked
+    for."""
     vocab: int = 2048
     embd: int = 256
     ff: int = 768
@@ -44,8 +45,8 @@ def rotary_table(shape):
 
 
 def rotate(x, table):
-    """Turns each pair (2i, 2i+1) by its position's angle. Pairs are neighbours, as in GGUF files: nothing is permuted on
-    the way there."""
+    """Turns each pair (2i, 2i+1) by its position's angle. Pairs are neighbours, as in GGUF files: nothing is permuted
+    on the way there."""
     cos, sin = (part[: x.shape[-2]] for part in table)
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)

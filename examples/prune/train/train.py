@@ -5,9 +5,11 @@
 
 Three phases, each from the weights of the one before: dense; 50% of attention's and feed-forward's weights pruned by
 Wanda, retrained; 70% the same. Writes trained-dense.gguf, trained-50.gguf, trained-70.gguf (BF16), held-out.txt,
-tokenizer.json and training.json (seed, steps, losses, digest of the text). Interrupted, it goes on at its last checkpoint.
+tokenizer.json and training.json (seed, steps, losses, digest of the text). Interrupted, it goes on at its last
+checkpoint.
 
-Needs the packages of requirements.txt and a C++ compiler (torch.compile), and under an hour on two idle cores with AVX-512.
+Needs the packages of requirements.txt and a C++ compiler (torch.compile), and under an hour on two idle cores with
+AVX-512.
 """
 
 import argparse
@@ -82,8 +84,8 @@ def held_out_loss(model, tokens):
 
 
 def run_phase(index, model, tokens, held_out, out):
-    """Trains, from a checkpoint if there is one. Returns the mean loss of the last 50 steps, and the held-out loss when the
-    model was just pruned (None for the dense phase)."""
+    """Trains, from a checkpoint if there is one. Returns the mean loss of the last 50 steps, and the held-out loss
+    when the model was just pruned (None for the dense phase)."""
     phase, checkpoint = PHASES[index], out / "checkpoint.pt"
     masks, first, recent, pruned_loss = {}, 0, [], None
     optimizers = make_optimizers(model, phase.rate)
@@ -122,7 +124,8 @@ def run_phase(index, model, tokens, held_out, out):
                 print(f"{phase.name} {step + 1}/{phase.steps} loss {mean:.4f}, "
                       f"{(time.monotonic() - begin) / (step + 1 - first):.2f} s per step", flush=True)
             if (step + 1) % CHECKPOINT_EVERY == 0:
-                state = {"phase": phase.name, "step": step + 1, "masks": masks, "recent": recent, "pruned_loss": pruned_loss,
+                state = {"phase": phase.name, "step": step + 1, "masks": masks, "recent": recent,
+                         "pruned_loss": pruned_loss,
                          "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
                 torch.save(state, out / "checkpoint.part")
                 os.replace(out / "checkpoint.part", checkpoint)

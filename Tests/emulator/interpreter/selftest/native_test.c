@@ -71,35 +71,41 @@ static void run_native(machine *m) {
         "vzeroupper\n\tpopq %%r15\n\tpopq %%r14\n\tpopq %%r13\n\tpopq %%r12\n\tpopq %%rbp\n\tpopq %%rbx\n\tcld\n\t"
         :
         : [m] "r"(m)
-        : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
-          "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+        : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2",
+          "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 }
 
 static int usable(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o) {
     if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && z->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) return 0;
-    if (z->meta.isa_ext == ZYDIS_ISA_EXT_AVX_VNNI || z->meta.isa_ext == ZYDIS_ISA_EXT_AVX512VEX || z->meta.category == ZYDIS_CATEGORY_AMX_TILE) return 0;
+    if (z->meta.isa_ext == ZYDIS_ISA_EXT_AVX_VNNI || z->meta.isa_ext == ZYDIS_ISA_EXT_AVX512VEX ||
+        z->meta.category == ZYDIS_CATEGORY_AMX_TILE) return 0;
     if (z->meta.isa_ext == ZYDIS_ISA_EXT_AMX_INT8 || z->meta.isa_ext == ZYDIS_ISA_EXT_AMX_BF16) return 0;
     switch (z->mnemonic) {
     case ZYDIS_MNEMONIC_CPUID: case ZYDIS_MNEMONIC_XGETBV: case ZYDIS_MNEMONIC_SYSCALL: case ZYDIS_MNEMONIC_LDMXCSR:
-    case ZYDIS_MNEMONIC_XCHG: case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV: case ZYDIS_MNEMONIC_POPFQ: case ZYDIS_MNEMONIC_UD2: case ZYDIS_MNEMONIC_INT3: case ZYDIS_MNEMONIC_LEAVE: return 0;
+    case ZYDIS_MNEMONIC_XCHG: case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV:
+    case ZYDIS_MNEMONIC_POPFQ: case ZYDIS_MNEMONIC_UD2: case ZYDIS_MNEMONIC_INT3: case ZYDIS_MNEMONIC_LEAVE: return 0;
     default: break;
     }
     if (z->attributes & (ZYDIS_ATTRIB_HAS_LOCK | ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE)) return 0;
     /* Forms that the interpreter refuses aloud. */
-    if ((z->mnemonic == ZYDIS_MNEMONIC_IMUL || z->mnemonic == ZYDIS_MNEMONIC_MUL || z->mnemonic == ZYDIS_MNEMONIC_POPCNT ||
-         z->mnemonic == ZYDIS_MNEMONIC_BSF || z->mnemonic == ZYDIS_MNEMONIC_BSR || z->mnemonic == ZYDIS_MNEMONIC_TZCNT ||
+    if ((z->mnemonic == ZYDIS_MNEMONIC_IMUL || z->mnemonic == ZYDIS_MNEMONIC_MUL ||
+         z->mnemonic == ZYDIS_MNEMONIC_POPCNT || z->mnemonic == ZYDIS_MNEMONIC_BSF ||
+         z->mnemonic == ZYDIS_MNEMONIC_BSR || z->mnemonic == ZYDIS_MNEMONIC_TZCNT ||
          z->mnemonic == ZYDIS_MNEMONIC_LZCNT) && z->operand_width < 32) return 0;
     if ((z->mnemonic == ZYDIS_MNEMONIC_SHLD || z->mnemonic == ZYDIS_MNEMONIC_SHRD) &&
         (z->operand_width != 64 || o[0].type == ZYDIS_OPERAND_TYPE_MEMORY)) return 0;
     if (z->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || z->meta.category == ZYDIS_CATEGORY_INTERRUPT ||
-        z->meta.category == ZYDIS_CATEGORY_PUSH || z->meta.category == ZYDIS_CATEGORY_POP || z->meta.category == ZYDIS_CATEGORY_RET) return 0;
+        z->meta.category == ZYDIS_CATEGORY_PUSH || z->meta.category == ZYDIS_CATEGORY_POP ||
+        z->meta.category == ZYDIS_CATEGORY_RET) return 0;
     for (unsigned x = 0; x < z->operand_count; x++) {
         if (o[x].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-            ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, o[x].reg.value) == ZYDIS_REGISTER_RSP) return 0;
+            ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, o[x].reg.value) == ZYDIS_REGISTER_RSP)
+            return 0;
         if (o[x].type == ZYDIS_OPERAND_TYPE_MEMORY &&
             (o[x].mem.base == ZYDIS_REGISTER_RSP || o[x].mem.base == ZYDIS_REGISTER_RIP ||
              (o[x].mem.type == ZYDIS_MEMOP_TYPE_MEM && o[x].mem.base == ZYDIS_REGISTER_NONE) ||
-             o[x].mem.segment == ZYDIS_REGISTER_FS || o[x].mem.segment == ZYDIS_REGISTER_GS || o[x].mem.base == o[x].mem.index)) return 0;
+             o[x].mem.segment == ZYDIS_REGISTER_FS || o[x].mem.segment == ZYDIS_REGISTER_GS ||
+             o[x].mem.base == o[x].mem.index)) return 0;
     }
     return 1;
 }
@@ -138,7 +144,9 @@ static void randomize(machine *m, const ZydisDecodedInstruction *z, const ZydisD
         const unsigned what = random_u64() % 8;
         uint32_t *d = &m->z[x / 16].d[x % 16];
         if (what < 4) *d = (*d & 0x83ffffff) | 0x3c000000;
-        if (what == 4) *d = (const uint32_t[]){0, 0x80000000, 0x7f800000, 0x00000001, 0x7fc00000, 0xff800000, 0x3f800000, 0x80400000}[random_u64() % 8];
+        static const uint32_t corners[8] = {0, 0x80000000, 0x7f800000, 0x00000001,
+                                            0x7fc00000, 0xff800000, 0x3f800000, 0x80400000};
+        if (what == 4) *d = corners[random_u64() % 8];
     }
     for (unsigned r = 0; r < 16; r++) {
         m->z[r].h[1] = _mm256_setzero_si256();
@@ -157,7 +165,8 @@ static void randomize(machine *m, const ZydisDecodedInstruction *z, const ZydisD
             m->g[o[x].mem.index - ZYDIS_REGISTER_RAX] = index >> __builtin_ctz(o[x].mem.scale);
             at -= index >> __builtin_ctz(o[x].mem.scale) << __builtin_ctz(o[x].mem.scale);
         }
-        m->g[o[x].mem.base - ZYDIS_REGISTER_RAX] = at - (uint64_t)(o[x].mem.disp.has_displacement ? o[x].mem.disp.value : 0);
+        m->g[o[x].mem.base - ZYDIS_REGISTER_RAX] =
+            at - (uint64_t)(o[x].mem.disp.has_displacement ? o[x].mem.disp.value : 0);
     }
     m->rflags = (random_u64() & 0x8d5) | 0x202;
 }

@@ -3,7 +3,8 @@
  *
  *   threads_test
  *
- * A function of many INC RAX and a RET; each thread performs it as soon as the others may decode it, and has to count all.
+ * A function of many INC RAX and a RET; each thread performs it as soon as the others may decode it, and has to count
+ * all.
  */
 #include "../machine.h"
 
