@@ -4,10 +4,15 @@ import CKernelABI
 private func scaleAndMinimum(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int, _ column: Int) -> (Float, Float) {
     func half(_ offset: Int) -> Float { floatFromF16(side.loadUnaligned(fromByteOffset: offset + column * 2, as: UInt16.self)) }
     switch q.side {
-    case Int32(SX_SIDE_F16): return (half(part * 32), 0)
+    case Int32(SX_SIDE_F16): return (half(part / Int(q.block_k / q.sub) * 32), 0)
     case Int32(SX_SIDE_E8):
         let e = UInt32(side.load(fromByteOffset: part * 16 + column, as: UInt8.self))
         return (Float(bitPattern: e < 2 ? 0x0020_0000 << e : (e - 1) << 23), 0)
+    case Int32(SX_SIDE_E4M3):
+        // 2^(exponent - 8) * (1 + fraction / 8), without an exponent 2^-10 * fraction; 0x7f is no number in this format and 0 in
+        // ggml, which looks at all 8 bits.
+        let code = UInt32(side.load(fromByteOffset: part * 16 + column, as: UInt8.self)), e = code & 0x7f
+        return (code == 0x7f ? 0 : e < 8 ? Float(e) * 0x1p-10 : Float(bitPattern: e << 20 + 119 << 23), 0)
     case Int32(SX_SIDE_F16_MIN):
         let record = part * Int(q.side_bytes) / 2
         return (half(record), -half(record + 32))

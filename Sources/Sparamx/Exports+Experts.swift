@@ -49,7 +49,7 @@ struct ExpertOp {
                 }
             }
             var need = try ExpertOperand(raw: layout(sparse: false), file: nil, rows: rows, isa: isa).need
-            need.include(try ExpertOperand(asked: layout(sparse: true), rows: rows, isa: isa).need)
+            if type.hasSparseForm { need.include(try ExpertOperand(asked: layout(sparse: true), rows: rows, isa: isa).need) }
             return need
         }
     }

@@ -59,8 +59,8 @@ private struct Multiplication {
                 try mayStillArrive(error, weight, in: owner)
             }
         }
-        return max(try Plan(layout(sparse: false), m: m, threads: threads, isa: isa, raw: true).workBytes,
-                   try Plan(layout(sparse: true), m: m, threads: threads, isa: isa).workBytes)
+        let dense = try Plan(layout(sparse: false), m: m, threads: threads, isa: isa, raw: true).workBytes
+        return type.hasSparseForm ? max(dense, try Plan(layout(sparse: true), m: m, threads: threads, isa: isa).workBytes) : dense
     }
 
     /// As far as the op says where its operands are.

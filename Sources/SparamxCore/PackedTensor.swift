@@ -3,7 +3,7 @@ import CPlatform
 
 /// Why a tensor has the form it has.
 package enum FormReason: Int32 {
-    case sparsePays, tooFewZeros, denseAsked, sparseAsked, incomplete, notAWeight, notForWeights
+    case sparsePays, tooFewZeros, denseAsked, sparseAsked, incomplete, notAWeight, notForWeights, noSparseForm
 
     package var sentence: StaticString {
         switch self {
@@ -13,6 +13,7 @@ package enum FormReason: Int32 {
         case .sparseAsked: return "sparse: asked for by the host"
         case .incomplete: return "raw: not every byte has been uploaded yet"
         case .notAWeight: return "raw: the library has no kernels for this type or shape"
+        case .noSparseForm: return "dense: a sparse form of this type would not be smaller"
         case .notForWeights: return "raw: the buffer is not for weights"
         }
     }

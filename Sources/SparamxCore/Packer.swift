@@ -25,6 +25,7 @@ package enum Packer {
 
     /// Sparse has to save 1/16 of the bytes: below that the expansion costs more than the bytes it saves.
     static func choose(_ dense: PackedLayout, _ sparse: PackedLayout, _ form: FormChoice) -> (PackedLayout, FormReason) {
+        if !dense.type.hasSparseForm { return (dense, form == .dense ? .denseAsked : .noSparseForm) }
         switch form {
         case .dense: return (dense, .denseAsked)
         case .sparse: return (sparse, .sparseAsked)

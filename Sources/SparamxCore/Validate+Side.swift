@@ -10,7 +10,8 @@ extension PackedTensor {
         let fields = Fields(record, padding: place.columns)
         let fine: Bool
         switch q.side {
-        case Int32(SX_SIDE_F16), Int32(SX_SIDE_E8), Int32(SX_SIDE_F16_MIN): fine = verifyBlocks(place, q, record)
+        case Int32(SX_SIDE_F16), Int32(SX_SIDE_E8), Int32(SX_SIDE_F16_MIN), Int32(SX_SIDE_E4M3):
+            fine = verifyBlocks(place, q, record)
         case Int32(SX_SIDE_K32):
             fine = fields.halves(at: 0, count: 10) && (layout.sparse || fields.noLowBits(8))
                 && (q.high_bits == 0 || fields.bits(at: 320, count: 8, none: !layout.sparse))
@@ -24,17 +25,17 @@ extension PackedTensor {
         if !fine { throw .damaged }
     }
 
-    /// Types with a record per block of 32.
+    /// Types with a record per block of the file.
     private func verifyBlocks(_ place: Place, _ q: sx_quant, _ start: UnsafeRawPointer) -> Bool {
         if place.whole && q.side != Int32(SX_SIDE_F16_MIN) { return true }
-        let bytes = Int(q.side_bytes) / 2
+        let bytes = Int(q.side_bytes * q.block_k / 64), step = Int(q.block_k) / 32
         var block = 0
         while block < place.blocks {
-            let record = start + block * bytes, fields = Fields(record, padding: place.columns)
+            let record = start + block / step * bytes, fields = Fields(record, padding: place.columns)
             if block >= place.fileBlocks {
                 if !zero(record, bytes) { return false }
-            } else if q.side == Int32(SX_SIDE_E8) {
-                if !fields.bytes(at: 0, count: 1) { return false }
+            } else if q.side == Int32(SX_SIDE_E8) || q.side == Int32(SX_SIDE_E4M3) {
+                if !fields.bytes(at: 0, count: bytes / 16) { return false }
             } else if !fields.halves(at: 0, count: q.side == Int32(SX_SIDE_F16_MIN) ? 2 : 1) {
                 return false
             }
@@ -42,7 +43,7 @@ extension PackedTensor {
                 if !fields.nibbles(at: 64, none: !layout.sparse) { return false }
                 if q.high_bits == 1 && !fields.bits(at: 72, count: 1, none: !layout.sparse) { return false }
             }
-            block += 1
+            block += step
         }
         return true
     }

@@ -63,7 +63,7 @@ extension PackedTensor {
         let file = (a.type ^ b.type) | (a.block_k ^ b.block_k) | (a.block_bytes ^ b.block_bytes)
         let codes = (a.low_bits ^ b.low_bits) | (a.high_bits ^ b.high_bits) | (a.sub ^ b.sub) | (a.offset ^ b.offset)
         let rest = (a.background ^ b.background) | (a.levels ^ b.levels) | (a.side ^ b.side) | (a.side_bytes ^ b.side_bytes)
-        return file | codes | rest == 0
+        return file | codes | rest | (a.minimum ^ b.minimum) | (a.half_scale ^ b.half_scale) == 0
     }
 
     private func zeros(from: Int, to: Int) throws(Status) {

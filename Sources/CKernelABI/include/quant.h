@@ -14,7 +14,7 @@ enum {
 
 // What stands in the side stream, per panel of 16 columns; every field is an array of 16, one entry per column.
 enum {
-    SX_SIDE_F16,     // per block of 32: float16 scale
+    SX_SIDE_F16,     // per block of the file (32, 64 or 128 weights): float16 scale
     SX_SIDE_E8,      // per block of 32: a power of two as one byte (half of 2^(e - 127))
     SX_SIDE_F16_MIN, // per block of 32: float16 scale, float16 minimum, background (4 bits, column c + 8 above c), in
                      // types of 5 bits 16 fifth bits
@@ -23,10 +23,12 @@ enum {
     SX_SIDE_K16_MIN, // per chunk: 16 times a byte (scale 4 bits, minimum 4), float16 d, float16 dmin, 16 times 16
                      // backgrounds of 2 bits
     SX_SIDE_I8,      // per chunk: 16 or 8 times an int8 scale, float16 d
-    SX_SIDE_I6       // the same; in the file a scale has 6 bits, so it is -32...31
+    SX_SIDE_I6,      // the same; in the file a scale has 6 bits, so it is -32...31
+    SX_SIDE_E4M3     // per block of 64: 4 times a scale of 4 bits exponent and 3 bits fraction as one byte
 };
 
-enum { SX_LEVELS_PLAIN, SX_LEVELS_IQ4, SX_LEVELS_FP4 }; // what a code stands for
+// What a code stands for: itself, a level of a table, or (SIGN, codes of one bit) 0 or 2.
+enum { SX_LEVELS_PLAIN, SX_LEVELS_IQ4, SX_LEVELS_FP4, SX_LEVELS_SIGN };
 
 // A weight is scale * (level(code) - offset) - minimum, scale and minimum per `sub` weights.
 typedef struct sx_quant {
@@ -97,9 +99,14 @@ static inline float sx_round_to_half(float value) {
 static inline int64_t sx_offset_bytes(uint64_t entry) { return (int64_t)(entry & 0xffffffffffff); }
 static inline int64_t sx_offset_low(uint64_t entry) { return (int64_t)(entry >> 48); }
 
-// The levels of the two 4-bit types that are not linear, as bytes that are never negative.
+// What a code stands for, as a byte that is never negative.
 static inline int32_t sx_level(int32_t levels, int32_t code) {
     static const uint8_t iq4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
     static const uint8_t fp4[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
-    return levels == SX_LEVELS_IQ4 ? iq4[code & 15] : levels == SX_LEVELS_FP4 ? fp4[code & 15] : code;
+    switch (levels) {
+    case SX_LEVELS_IQ4: return iq4[code & 15];
+    case SX_LEVELS_FP4: return fp4[code & 15];
+    case SX_LEVELS_SIGN: return 2 * code;
+    default: return code;
+    }
 }

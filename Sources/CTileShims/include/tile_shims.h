@@ -44,6 +44,7 @@ SX_AVX512 uint32_t sx_nonzero16(__m512i v) { return _mm512_test_epi16_mask(v, v)
 SX_AVX512 uint64_t sx_differs8(__m512i v, __m512i w) { return _mm512_cmpneq_epi8_mask(v, w); }
 
 SX_AVX512 uint64_t sx_equals8(__m512i v, __m512i w) { return _mm512_cmpeq_epi8_mask(v, w); }
+SX_AVX512 uint16_t sx_equals32(__m512i v, __m512i w) { return _mm512_cmpeq_epi32_mask(v, w); }
 SX_AVX512 uint16_t sx_greater32(__m512i v, __m512i w) { return _mm512_cmpgt_epi32_mask(v, w); }
 SX_AVX512 __m512i sx_choose32(uint16_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi32(b, mask, a); }
 SX_AVX512 __m512i sx_mask_sub8(__m512i v, uint64_t mask, __m512i w) { return _mm512_mask_sub_epi8(v, mask, v, w); }
@@ -66,6 +67,7 @@ SX_AVX512 __m512i sx_widen_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm
 SX_AVX512 __m512i sx_widen_i8(const void *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 SX_AVX512 __m512i sx_widen_twice(const void *p) { return _mm512_cvtepu8_epi32(_mm_castpd_si128(_mm_loaddup_pd((const double *)p))); }
 SX_AVX512 __m512i sx_sub32(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
+SX_AVX512 __m512i sx_as_integer(__m512 v) { return _mm512_castps_si512(v); }
 SX_AVX512 __m512 sx_as_float(__m512i v) { return _mm512_castsi512_ps(v); }
 // The low byte of each of 16 integers four times.
 SX_AVX512 __m512i sx_four_times(__m512i v) {

@@ -104,6 +104,10 @@ struct QuantRows {
         switch q.low_bits {
         case 8: lowNow = even
         case 4: lowNow = isOdd ? odd : even
+        case 1:
+            // To the second bit: with one bit a code stands for 0 or 2. Only in the dense form.
+            lowNow = low
+            lowTurn = sx_set32((Int32(truncatingIfNeeded: block) - 1) & 31)
         default:
             lowNow = low + ends[block & 3]
             lowTurn = sx_set32(Int32(truncatingIfNeeded: block & 3) * 2)
@@ -148,6 +152,7 @@ struct QuantRows {
             if q.high_bits == 1 { codes = sx_select(sx_set8(3), codes, sx_rotate32(sx_load(lowNow + highDistance), highTurn)) }
             codes = sx_and(codes, sx_set8(q.high_bits == 1 ? 7 : 3))
         }
+        if q.low_bits == 1 { codes = sx_and(sx_rotate32(codes, lowTurn), sx_set8(2)) }
         if q.levels == Int32(SX_LEVELS_IQ4) { codes = sx_shuffle8(sx_levels_iq4(), codes) }
         if q.levels == Int32(SX_LEVELS_FP4) { codes = sx_shuffle8(sx_levels_fp4(), codes) }
         var taken = 64

@@ -32,12 +32,20 @@ func quantBackground(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int, sixte
 @inline(__always)
 func quantScale(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int) -> (__m512, __m512) {
     switch q.side {
-    case Int32(SX_SIDE_F16): return (sx_f16_load(side + part * 32), sx_zero_ps())
+    case Int32(SX_SIDE_F16): return (sx_f16_load(side + part / Int(q.block_k / q.sub) * 32), sx_zero_ps())
     case Int32(SX_SIDE_E8):
         // 2^(e - 128): below 2^-126 a subnormal.
         let e = sx_widen_u8(side + part * 16)
         let normal = sx_up32(sx_sub32(e, sx_set32(1)), sx_set32(23)), small = sx_up32(sx_set32(0x0020_0000), e)
         return (sx_as_float(sx_choose32(sx_greater32(sx_set32(2), e), small, normal)), sx_zero_ps())
+    case Int32(SX_SIDE_E4M3):
+        // 2^(exponent - 8) * (1 + fraction / 8), without an exponent 2^-10 * fraction; 0x7f is no number in this format and 0 in
+        // ggml, which looks at all 8 bits.
+        let byte = sx_widen_u8(side + part * 16), e = sx_and(byte, sx_set32(0x7f))
+        let normal = sx_as_float(sx_add32(sx_up32(e, sx_set32(20)), sx_set32(119 << 23)))
+        let small = sx_mul(sx_float(e), sx_set_ps(0x1p-10))
+        let scale = sx_choose32(sx_greater32(sx_set32(8), e), sx_as_integer(small), sx_as_integer(normal))
+        return (sx_as_float(sx_choose32(sx_equals32(byte, sx_set32(0x7f)), sx_zero(), scale)), sx_zero_ps())
     case Int32(SX_SIDE_F16_MIN):
         let record = side + part * Int(q.side_bytes) / 2
         return (sx_f16_load(record), sx_sub_ps(sx_zero_ps(), sx_f16_load(record + 32)))
