@@ -20,7 +20,7 @@ final class CodecTests: XCTestCase {
                 for zeros in known ? [0, 1, 30, 50, 70, 90, 99, 100] : [0, 50, 95] {
                     let weights = Matrix(type, n: n, k: whole, matrices: matrices, zeros: zeros, uneven: i % 3 == 2,
                                          seed: UInt64(i * 100 + zeros))
-                    for form in [FormChoice.dense, .sparse] {
+                    for form in formChoices(type) {
                         try body(weights, form, "type \(type) \(form) \(n)x\(whole)x\(matrices) \(zeros)%")
                     }
                 }
@@ -84,7 +84,7 @@ final class CodecTests: XCTestCase {
     }
 
     private func survives(_ weights: Matrix, _ label: String) throws {
-        for form in [FormChoice.dense, .sparse] {
+        for form in formChoices(weights.type.number) {
             let tensors = try Machine.codecs.map { try weights.pack(form, codec: $0) }
             defer { for tensor in tensors { tensor.release() } }
             for tensor in tensors {
@@ -134,7 +134,7 @@ final class CodecTests: XCTestCase {
                                 from: bytes.baseAddress! + row * weights.rowBytes, byteCount: weights.rowBytes)
                         }
                     }
-                    for form in [FormChoice.dense, .sparse] {
+                    for form in formChoices(type) {
                         for isa in Machine.codecs {
                             let expected = try weights.pack(form, codec: isa)
                             let rows = Rows(base: source.base, rowStride: stride, matrixStride: plane)

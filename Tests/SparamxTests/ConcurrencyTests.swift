@@ -11,7 +11,7 @@ private let raceTypes = [bf16, f16, q8, 2, 14]
 ///
 /// AMX kernels stay out: emulated tiles live in signal handlers, which the sanitizer delays.
 final class ConcurrencyTests: XCTestCase {
-    private func forms() -> [(Matrix, FormChoice)] {
+    private func cases() -> [(Matrix, FormChoice)] {
         raceTypes.flatMap { type in
             [FormChoice.dense, .sparse].map { form in
                 (Matrix(type, n: 80, k: whole(type, 270), zeros: 60, uneven: true, seed: UInt64(type)), form)
@@ -45,7 +45,7 @@ final class ConcurrencyTests: XCTestCase {
 
     /// Reading and multiplying one tensor, alone and in teams, all at once.
     func testReadingAndMultiplying() throws {
-        for (weights, form) in forms() {
+        for (weights, form) in cases() {
             let tensor = try weights.pack(form)
             defer { tensor.release() }
             for isa in Machine.codecs {
@@ -75,7 +75,7 @@ final class ConcurrencyTests: XCTestCase {
 
     /// Weights that are packed as the product goes: threads read one file and write scratch of their own.
     func testMultiplyingRawWeights() throws {
-        for (weights, form) in forms() where form == .dense {
+        for (weights, form) in cases() where form == .dense {
             for isa in Machine.codecs {
                 let layout = try PackedLayout(type: weights.type, sparse: false, n: weights.n, k: weights.k, matrices: 1, sparseBytes: 0)
                 let x = Tokens(m: 6, k: weights.k, ld: weights.k)

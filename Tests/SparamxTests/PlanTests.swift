@@ -32,7 +32,7 @@ final class PlanTests: XCTestCase {
     /// usable row with m_plan <= M and m_min <= M <= m_max.
     func testChoice() {
         for type in weightTypes {
-            for sparse in [false, true] {
+            for sparse in forms(type) {
                 for isa in [ISA.reference, .avx512, .amx] {
                     for m in tokens + [KernelTable.many] {
                         let promised = (0..<KernelTable.count).last {
@@ -158,7 +158,7 @@ final class PlanTests: XCTestCase {
                 let k = whole(type, shape)
                 for (zeros, uneven) in [(0, false), (50, true), (90, true), (100, false)] {
                     let weights = Matrix(type, n: n, k: k, matrices: 2, zeros: zeros, uneven: uneven, seed: UInt64(n + zeros))
-                    for form in [FormChoice.dense, .sparse] {
+                    for form in formChoices(type) {
                         let tensor = try weights.pack(form)
                         defer { tensor.release() }
                         for m in [1, 16, 32, 33, 512] {

@@ -6,7 +6,7 @@ final class UnpackerTests: XCTestCase {
     private func eachTensor(_ body: (Matrix, PackedTensor, Codec, String) throws -> Void) throws {
         for type in weightTypes {
             for (n, k, matrices) in [(33, whole(type, 70), 3), (16, whole(type, 64), 2), (1, whole(type, 257), 1), (50, whole(type, 32), 1)] {
-                for form in [FormChoice.dense, .sparse] {
+                for form in formChoices(type) {
                     let weights = Matrix(type, n: n, k: k, matrices: matrices, zeros: 50, seed: UInt64(n))
                     let tensor = try weights.pack(form)
                     defer { tensor.release() }

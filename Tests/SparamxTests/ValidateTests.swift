@@ -21,7 +21,7 @@ final class ValidateTests: XCTestCase {
                 for zeros in [0, 50, 100] {
                     let weights = Matrix(type, n: n, k: whole(type, k), matrices: matrices, zeros: zeros, uneven: n == 33,
                                          seed: 1)
-                    for form in [FormChoice.dense, .sparse] {
+                    for form in formChoices(type) {
                         for isa in Machine.codecs {
                             let tensor = try weights.pack(form, codec: isa)
                             defer { tensor.release() }
@@ -34,7 +34,7 @@ final class ValidateTests: XCTestCase {
             // Any bytes are a weight: every code, NaN, infinities, scales of all kinds.
             var weights = Matrix(type, n: 19, k: whole(type, 257)), random = Random(UInt64(type))
             for i in weights.bytes.indices { weights.bytes[i] = UInt8(random.below(256)) }
-            for form in [FormChoice.dense, .sparse] {
+            for form in formChoices(type) {
                 let tensor = try weights.pack(form)
                 defer { tensor.release() }
                 XCTAssertFalse(damaged(tensor), "type \(type) \(form), random bytes")
@@ -48,7 +48,7 @@ final class ValidateTests: XCTestCase {
             // Padded columns and a padded part of K, where the type has one.
             let k = type == bf16 || type == f16 ? 37 : whole(type, 32)
             let weights = Matrix(type, n: 17, k: k, zeros: 40, seed: 3)
-            for form in [FormChoice.dense, .sparse] {
+            for form in formChoices(type) {
                 let packed = try weights.pack(form)
                 let (tensor, region) = packed.guarded()
                 packed.release()
@@ -79,7 +79,7 @@ final class ValidateTests: XCTestCase {
     /// Of the values of the sparse form every bit is a code's or slack: where one plane is shorter than the longest. A change of
     /// slack is found, a change of a code is not: any bits are a weight. What is slack is counted here from bitmap and offsets.
     func testEveryBitOfTheValues() throws {
-        for type in quantTypes {
+        for type in sparseTypes {
             let weights = Matrix(type, n: 17, k: whole(type, 256) + (whole(type, 32) == 32 ? 32 : 0), zeros: 60, seed: 6)
             let packed = try weights.pack(.sparse), (tensor, region) = packed.guarded()
             packed.release()
@@ -123,7 +123,7 @@ final class ValidateTests: XCTestCase {
         for type in weightTypes {
             let k = type == bf16 || type == f16 ? 290 : whole(type, 288)
             let weights = Matrix(type, n: 35, k: k, zeros: 50, seed: 4)
-            for form in [FormChoice.dense, .sparse] {
+            for form in formChoices(type) {
                 let packed = try weights.pack(form)
                 let (tensor, region) = packed.guarded()
                 let users = Users(tensor)

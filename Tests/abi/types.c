@@ -17,7 +17,7 @@ const gguf_type gguf_types[GGUF_TYPES] = {
 
 const gguf_type *gguf_find(int32_t number) {
     for (int i = 0; i < GGUF_TYPES; i++) {
-        if (gguf_types[i].number == number) return &gguf_types[i];
+        if (gguf_types[i].name != NULL && gguf_types[i].number == number) return &gguf_types[i];
     }
     return NULL;
 }

@@ -16,9 +16,9 @@ typedef struct gguf_type {
     int32_t exponent;   /* where an 8-bit exponent stands, -1 for none */
 } gguf_type;
 
-enum { GGUF_TYPES = 16 };
+enum { GGUF_TYPES = 32 }; /* at most */
 
-/* All types that the tests know the layout of. */
+/* All types that the tests know the layout of; the rest has no name. */
 extern const gguf_type gguf_types[GGUF_TYPES];
 
 /* NULL if the tests do not know it. */

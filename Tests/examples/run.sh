@@ -65,7 +65,7 @@ says "make_model.py q4_k_m without a quantizer" llama-quantize
 
 common=$root/examples/common
 ok "examples/common as a library" 0 "${CC:-cc}" -shared -fPIC -std=c11 -O2 -Wall -Wextra -Werror -I"$root/include" \
-    "$common"/{quants,quants_32,quants_k,pruned,plain,gguf_types}.c -lm -o "$out/libquants.so"
+    "$common"/{quants,quants_plain,quants_k,pruned,plain,gguf_types}.c -lm -o "$out/libquants.so"
 # The host's own quantizer makes the others in Tests/hosts/test_types.py; here they are random blocks.
 random=(q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs)
 ok "random_model.py" 0 "$venv/bin/python" "$here/random_model.py" "$out/libquants.so" "$out" "${random[@]}"

@@ -30,6 +30,8 @@ static void random_halves(uint32_t type, uint8_t *row, int64_t k, uint64_t *stat
  * four codes (Q2_K) the other three are about equally frequent: the most frequent one then has 44% without pruning,
  * as in a file that llama-quantize made of an unpruned model (45%). */
 static uint8_t random_code(const quant_type *q, int zero, uint64_t *state) {
+    if (q->n_codes == 2) return (uint8_t)(quant_random(state) & 1); /* none is zero */
+    if (q->n_codes == 4 && q->background >= 0) return (uint8_t)(zero + (quant_random(state) & 1 ? 1 : -1)); /* ternary */
     if (q->n_codes <= 4) return (uint8_t)((zero + quant_random_between(state, 1, q->n_codes - 1)) % q->n_codes);
     int code = zero + (int)lrintf(random_normal(state) * (float)q->n_codes / 4.2f);
     if (code == zero) code += quant_random(state) & 1 ? 1 : -1;
@@ -38,8 +40,8 @@ static uint8_t random_code(const quant_type *q, int zero, uint64_t *state) {
     return (uint8_t)code;
 }
 
-/* MXFP4 is sign and magnitude, so the neighbours of zero in size are not those in number. */
-static uint8_t random_mxfp4_code(uint64_t *state) {
+/* MXFP4 and its kin are sign and magnitude, so the neighbours of zero in size are not those in number. */
+static uint8_t random_signed_code(uint64_t *state) {
     int size = (int)lrintf(fabsf(random_normal(state)) * 2.5f);
     size = size < 1 ? 1 : size > 7 ? 7 : size;
     return (uint8_t)(size | (quant_random(state) & 8));
@@ -50,7 +52,7 @@ static void random_block(const quant_type *q, uint8_t *block, uint64_t *state) {
     q->random_scales(block, state);
     quant_zero_codes(q, block, zeros);
     for (int i = 0; i < q->block; i++)
-        codes[i] = q->type == GGUF_MXFP4 ? random_mxfp4_code(state) : random_code(q, zeros[i / q->group], state);
+        codes[i] = q->values != NULL && q->values[0] == 0 ? random_signed_code(state) : random_code(q, zeros[i / q->group], state);
     q->put_codes(block, codes);
 }
 

@@ -12,7 +12,7 @@ static const quant_type *find_in(const quant_type *table, int count, uint32_t ty
 }
 
 const quant_type *quant_find(uint32_t type) {
-    const quant_type *q = find_in(quant_types_32, quant_types_32_count, type);
+    const quant_type *q = find_in(quant_types_plain, quant_types_plain_count, type);
     return q != NULL ? q : find_in(quant_types_k, quant_types_k_count, type);
 }
 

@@ -2,7 +2,7 @@
  * quants.h - the quantized types of GGUF, each as codes, scales and minimums.
  *
  * In every type here a weight is  scale * value(code) - minimum,  with one scale and one minimum per group of weights.
- * Only where the bits of codes and scales lie differs from type to type: quants_32.c and quants_k.c know that, from
+ * Only where the bits of codes and scales lie differs from type to type: quants_plain.c and quants_k.c know that, from
  * the block structs of ggml-common.h. Tests/examples/check_quants.py compares them with the PyPI package gguf.
  */
 #ifndef EXAMPLES_QUANTS_H
@@ -52,9 +52,9 @@ void quant_zero_codes(const quant_type *q, const uint8_t *block, uint8_t *codes)
 uint64_t quant_random(uint64_t *state);
 int quant_random_between(uint64_t *state, int low, int high);
 
-/* The tables of quants_32.c and quants_k.c. */
-extern const quant_type quant_types_32[];
-extern const int quant_types_32_count;
+/* The tables of quants_plain.c and quants_k.c. */
+extern const quant_type quant_types_plain[];
+extern const int quant_types_plain_count;
 extern const quant_type quant_types_k[];
 extern const int quant_types_k_count;
 

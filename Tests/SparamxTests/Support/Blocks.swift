@@ -81,7 +81,7 @@ struct Block {
         case SX_Q2_K, SX_Q4_K, SX_Q5_K: return (Double(small) * half(0), Double(Block.read(minimum(part), block)) * half(1))
         case SX_Q3_K, SX_IQ4_XS: return (Double(small - 32) * half(0), 0)
         case SX_Q6_K: return (Double(Int8(truncatingIfNeeded: small)) * half(0), 0)
-        case SX_MXFP4: return (Double(sign: .plus, exponent: Int(block[block.startIndex]) - 128, significand: 1), 0)
+        case SX_MXFP4: return (Double(sign: .plus, exponent: small - 128, significand: 1), 0)
         default: return (half(0), 0)
         }
     }
@@ -94,7 +94,12 @@ struct BlockDescription {
     /// Bits of a block: where they start and how many there are, lowest first.
     typealias Field = (byte: Int, bit: Int, count: Int)
 
-    var elements: Int { [SX_Q2_K, SX_Q3_K, SX_Q4_K, SX_Q5_K, SX_Q6_K, SX_IQ4_XS].contains(Int(type)) ? 256 : 32 }
+    var elements: Int {
+        switch Int(type) {
+        case SX_Q2_K, SX_Q3_K, SX_Q4_K, SX_Q5_K, SX_Q6_K, SX_IQ4_XS: return 256
+        default: return 32
+        }
+    }
 
     var bytes: Int {
         switch Int(type) {
@@ -114,7 +119,27 @@ struct BlockDescription {
     }
 
     /// Weights under one scale.
-    var part: Int { [SX_Q2_K, SX_Q3_K, SX_Q6_K].contains(Int(type)) ? 16 : 32 }
+    var part: Int {
+        switch Int(type) {
+        case SX_Q2_K, SX_Q3_K, SX_Q6_K: return 16
+        default: return 32
+        }
+    }
+
+    /// Bytes of the packed form, for 64 k of 16 columns, beside codes and bitmap: what 64 weights of the file have beside their
+    /// codes, and in types with minimums the backgrounds.
+    var sideBytes: Int {
+        switch Int(type) {
+        case SX_Q4_1: return 144
+        case SX_Q5_1: return 148
+        case SX_Q2_K: return 96
+        case SX_Q3_K, SX_Q6_K: return 72
+        case SX_Q4_K: return 80
+        case SX_Q5_K: return 84
+        case SX_IQ4_XS: return 40
+        default: return (bytes * 8 - elements * codeBits) * 64 / elements * 2
+        }
+    }
 
     var codeBits: Int {
         switch Int(type) {
@@ -166,6 +191,7 @@ struct BlockDescription {
         case SX_Q3_K: return [(96 + part % 8, part / 8 * 4, 4), (104 + part % 4, part / 4 * 2, 2)]
         case SX_Q4_K, SX_Q5_K: return part < 4 ? [(4 + part, 0, 6)] : [(8 + part, 0, 4), (part, 6, 2)]
         case SX_Q6_K: return [(192 + part, 0, 8)]
+        case SX_MXFP4: return [(0, 0, 8)]
         case SX_IQ4_XS: return [(4 + part / 2, part % 2 * 4, 4), (2 + part / 4, part % 4 * 2, 2)]
         default: return []
         }

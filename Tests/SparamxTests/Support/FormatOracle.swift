@@ -118,11 +118,14 @@ struct FormatOracle {
         func raw(_ i: Int) {
             half { c in file(c, first).map { Int($0[$0.startIndex + block.halves[i]]) | Int($0[$0.startIndex + block.halves[i] + 1]) << 8 } ?? 0 }
         }
-        if block.elements == 32 {
-            for i in 0..<blocks {
-                if block.halves.isEmpty { byte { c in file(c, first + i * 32).map { Int($0[$0.startIndex]) } ?? 0 } }
+        if block.elements < 256 {
+            for i in 0..<blocks * 32 / block.elements {
+                let k = first + i * block.elements
+                for part in 0..<block.elements / block.part where block.halves.isEmpty {
+                    byte { c in file(c, k).map { Block.read(block.scale(part), $0) } ?? 0 }
+                }
                 for at in block.halves {
-                    half { c in file(c, first + i * 32).map { Int($0[$0.startIndex + at]) | Int($0[$0.startIndex + at + 1]) << 8 } ?? 0 }
+                    half { c in file(c, k).map { Int($0[$0.startIndex + at]) | Int($0[$0.startIndex + at + 1]) << 8 } ?? 0 }
                 }
                 if block.hasMinimum {
                     for c in 0..<8 { out.append(UInt8((zeros?[c][i] ?? 0) % 16 | ((zeros?[c + 8][i] ?? 0) % 16) << 4)) }
