@@ -82,7 +82,8 @@ def support_matrix(rows):
     """A table for the types that the same kernels serve; forms and machines that are served alike share a line."""
     groups = {}
     for kind in known_types(rows):
-        cells = tuple(tuple(ranges(rows, kind, form, level) for level in (2, 1, 0)) for form in FORMS)
+        cells = tuple(tuple(ranges(rows, kind, form, level) for level in (2, 1, 0)) for form in FORMS
+                      if any((r.type, r.form) == (kind, form) for r in rows))
         groups.setdefault(cells, []).append(TYPES[kind])
     lines = []
     for cells, names in groups.items():
@@ -112,7 +113,7 @@ def errors(path):
             continue
         cells = []
         for m in tokens:
-            cells += [f"{found[m, form]['nmse']:.1e}" for form in FORMS.values()]
+            cells += [f"{found[m, form]['nmse']:.1e}" if (m, form) in found else "-" for form in FORMS.values()]
             cells.append(f"{found[m, 'dense']['ggml_nmse']:.1e}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines

@@ -19,7 +19,8 @@ OTHERS = (0, 1, 4, 5, 9, 15, *range(16, 20), 21, 22, *range(24, 39), FIRST_UNKNO
 
 def of_bits(blocks, bits, values):
     """Types that are a float16 scale and codes of a few bits, lowest first."""
-    codes = np.unpackbits(blocks[:, 2:], axis=1, bitorder="little").reshape(len(blocks), -1, bits) @ (1 << np.arange(bits))
+    fields = np.unpackbits(blocks[:, 2:], axis=1, bitorder="little").reshape(len(blocks), -1, bits)
+    codes = fields @ (1 << np.arange(bits))
     with np.errstate(all="ignore"):
         return np.array(values, dtype=np.float32)[codes] * blocks[:, :2].copy().view(np.float16).astype(np.float32)
 

@@ -151,7 +151,8 @@ class Build:
             common = os.path.join(ROOT, "examples", "common")
             shared = [self.c(os.path.join(HERE, name + ".c"), name, *include, "-I" + common)
                       for name in ("oracle", "platform", "values", "world")]
-            shared += [self.c(os.path.join(common, name + ".c"), name) for name in ("quants", "quants_plain", "quants_k")]
+            names = ("quants", "quants_plain", "quants_k")
+            shared += [self.c(os.path.join(common, name + ".c"), name) for name in names]
             mains = {name: self.c(os.path.join(HERE, f"fuzz_{name}.c"), f"fuzz_{name}", *include) for name in TARGETS}
             for item in work:
                 result = item.result()

@@ -31,7 +31,8 @@ static void random_halves(uint32_t type, uint8_t *row, int64_t k, uint64_t *stat
  * as in a file that llama-quantize made of an unpruned model (45%). */
 static uint8_t random_code(const quant_type *q, int zero, uint64_t *state) {
     if (q->n_codes == 2) return (uint8_t)(quant_random(state) & 1); /* none is zero */
-    if (q->n_codes == 4 && q->background >= 0) return (uint8_t)(zero + (quant_random(state) & 1 ? 1 : -1)); /* ternary */
+    if (q->n_codes == 4 && q->background >= 0) /* ternary */
+        return (uint8_t)(zero + (quant_random(state) & 1 ? 1 : -1));
     if (q->n_codes <= 4) return (uint8_t)((zero + quant_random_between(state, 1, q->n_codes - 1)) % q->n_codes);
     int code = zero + (int)lrintf(random_normal(state) * (float)q->n_codes / 4.2f);
     if (code == zero) code += quant_random(state) & 1 ? 1 : -1;
@@ -49,10 +50,11 @@ static uint8_t random_signed_code(uint64_t *state) {
 
 static void random_block(const quant_type *q, uint8_t *block, uint64_t *state) {
     uint8_t zeros[QUANT_MAX_GROUPS], codes[QUANT_MAX_BLOCK];
+    bool with_sign = q->values != NULL && q->values[0] == 0;
     q->random_scales(block, state);
     quant_zero_codes(q, block, zeros);
     for (int i = 0; i < q->block; i++)
-        codes[i] = q->values != NULL && q->values[0] == 0 ? random_signed_code(state) : random_code(q, zeros[i / q->group], state);
+        codes[i] = with_sign ? random_signed_code(state) : random_code(q, zeros[i / q->group], state);
     q->put_codes(block, codes);
 }
 

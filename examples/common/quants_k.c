@@ -140,7 +140,7 @@ static void scales_iq4_xs(const uint8_t *b, float *scales, float *minimums) {
     }
 }
 
-/* -- random scales: of the same size as in quants_plain.c ------------------------------------------------------------- */
+/* -- random scales: of the same size as in quants_plain.c ---------------------------------------------------------- */
 
 static float random_unit(uint64_t *state, float most_value) {
     return (float)quant_random_between(state, 700, 1300) * 6e-5f / most_value;

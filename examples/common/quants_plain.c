@@ -1,4 +1,5 @@
-/* The types whose blocks have plain scales, in blocks of 32 to 128 weights: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4. */
+/* The types whose blocks have plain scales, in blocks of 32 to 128 weights: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL,
+ * MXFP4. */
 #include "gguf.h"
 #include "half.h"
 #include "quants.h"
