@@ -22,8 +22,8 @@ enum {
 int avx512_interpreter_install(void);
 
 /*
- * Before install: the instruction of this name, "vpdpbusd" or another, does nothing, as on a faulty CPU. The string stays
- * in use.
+ * Before install: the instruction of this name, "vpdpbusd" or another, does nothing, as on a faulty CPU. The string
+ * stays in use.
  */
 void avx512_interpreter_fault(const char *name);
 

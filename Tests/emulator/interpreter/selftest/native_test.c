@@ -6,8 +6,8 @@
  * Each distinct encoding in the library's text runs on the same random registers, flags and memory both ways; general
  * registers, defined flags, vector registers and memory must agree. Jumps, calls and the stack are left out.
  *
- * Beside that, every vector, mask and tile instruction of the library is one that the interpreter knows, whether this CPU
- * has it or not: a kernel that a compiler builds from others would end the tests that are interpreted.
+ * Beside that, every vector, mask and tile instruction of the library is one that the interpreter knows, whether this
+ * CPU has it or not: a kernel that a compiler builds from others would end the tests that are interpreted.
  */
 #include "../machine.h"
 
@@ -120,7 +120,8 @@ static void next_room(void) {
     exit(2);
 }
 
-/* A VEX or EVEX encoding, AMX included. What no CPU would ever run natively after an AVX-512 instruction must be known. */
+/* A VEX or EVEX encoding, AMX included. What no CPU would ever run natively after an AVX-512 instruction must be
+ * known. */
 static void expect_known(const uint8_t *bytes, const ZydisDecodedInstruction *z) {
     static uint8_t told[ZYDIS_MNEMONIC_MAX_VALUE + 1];
     if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX && z->encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX) return;
