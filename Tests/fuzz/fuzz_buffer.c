@@ -260,7 +260,7 @@ static void copy(input *in, const sparamx_tensor *from, const sparamx_tensor *to
     if (starved(status, to)) return;
     if (!alike) wanted = SPARAMX_ERR_SHAPE;
     else if (source.data == to->data) {
-        EXPECT(status, SPARAMX_OK, "copy_tensor onto itself");
+        EXPECT(status, find(to, &d), "copy_tensor onto itself");
         return;
     } else if (source.buffer) wanted = find(&source, &s);
     else s = NULL;
