@@ -1,6 +1,13 @@
 // Written by cmake/generate.py from types.def and kernels.def; do not edit. Each room compiles its own part.
 import CKernelABI
 
+extension Q8_0 {
+    @inline(__always) static var quant: sx_quant {
+        sx_quant(type: Int32(SX_Q8_0), block_k: 32, block_bytes: 34, low_bits: 8, high_bits: 0, sub: 32,
+                 offset: 128, minimum: 0, half_scale: 1, background: 128, levels: Int32(SX_LEVELS_PLAIN),
+                 side: Int32(SX_SIDE_F16), side_bytes: 64)
+    }
+}
 extension Q4_0 {
     @inline(__always) static var quant: sx_quant {
         sx_quant(type: Int32(SX_Q4_0), block_k: 32, block_bytes: 18, low_bits: 4, high_bits: 0, sub: 32,
@@ -27,13 +34,6 @@ extension Q5_1 {
         sx_quant(type: Int32(SX_Q5_1), block_k: 32, block_bytes: 24, low_bits: 4, high_bits: 1, sub: 32,
                  offset: 0, minimum: 1, half_scale: 1, background: -1, levels: Int32(SX_LEVELS_PLAIN),
                  side: Int32(SX_SIDE_F16_MIN), side_bytes: 148)
-    }
-}
-extension Q8_0 {
-    @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q8_0), block_k: 32, block_bytes: 34, low_bits: 8, high_bits: 0, sub: 32,
-                 offset: 128, minimum: 0, half_scale: 1, background: 128, levels: Int32(SX_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_F16), side_bytes: 64)
     }
 }
 extension Q2_K {
@@ -100,11 +100,11 @@ func readChunk(
 ) {
     sx_unwind_tables()
     switch type {
+    case Int32(SX_Q8_0): Q8_0.readChunk(file, blocks, codes)
     case Int32(SX_Q4_0): Q4_0.readChunk(file, blocks, codes)
     case Int32(SX_Q4_1): Q4_1.readChunk(file, blocks, codes)
     case Int32(SX_Q5_0): Q5_0.readChunk(file, blocks, codes)
     case Int32(SX_Q5_1): Q5_1.readChunk(file, blocks, codes)
-    case Int32(SX_Q8_0): Q8_0.readChunk(file, blocks, codes)
     case Int32(SX_Q2_K): Q2_K.readChunk(file, blocks, codes)
     case Int32(SX_Q3_K): Q3_K.readChunk(file, blocks, codes)
     case Int32(SX_Q4_K): Q4_K.readChunk(file, blocks, codes)
@@ -122,11 +122,11 @@ func writeChunk(
 ) {
     sx_unwind_tables()
     switch type {
+    case Int32(SX_Q8_0): Q8_0.writeChunk(file, blocks, codes)
     case Int32(SX_Q4_0): Q4_0.writeChunk(file, blocks, codes)
     case Int32(SX_Q4_1): Q4_1.writeChunk(file, blocks, codes)
     case Int32(SX_Q5_0): Q5_0.writeChunk(file, blocks, codes)
     case Int32(SX_Q5_1): Q5_1.writeChunk(file, blocks, codes)
-    case Int32(SX_Q8_0): Q8_0.writeChunk(file, blocks, codes)
     case Int32(SX_Q2_K): Q2_K.writeChunk(file, blocks, codes)
     case Int32(SX_Q3_K): Q3_K.writeChunk(file, blocks, codes)
     case Int32(SX_Q4_K): Q4_K.writeChunk(file, blocks, codes)
@@ -144,11 +144,11 @@ func readSides(
 ) {
     sx_unwind_tables()
     switch type {
+    case Int32(SX_Q8_0): Q8_0.readSides(file, blocks, side, column)
     case Int32(SX_Q4_0): Q4_0.readSides(file, blocks, side, column)
     case Int32(SX_Q4_1): Q4_1.readSides(file, blocks, side, column)
     case Int32(SX_Q5_0): Q5_0.readSides(file, blocks, side, column)
     case Int32(SX_Q5_1): Q5_1.readSides(file, blocks, side, column)
-    case Int32(SX_Q8_0): Q8_0.readSides(file, blocks, side, column)
     case Int32(SX_Q2_K): Q2_K.readSides(file, blocks, side, column)
     case Int32(SX_Q3_K): Q3_K.readSides(file, blocks, side, column)
     case Int32(SX_Q4_K): Q4_K.readSides(file, blocks, side, column)
@@ -166,11 +166,11 @@ func writeSides(
 ) {
     sx_unwind_tables()
     switch type {
+    case Int32(SX_Q8_0): Q8_0.writeSides(file, blocks, side, column)
     case Int32(SX_Q4_0): Q4_0.writeSides(file, blocks, side, column)
     case Int32(SX_Q4_1): Q4_1.writeSides(file, blocks, side, column)
     case Int32(SX_Q5_0): Q5_0.writeSides(file, blocks, side, column)
     case Int32(SX_Q5_1): Q5_1.writeSides(file, blocks, side, column)
-    case Int32(SX_Q8_0): Q8_0.writeSides(file, blocks, side, column)
     case Int32(SX_Q2_K): Q2_K.writeSides(file, blocks, side, column)
     case Int32(SX_Q3_K): Q3_K.writeSides(file, blocks, side, column)
     case Int32(SX_Q4_K): Q4_K.writeSides(file, blocks, side, column)
@@ -185,6 +185,39 @@ func writeSides(
 
 #endif
 #if ROOM_AVX512
+
+@c(sx_avx512_q8_0_dense_gemm) @implementation
+public func sx_avx512_q8_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    quantGemm(Q8_0.self, Dense.self, args)
+}
+@c(sx_avx512_q8_0_dense_m4) @implementation
+public func sx_avx512_q8_0_dense_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q8_0.self, Dense.self, 4, args)
+}
+@c(sx_avx512_q8_0_dense_m2) @implementation
+public func sx_avx512_q8_0_dense_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q8_0.self, Dense.self, 2, args)
+}
+@c(sx_avx512_q8_0_dense_m1) @implementation
+public func sx_avx512_q8_0_dense_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q8_0.self, Dense.self, 1, args)
+}
+@c(sx_avx512_q8_0_sparse_gemm) @implementation
+public func sx_avx512_q8_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    quantGemm(Q8_0.self, Sparse.self, args)
+}
+@c(sx_avx512_q8_0_sparse_m4) @implementation
+public func sx_avx512_q8_0_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q8_0.self, Sparse.self, 4, args)
+}
+@c(sx_avx512_q8_0_sparse_m2) @implementation
+public func sx_avx512_q8_0_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q8_0.self, Sparse.self, 2, args)
+}
+@c(sx_avx512_q8_0_sparse_m1) @implementation
+public func sx_avx512_q8_0_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q8_0.self, Sparse.self, 1, args)
+}
 
 @c(sx_avx512_q4_0_dense_gemm) @implementation
 public func sx_avx512_q4_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
@@ -316,39 +349,6 @@ public func sx_avx512_q5_1_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
 @c(sx_avx512_q5_1_sparse_m1) @implementation
 public func sx_avx512_q5_1_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
     quantDecode(Q5_1.self, Sparse.self, 1, args)
-}
-
-@c(sx_avx512_q8_0_dense_gemm) @implementation
-public func sx_avx512_q8_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
-    quantGemm(Q8_0.self, Dense.self, args)
-}
-@c(sx_avx512_q8_0_dense_m4) @implementation
-public func sx_avx512_q8_0_dense_m4(_ args: UnsafePointer<sx_kernel_args>) {
-    quantDecode(Q8_0.self, Dense.self, 4, args)
-}
-@c(sx_avx512_q8_0_dense_m2) @implementation
-public func sx_avx512_q8_0_dense_m2(_ args: UnsafePointer<sx_kernel_args>) {
-    quantDecode(Q8_0.self, Dense.self, 2, args)
-}
-@c(sx_avx512_q8_0_dense_m1) @implementation
-public func sx_avx512_q8_0_dense_m1(_ args: UnsafePointer<sx_kernel_args>) {
-    quantDecode(Q8_0.self, Dense.self, 1, args)
-}
-@c(sx_avx512_q8_0_sparse_gemm) @implementation
-public func sx_avx512_q8_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
-    quantGemm(Q8_0.self, Sparse.self, args)
-}
-@c(sx_avx512_q8_0_sparse_m4) @implementation
-public func sx_avx512_q8_0_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) {
-    quantDecode(Q8_0.self, Sparse.self, 4, args)
-}
-@c(sx_avx512_q8_0_sparse_m2) @implementation
-public func sx_avx512_q8_0_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
-    quantDecode(Q8_0.self, Sparse.self, 2, args)
-}
-@c(sx_avx512_q8_0_sparse_m1) @implementation
-public func sx_avx512_q8_0_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
-    quantDecode(Q8_0.self, Sparse.self, 1, args)
 }
 
 @c(sx_avx512_q2_k_dense_gemm) @implementation
@@ -617,6 +617,33 @@ public func sx_avx512_mxfp4_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
 
 #elseif ROOM_AMX
 
+@c(sx_amx_q8_0_dense_expand) @implementation
+public func sx_amx_q8_0_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
+    sx_unwind_tables()
+    expandKBlock(Q8_0.self, Dense.self, next)
+}
+@c(sx_amx_q8_0_dense_gemm) @implementation
+public func sx_amx_q8_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    tileGemm(Q8_0.self, sx_amx_q8_0_dense_expand, args)
+}
+@c(sx_amx_q8_0_dense_ring) @implementation
+public func sx_amx_q8_0_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    tileRing(Q8_0.self, sx_amx_q8_0_dense_expand, args)
+}
+@c(sx_amx_q8_0_sparse_expand) @implementation
+public func sx_amx_q8_0_sparse_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
+    sx_unwind_tables()
+    expandKBlock(Q8_0.self, Sparse.self, next)
+}
+@c(sx_amx_q8_0_sparse_gemm) @implementation
+public func sx_amx_q8_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    tileGemm(Q8_0.self, sx_amx_q8_0_sparse_expand, args)
+}
+@c(sx_amx_q8_0_sparse_ring) @implementation
+public func sx_amx_q8_0_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    tileRing(Q8_0.self, sx_amx_q8_0_sparse_expand, args)
+}
+
 @c(sx_amx_q4_0_dense_expand) @implementation
 public func sx_amx_q4_0_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
     sx_unwind_tables()
@@ -723,33 +750,6 @@ public func sx_amx_q5_1_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
 @c(sx_amx_q5_1_sparse_ring) @implementation
 public func sx_amx_q5_1_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
     tileRing(Q5_1.self, sx_amx_q5_1_sparse_expand, args)
-}
-
-@c(sx_amx_q8_0_dense_expand) @implementation
-public func sx_amx_q8_0_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
-    sx_unwind_tables()
-    expandKBlock(Q8_0.self, Dense.self, next)
-}
-@c(sx_amx_q8_0_dense_gemm) @implementation
-public func sx_amx_q8_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
-    tileGemm(Q8_0.self, sx_amx_q8_0_dense_expand, args)
-}
-@c(sx_amx_q8_0_dense_ring) @implementation
-public func sx_amx_q8_0_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
-    tileRing(Q8_0.self, sx_amx_q8_0_dense_expand, args)
-}
-@c(sx_amx_q8_0_sparse_expand) @implementation
-public func sx_amx_q8_0_sparse_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
-    sx_unwind_tables()
-    expandKBlock(Q8_0.self, Sparse.self, next)
-}
-@c(sx_amx_q8_0_sparse_gemm) @implementation
-public func sx_amx_q8_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
-    tileGemm(Q8_0.self, sx_amx_q8_0_sparse_expand, args)
-}
-@c(sx_amx_q8_0_sparse_ring) @implementation
-public func sx_amx_q8_0_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
-    tileRing(Q8_0.self, sx_amx_q8_0_sparse_expand, args)
 }
 
 @c(sx_amx_q2_k_dense_expand) @implementation
