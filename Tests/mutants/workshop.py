@@ -71,27 +71,35 @@ class Workshop:
         for part in PARTS:
             mirror(root / part, self.tree / part)
         self.changed = None  # the file that the last mutant changed
-        self.swift_is_built = {}  # by kind: nothing but C files differs from what was built
-        self.old_objects = {}     # by kind: C files whose objects are those of a mutant
+        self.whole = {}        # by kind: all is built without a mutation, but for what is in old_objects
+        self.old_objects = {}  # by kind: files whose objects are those of a mutant
 
     def run(self, mutant, test, limit, interpret):
         """How a test ends with a mutant, or (None) without."""
-        if self.changed and (mutant is None or mutant.file != self.changed):
+        if self.changed:
             shutil.copy(self.root / self.changed, self.tree / self.changed)
-        self.changed = mutant.file if mutant else None
-        if mutant:
-            text = (self.root / mutant.file).read_text()
-            (self.tree / mutant.file).write_text(text.replace(mutant.find, mutant.replace))
+            self.changed = None
         log = self.place / "logs" / f"{mutant.id if mutant else 'without-' + re.sub('[^A-Za-z0-9_]', '-', test)}.log"
         log.parent.mkdir(exist_ok=True)
         start = time.monotonic()
         with open(log, "w") as out:
             kind, name = test.split()
-            if not self.build(kind, mutant, out):
+            # Of the library as it ships, Swift modules contain parts of those that they import.
+            in_c = mutant is not None and mutant.file.endswith(".c")
+            alone = mutant is not None and (in_c or kind != "abi")
+            done = not alone or self.whole.get(kind) or self.build_all(kind, None, out)
+            if mutant:
+                text = (self.root / mutant.file).read_text()
+                (self.tree / mutant.file).write_text(text.replace(mutant.find, mutant.replace))
+                self.changed = mutant.file
+            if not done or not (self.build_alone if alone else self.build_all)(kind, mutant, out):
                 return {"result": "does not build", "why": f"see {log}", "seconds": time.monotonic() - start}
             built = time.monotonic()
             command, environment = self.command(kind, name, limit, interpret)
             status = self.call(command, environment, out, limit + 30)
+            if status == 0 and alone and not in_c and self.build_all(kind, mutant, out):
+                out.write("it survives where this module alone is compiled\n")
+                status = self.call(command, environment, out, limit + 30)
         result = {"seconds": time.monotonic() - built, "build_seconds": built - start}
         if status == 0 and kind != "abi" and not ran_something(log):
             return result | {"result": "skipped", "why": f"{test} does not run on this machine"}
@@ -99,20 +107,43 @@ class Workshop:
             return result | {"result": "survived", "why": f"{test} passes"}
         return result | {"result": "killed", "why": "it hangs" if status is None else f"{test} ends with {status}"}
 
-    def build(self, kind, mutant, out):
-        in_c = mutant is not None and mutant.file.endswith(".c")
-        old = self.old_objects.setdefault(kind, set())
-        if in_c and self.swift_is_built.get(kind):
-            done = self.build_c(kind, sorted(old | {mutant.file}), out)
+    def build_all(self, kind, mutant, out):
+        self.whole[kind] = False
+        if kind == "abi":
+            # As in cmake/library.cmake.
+            command = [self.swift, "build", "-c", "release", "--disable-local-rpath", "--product", "sparamx",
+                       "--package-path", str(self.tree), "--scratch-path", str(self.place / "swift")]
         else:
-            self.swift_is_built[kind] = False
-            done = self.build_all(kind, out)
-            self.swift_is_built[kind] = done and (mutant is None or in_c)
-            old.clear()
-        if in_c:
-            old.add(mutant.file)
-        if not done or kind != "abi":
-            return done
+            command = [self.swift, "build", "--build-tests", *self.swift_options(kind)]
+        if self.call(command, {"SPARAMX_ORDINARY_SWIFT": "" if kind == "abi" else "1"}, out, 3600) != 0:
+            return False
+        self.whole[kind] = mutant is None
+        self.old_objects[kind] = set()
+        return kind != "abi" or self.take_library()
+
+    def build_alone(self, kind, mutant, out):
+        """Compiles the mutant's file or module and links, with the commands of the build, which would compile all that
+        imports it. What a mutant before has changed is compiled again too."""
+        plan = (self.place / ("swift" if kind == "abi" else f"{kind}-test") / "release.yaml").read_text()
+        product = "libsparamx.so" if kind == "abi" else "sparamxPackageTests.xctest"
+        commands = re.findall(r'description: "([^"]*)"\n +args: (\[.*\])\n', plan)
+        files = {file if file.endswith(".c") else Path(file).parent: file
+                 for file in [*self.old_objects[kind], mutant.file]}.values()  # of Swift one per module
+        compile_commands = [json.loads(args) for file in files for text, args in commands
+                            if f'"-c","{self.tree / file}"' in args
+                            or file.endswith(".swift") and f"Swift Module '{Path(file).parent.name}' (" in text]
+        link_commands = [json.loads(args) for text, args in commands
+                         if text.startswith("Linking ") and text.endswith("/" + product)]
+        if len(compile_commands) != len(files) or len(link_commands) != 1:
+            out.write("the plan of the build has other commands than expected; everything is built\n")
+            return self.build_all(kind, mutant, out)
+        self.old_objects[kind] |= {mutant.file}
+        if not all(self.call(command, {}, out, 3600) == 0 for command in compile_commands + link_commands):
+            return self.build_all(kind, mutant, out)
+        self.old_objects[kind] = {mutant.file}
+        return kind != "abi" or self.take_library()
+
+    def take_library(self):
         library = self.place / "library"
         library.mkdir(exist_ok=True)
         shutil.copy(self.place / "swift/release/libsparamx.so", library / "libsparamx.so.0")
@@ -120,29 +151,6 @@ class Workshop:
             if not (library / name).is_symlink():
                 (library / name).symlink_to(target)
         return True
-
-    def build_all(self, kind, out):
-        if kind == "abi":
-            # As in cmake/library.cmake.
-            command = [self.swift, "build", "-c", "release", "--disable-local-rpath", "--product", "sparamx",
-                       "--package-path", str(self.tree), "--scratch-path", str(self.place / "swift")]
-            return self.call(command, {"SPARAMX_ORDINARY_SWIFT": ""}, out, 3600) == 0
-        command = [self.swift, "build", "--build-tests", *self.swift_options(kind)]
-        return self.call(command, {"SPARAMX_ORDINARY_SWIFT": "1"}, out, 3600) == 0
-
-    def build_c(self, kind, files, out):
-        """Compiles these and links, with the commands of the build, which would compile all Swift that imports them."""
-        plan = (self.place / ("swift" if kind == "abi" else f"{kind}-test") / "release.yaml").read_text()
-        product = "libsparamx.so" if kind == "abi" else "sparamxPackageTests.xctest"
-        commands = re.findall(r'description: "([^"]*)"\n +args: (\[.*\])\n', plan)
-        compile_commands = [json.loads(args) for file in files for _, args in commands
-                            if f'"-c","{self.tree / file}"' in args]
-        link_commands = [json.loads(args) for text, args in commands
-                         if text.startswith("Linking ") and text.endswith("/" + product)]
-        if len(compile_commands) != len(files) or len(link_commands) != 1:
-            out.write("the plan of the build has other commands than expected; everything is built\n")
-            return self.build_all(kind, out)
-        return all(self.call(command, {}, out, 3600) == 0 for command in compile_commands + link_commands)
 
     def swift_options(self, kind):
         return ["-c", "release", "--package-path", str(self.tree), "--scratch-path", str(self.place / f"{kind}-test"),
