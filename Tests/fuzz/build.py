@@ -17,14 +17,14 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.realpath(os.path.join(HERE, "..", ".."))
 TARGETS = ["buffer", "linear", "op", "options", "packed"]
-C_MODULES = ["CKernelABI", "CTileShims", "CPlatform", "CExports"]
+C_MODULES = ["CKernelABI", "CKernelTable", "CTileShims", "CPlatform", "CExports"]
 # What each Swift module imports.
 IMPORTS = {
     "KernelsReference": ["CKernelABI"],
     "KernelsAVX512": ["CKernelABI", "CTileShims"],
     "KernelsAMX": ["CKernelABI", "CTileShims"],
-    "SparamxCore": ["CKernelABI", "CPlatform"],
-    "Sparamx": ["CKernelABI", "CPlatform", "CExports"],
+    "SparamxCore": ["CKernelABI", "CKernelTable", "CPlatform"],
+    "Sparamx": ["CKernelABI", "CKernelTable", "CPlatform", "CExports"],
 }
 # Decisions are in the core: there every edge is counted. Kernels have few decisions and many copies and loops: with the
 # sanitizer their functions are counted, in the fast variant they are as they ship.
@@ -42,6 +42,19 @@ REPORTED = [f"__sanitizer_cov_trace_{kind}" for kind in
 
 def files(folder, *endings):
     return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(endings))
+
+
+def swift_files(folder):
+    """Those of its folders too, and of folders that are links: as SwiftPM has it."""
+    return sorted(os.path.join(place, name) for place, _, names in os.walk(folder, followlinks=True)
+                  for name in names if name.endswith(".swift"))
+
+
+def flags_of(setting):
+    """Of one Swift setting of a target, as `swift package dump-package` prints it."""
+    if "define" in setting:
+        return ["-D", setting["define"]["_0"]]
+    return setting["unsafeFlags"]["_0"]
 
 
 class Build:
@@ -78,20 +91,20 @@ class Build:
         flags = {}
         for target in json.loads(text)["targets"]:
             swift = [setting["kind"] for setting in target["settings"] if setting["tool"] == "swift"]
-            flags[target["name"]] = sum((kind["unsafeFlags"]["_0"] for kind in swift), [])
+            flags[target["name"]] = sum(map(flags_of, swift), [])
         return flags
 
     def swift(self, name, flags):
         maps = ["-I", os.path.join(ROOT, "include")]
         for module in IMPORTS[name]:
             include = os.path.join(ROOT, "Sources", module, "include")
-            modulemap = self.path(module + ".modulemap")
+            modulemap = self.modulemap(module)
             maps += ["-Xcc", f"-fmodule-map-file={modulemap}", "-Xcc", "-I", "-Xcc", include]
-        sources = files(os.path.join(ROOT, "Sources", name), ".swift")
+        sources = swift_files(os.path.join(ROOT, "Sources", name))
         made = self.path(name + ".o")
         depends = list(sources)
         for module in IMPORTS[name]:
-            depends += files(os.path.join(ROOT, "Sources", module, "include"), ".h")
+            depends += files(os.path.join(ROOT, "Sources", module, "include"), ".h", ".def")
         if name == "Sparamx":
             depends += [os.path.join(ROOT, "include", "sparamx.h"), self.path("SparamxCore.o")]
         kernels = name.startswith("Kernels")
@@ -117,8 +130,12 @@ class Build:
         self.run(made, [source, *headers], ["clang", "-c", *self.c_flags(), "-fPIC", *flags, source, "-o", made])
         return made
 
+    def modulemap(self, module):
+        own = os.path.join(ROOT, "Sources", module, "include", "module.modulemap")
+        return own if os.path.exists(own) else self.path(module + ".modulemap")
+
     def modules(self):
-        """Module maps as SwiftPM writes them."""
+        """Module maps as SwiftPM writes them for modules that have none of their own."""
         for module in C_MODULES:
             include = os.path.join(ROOT, "Sources", module, "include")
             text = f'module {module} {{\n    umbrella "{include}"\n    export *\n}}\n'
@@ -137,11 +154,12 @@ class Build:
                                          for name in ("SparamxCore", "Sparamx", "KernelsReference")]),
                     pool.submit(self.swift, "KernelsAMX", flags)]
             objects = []
+            abi = os.path.join(ROOT, "Sources", "CKernelABI", "include")
             for module in C_MODULES:
                 folder = os.path.join(ROOT, "Sources", module)
                 for source in files(folder, ".c"):
                     name = f"{module}-{os.path.basename(source)[:-2]}"
-                    objects.append(self.c(source, name, "-I" + os.path.join(folder, "include"), covered))
+                    objects.append(self.c(source, name, "-I" + os.path.join(folder, "include"), "-I" + abi, covered))
             emulator = os.path.join(ROOT, "Tests", "emulator")
             # It counts on signal frames and stays out of the sanitizers' sight.
             for source in files(emulator, ".c"):
