@@ -215,6 +215,15 @@ final class ValidateTests: XCTestCase {
             XCTAssertTrue(damaged(whole), label)
         }
 
+        // One bit where the dense form has no weight of the file: places are bytes of a panel, chunks are of 8 KB or 4 KB.
+        for (type, k, panel, at) in [(q8, 544, 1, 63), (q8, 544, 0, 2 * 4096 + 512), (bf16, 545, 1, 62), (bf16, 545, 0, 2 * 8192 + 1026)] {
+            let whole = try Matrix(type, n: 20, k: k, zeros: 50, seed: 8).pack(.dense)
+            defer { whole.release() }
+            XCTAssertFalse(damaged(whole), "type \(type)")
+            (whole.base + panel * whole.layout.densePanel).assumingMemoryBound(to: UInt8.self)[at] ^= 1
+            XCTAssertTrue(damaged(whole), "type \(type), panel \(panel): byte \(at)")
+        }
+
         // Scales that the file could not hold, and backgrounds where the dense form has none.
         let fields: [(Int32, FormChoice, Int, String)] = [
             (11, .dense, 0, "a scale of Q3_K"), (23, .sparse, 0, "a scale of IQ4_XS"),
