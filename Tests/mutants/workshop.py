@@ -47,9 +47,12 @@ def mirror(source, target):
     """Makes target like source and touches only what differs, so that builds go on from where they were."""
     wanted = set()
     for path in [source] if source.is_file() else source.rglob("*"):
+        to = target / path.relative_to(source) if source.is_dir() else target
+        if path.is_symlink() and path.is_dir() and not to.is_symlink():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.symlink_to(os.readlink(path))  # what it leads to is copied where it is
         if "__pycache__" in path.parts or not path.is_file():
             continue
-        to = target / path.relative_to(source) if source.is_dir() else target
         wanted.add(to)
         if not to.is_file() or to.read_bytes() != path.read_bytes():
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +60,11 @@ def mirror(source, target):
     if source.is_dir():
         for old in [p for p in target.rglob("*") if p.is_file() and p not in wanted]:
             old.unlink()
+
+
+def module(file):
+    """Sources/MODULE/..., in whatever folder of it."""
+    return Path(file).parts[1]
 
 
 def ran_something(log):
@@ -127,11 +135,11 @@ class Workshop:
         plan = (self.place / ("swift" if kind == "abi" else f"{kind}-test") / "release.yaml").read_text()
         product = "libsparamx.so" if kind == "abi" else "sparamxPackageTests.xctest"
         commands = re.findall(r'description: "([^"]*)"\n +args: (\[.*\])\n', plan)
-        files = {file if file.endswith(".c") else Path(file).parent: file
+        files = {file if file.endswith(".c") else module(file): file
                  for file in [*self.old_objects[kind], mutant.file]}.values()  # of Swift one per module
         compile_commands = [json.loads(args) for file in files for text, args in commands
                             if f'"-c","{self.tree / file}"' in args
-                            or file.endswith(".swift") and f"Swift Module '{Path(file).parent.name}' (" in text]
+                            or file.endswith(".swift") and f"Swift Module '{module(file)}' (" in text]
         link_commands = [json.loads(args) for text, args in commands
                          if text.startswith("Linking ") and text.endswith("/" + product)]
         if len(compile_commands) != len(files) or len(link_commands) != 1:
