@@ -94,11 +94,12 @@ struct Matrix {
             bytes[start + at] = UInt8(bits & 0xff)
             bytes[start + at + 1] = UInt8(bits >> 8)
         }
-        if block.type == Int32(SX_MXFP4) { bytes[start] = UInt8(118 + random.below(8)) }
         for part in 0..<block.elements / block.part {
             Block.write(block.scale(part), random.below(1 << block.scale(part).reduce(0) { $0 + $1.count }), &bytes, start)
             Block.write(block.minimum(part), random.below(1 << block.minimum(part).reduce(0) { $0 + $1.count }), &bytes, start)
         }
+        // A power of two: any byte would be any number at all.
+        if block.type == Int32(SX_MXFP4) { bytes[start] = UInt8(118 + random.below(8)) }
     }
 
     /// The block that holds element k of a row.
