@@ -15,7 +15,7 @@ enum {
     SX_PANEL = 16,        // output rows (columns of a B tile) in a panel
     SX_TILE_BYTES = 1024, // 16 tile rows of 64 bytes
     SX_ROW_BYTES = 64,    // one tile row: 16 columns x 4 bytes, VNNI order
-    SX_ACT_CHUNK = 16,    // K-blocks in one chunk of packed activations (1 KB of K per token)
+    SX_ACT_CHUNK = 16,    // K-blocks in one chunk of packed activations (1 KB per token, 2 KB in float32)
     SX_CHUNK_K = 256,     // K covered by one entry of the offsets stream
     SX_VALUE_PAD = 64,    // bytes after the values, so that 64-byte loads never leave the mapping
     SX_GEMM_M = 512,      // tokens multiplied per pass over the weights in the large-M kernels
@@ -89,7 +89,7 @@ typedef struct sx_activation_args {
     const float *x;
     int64_t ldx;              // in floats
     int64_t m, k, kblocks;    // kblocks of the packed layout (32 k each for bf16 and f32, 64 for q8)
-    int64_t rows;             // tokens the layout has room for: m, or m rounded up to 16 (the rest is zero)
+    int64_t rows;             // tokens the layout has room for: m, or more as the kernel's row says (the rest is zero)
     uint8_t *a;
     float *_Nullable a_scale;
     int32_t *_Nullable a_sum; // Q8, per `sub` codes: -offset * their sum; with a minimum the bits of a float: scale * sum

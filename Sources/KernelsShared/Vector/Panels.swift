@@ -1,8 +1,8 @@
 import CKernelABI
 import CTileShims
 
-// What all products share: how a thread walks its panels, and how results leave. Compiled into both kernel modules
-// (KernelsAMX has a link to this file), because nothing in them may call across modules.
+// What all products share: how a thread walks its panels, and how results leave. Compiled into both kernel rooms,
+// because nothing in them may call across modules.
 
 /// Masks run this far ahead, values on every second row: 1 to 2 KB hides the memory behind the expansion; the L2
 /// prefetcher stops at 4 KB (shared measurements on Emerald Rapids; on Zen 5 2 KB was best as well).

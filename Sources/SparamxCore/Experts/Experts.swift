@@ -107,7 +107,7 @@ package struct ExpertProduct {
     }
 
     /// Work of a group in bytes of weights read, counted in cache lines: what its rows take longer is bytes that could have
-    /// been read meanwhile. README's figures: on AVX-512 a row costs as much as 1.2 bytes per weight column of a panel; the
+    /// been read meanwhile. Measured on AVX-512, a row costs as much as 1.2 bytes per weight column of a panel; by the
     /// prototypes on AMX 0.34. In floating point and cut off, so that no sum over groups can overflow.
     private func work(_ operand: ExpertOperand, _ plan: Plan, _ expert: Int) -> Int {
         let layout = operand.layout, perRow = plan.kernel.isa == .amx ? 0.34 : plan.kernel.isa == .avx512 ? 1.2 : 20
