@@ -231,12 +231,14 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     static uint8_t seen[1 << 22];
     const Elf64_Ehdr *elf = (const void *)image;
-    const Elf64_Phdr *p = (const void *)(image + elf->e_phoff);
+    const Elf64_Shdr *section = (const void *)(image + elf->e_shoff);
     ZydisDecoder decoder;
     ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    for (int n = 0; n < elf->e_phnum; n++) {
-        if (p[n].p_type != PT_LOAD || (p[n].p_flags & PF_X) == 0) continue;
-        const uint8_t *at = image + p[n].p_offset, *end = at + p[n].p_filesz;
+    /* Sections and not segments: a linker may put tables, names and the build's identity into the segment of the code,
+     * and random bytes among them read as instructions that nobody wrote. */
+    for (int n = 0; n < elf->e_shnum; n++) {
+        if (section[n].sh_type != SHT_PROGBITS || (section[n].sh_flags & SHF_EXECINSTR) == 0) continue;
+        const uint8_t *at = image + section[n].sh_offset, *end = at + section[n].sh_size;
         while (at < end) {
             ZydisDecodedInstruction z;
             ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
@@ -253,6 +255,10 @@ int main(int argc, char **argv) {
             }
             at += z.length;
         }
+    }
+    if (passed == 0) {
+        printf("FAILED: the library has no sections of code\n");
+        failed++;
     }
     printf("%u passed, %u failed, %u skipped\n", passed + known, failed, unknown);
     return failed != 0;
