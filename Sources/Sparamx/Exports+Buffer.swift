@@ -5,7 +5,7 @@ import SparamxCore
 // The buffer type and buffers. Each function checks, translates and calls the core.
 
 @c(sparamx_buffer_type_name) @implementation
-public func sparamx_buffer_type_name() -> UnsafePointer<CChar>! { text("SPARAMX") }
+public func sparamx_buffer_type_name() -> UnsafePointer<CChar>! { cString("SPARAMX") }
 
 @c(sparamx_buffer_type_alignment) @implementation
 public func sparamx_buffer_type_alignment() -> Int { Buffer.alignment }
@@ -19,9 +19,9 @@ public func sparamx_buffer_type_is_host() -> Bool { false }
 @c(sparamx_buffer_type_alloc_size) @implementation
 public func sparamx_buffer_type_alloc_size(_ pointer: UnsafePointer<sparamx_tensor>!,
                                            _ bytes: UnsafeMutablePointer<Int>!) -> sparamx_status {
-    status { () throws(Status) in
-        let result = try present(bytes)
-        let size = try Checked.roundUp(try tensor(pointer).bytes, to: Buffer.alignment)
+    reportStatus { () throws(Status) in
+        let result = try requireOut(bytes)
+        let size = try Checked.roundUp(try readTensor(pointer).bytes, to: Buffer.alignment)
         if size > Buffer.maxSize { throw .range }
         result.pointee = size
     }
@@ -30,70 +30,70 @@ public func sparamx_buffer_type_alloc_size(_ pointer: UnsafePointer<sparamx_tens
 @c(sparamx_buffer_create) @implementation
 public func sparamx_buffer_create(_ size: Int, _ options: UnsafePointer<sparamx_buffer_options>!,
                                   _ pointer: UnsafeMutablePointer<OpaquePointer?>!) -> sparamx_status {
-    status { () throws(Status) in
-        let result = try present(pointer)
+    reportStatus { () throws(Status) in
+        let result = try requireOut(pointer)
         var pack = PackOptions(), weights = true
         if options != nil {
-            let o = try structure(options)
-            pack = try packOptions(form: o.form, threads: o.pack_threads, numa: o.numa)
-            weights = try forWeights(o.usage)
+            let o = try readStruct(options)
+            pack = try readPackOptions(form: o.form, threads: o.pack_threads, numa: o.numa)
+            weights = try readUsage(o.usage)
         }
-        result.pointee = OpaquePointer(try Buffer.create(size: size, forWeights: weights, options: pack, isa: level()))
+        result.pointee = OpaquePointer(try Buffer.create(size: size, forWeights: weights, options: pack, isa: requireLevel()))
     }
 }
 
-private func forWeights(_ usage: Int32) throws(Status) -> Bool {
+private func readUsage(_ usage: Int32) throws(Status) -> Bool {
     guard usage == Int32(SPARAMX_USAGE_WEIGHTS) || usage == Int32(SPARAMX_USAGE_ANY) else { throw .range }
     return usage == Int32(SPARAMX_USAGE_WEIGHTS)
 }
 
 @c(sparamx_buffer_destroy) @implementation
 public func sparamx_buffer_destroy(_ pointer: OpaquePointer!) {
-    _ = status { () throws(Status) in Buffer.destroy(try buffer(pointer)) }
+    _ = reportStatus { () throws(Status) in Buffer.destroy(try requireBuffer(pointer)) }
 }
 
 @c(sparamx_buffer_base) @implementation
 public func sparamx_buffer_base(_ pointer: OpaquePointer!) -> UnsafeMutableRawPointer! {
-    do throws(Status) { return try buffer(pointer).pointee.base } catch { return nil }
+    do throws(Status) { return try requireBuffer(pointer).pointee.base } catch { return nil }
 }
 
 @c(sparamx_buffer_size) @implementation
 public func sparamx_buffer_size(_ pointer: OpaquePointer!) -> Int {
-    do throws(Status) { return try buffer(pointer).pointee.size } catch { return 0 }
+    do throws(Status) { return try requireBuffer(pointer).pointee.size } catch { return 0 }
 }
 
 @c(sparamx_buffer_resident) @implementation
 public func sparamx_buffer_resident(_ pointer: OpaquePointer!) -> Int {
-    do throws(Status) { return try buffer(pointer).pointee.resident } catch { return 0 }
+    do throws(Status) { return try requireBuffer(pointer).pointee.resident } catch { return 0 }
 }
 
 @c(sparamx_buffer_set_usage) @implementation
 public func sparamx_buffer_set_usage(_ pointer: OpaquePointer!, _ usage: Int32) -> sparamx_status {
-    status { () throws(Status) in
-        let handle = try buffer(pointer)
-        handle.pointee.forWeights = try forWeights(usage)
+    reportStatus { () throws(Status) in
+        let handle = try requireBuffer(pointer)
+        handle.pointee.forWeights = try readUsage(usage)
     }
 }
 
 @c(sparamx_buffer_init_tensor) @implementation
 public func sparamx_buffer_init_tensor(_ pointer: OpaquePointer!,
                                        _ t: UnsafePointer<sparamx_tensor>!) -> sparamx_status {
-    status { () throws(Status) in try Buffer.announce(try buffer(pointer), try tensor(t)) }
+    reportStatus { () throws(Status) in try Buffer.announce(try requireBuffer(pointer), try readTensor(t)) }
 }
 
 /// Runs an upload and tells the host's log why it failed.
 private func upload(_ t: UnsafePointer<sparamx_tensor>!, _ body: () throws(Status) -> Void) -> sparamx_status {
-    let result = status(body)
+    let result = reportStatus(body)
     if result != 0, sx_log_enabled(), let failure = Status(rawValue: result) {
         var name: UnsafePointer<CChar>? = nil
-        do throws(Status) { name = try structure(t).name } catch {}
-        report(failure, name)
+        do throws(Status) { name = try readStruct(t).name } catch {}
+        logFailure(failure, name)
     }
     return result
 }
 
 /// A region of the host's memory: there, and not wrapping around the address space.
-private func region(_ data: UnsafeRawPointer?, _ size: Int) throws(Status) -> UnsafeRawPointer {
+private func requireRegion(_ data: UnsafeRawPointer?, _ size: Int) throws(Status) -> UnsafeRawPointer {
     guard let data else { throw .null }
     guard size >= 0, !UInt(bitPattern: data).addingReportingOverflow(UInt(size)).overflow else { throw .range }
     return data
@@ -103,19 +103,19 @@ private func region(_ data: UnsafeRawPointer?, _ size: Int) throws(Status) -> Un
 public func sparamx_buffer_set_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
                                       _ data: UnsafeRawPointer!, _ offset: Int, _ size: Int) -> sparamx_status {
     upload(t) { () throws(Status) in
-        let handle = try buffer(pointer), source = try region(data, size)
-        try apart(source, size, handle.pointee.base, handle.pointee.size)
-        try Buffer.write(handle, try tensor(t), source, offset: offset, size: size)
+        let handle = try requireBuffer(pointer), source = try requireRegion(data, size)
+        try requireApart(source, size, handle.pointee.base, handle.pointee.size)
+        try Buffer.write(handle, try readTensor(t), source, offset: offset, size: size)
     }
 }
 
 @c(sparamx_buffer_get_tensor) @implementation
 public func sparamx_buffer_get_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
                                       _ data: UnsafeMutableRawPointer!, _ offset: Int, _ size: Int) -> sparamx_status {
-    status { () throws(Status) in
-        let handle = try buffer(pointer)
-        try apart(try region(data, size), size, handle.pointee.base, handle.pointee.size)
-        try handle.pointee.read(try tensor(t), data, offset: offset, size: size)
+    reportStatus { () throws(Status) in
+        let handle = try requireBuffer(pointer)
+        try requireApart(try requireRegion(data, size), size, handle.pointee.base, handle.pointee.size)
+        try handle.pointee.read(try readTensor(t), data, offset: offset, size: size)
     }
 }
 
@@ -123,15 +123,15 @@ public func sparamx_buffer_get_tensor(_ pointer: OpaquePointer!, _ t: UnsafePoin
 public func sparamx_buffer_memset_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!, _ value: UInt8,
                                          _ offset: Int, _ size: Int) -> sparamx_status {
     upload(t) { () throws(Status) in
-        try Buffer.fill(try buffer(pointer), try tensor(t), value, offset: offset, size: size)
+        try Buffer.fill(try requireBuffer(pointer), try readTensor(t), value, offset: offset, size: size)
     }
 }
 
 /// The host's side of a two-dimensional copy: from its first byte to its last.
-private func span(_ data: UnsafeRawPointer?, size: Int, copies: Int, stride: Int) throws(Status) -> Int {
+private func countSpan(_ data: UnsafeRawPointer?, size: Int, copies: Int, stride: Int) throws(Status) -> Int {
     guard size >= 0, copies >= 0, stride >= 0 else { throw .range }
     let bytes = copies == 0 ? 0 : try Checked.sum(try Checked.product(copies - 1, stride), size)
-    _ = try region(data, bytes)
+    _ = try requireRegion(data, bytes)
     return bytes
 }
 
@@ -140,12 +140,12 @@ public func sparamx_buffer_set_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafeP
                                          _ data: UnsafeRawPointer!, _ offset: Int, _ size: Int, _ copies: Int,
                                          _ tensorStride: Int, _ dataStride: Int) -> sparamx_status {
     upload(t) { () throws(Status) in
-        let handle = try buffer(pointer), target = try tensor(t)
-        let bytes = try span(data, size: size, copies: copies, stride: dataStride)
+        let handle = try requireBuffer(pointer), target = try readTensor(t)
+        let bytes = try countSpan(data, size: size, copies: copies, stride: dataStride)
         let contiguous = size == tensorStride && size == dataStride
         let pieces = contiguous ? try Pieces(offset: offset, size: bytes, of: target.bytes)
             : try Pieces(offset: offset, size: size, copies: copies, stride: tensorStride, of: target.bytes)
-        try apart(data, bytes, handle.pointee.base, handle.pointee.size)
+        try requireApart(data, bytes, handle.pointee.base, handle.pointee.size)
         try Buffer.write(handle, target, data, pieces, dataStride: dataStride)
     }
 }
@@ -154,13 +154,13 @@ public func sparamx_buffer_set_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafeP
 public func sparamx_buffer_get_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
                                          _ data: UnsafeMutableRawPointer!, _ offset: Int, _ size: Int, _ copies: Int,
                                          _ tensorStride: Int, _ dataStride: Int) -> sparamx_status {
-    status { () throws(Status) in
-        let handle = try buffer(pointer), source = try tensor(t)
-        let bytes = try span(data, size: size, copies: copies, stride: dataStride)
+    reportStatus { () throws(Status) in
+        let handle = try requireBuffer(pointer), source = try readTensor(t)
+        let bytes = try countSpan(data, size: size, copies: copies, stride: dataStride)
         let pieces = try Pieces(offset: offset, size: size, copies: copies, stride: tensorStride, of: source.bytes,
                                 apart: false)
         guard copies <= 1 || dataStride >= size else { throw .stride }
-        try apart(data, bytes, handle.pointee.base, handle.pointee.size)
+        try requireApart(data, bytes, handle.pointee.base, handle.pointee.size)
         if pieces.isEmpty { return }
         try handle.pointee.read(source, data, pieces, outStride: dataStride)
     }
@@ -170,12 +170,12 @@ public func sparamx_buffer_get_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafeP
 public func sparamx_buffer_copy_tensor(_ pointer: OpaquePointer!, _ from: UnsafePointer<sparamx_tensor>!,
                                        _ to: UnsafePointer<sparamx_tensor>!) -> sparamx_status {
     upload(to) { () throws(Status) in
-        let handle = try buffer(pointer), source = try tensor(from), target = try tensor(to)
+        let handle = try requireBuffer(pointer), source = try readTensor(from), target = try readTensor(to)
         guard source.type == target.type, source.ne == target.ne, source.bytes == target.bytes else { throw .shape }
         guard let data = source.data else { throw .null }
         let size = source.bytes
-        guard let owner = try structure(from).buffer else {
-            try apart(data, size, handle.pointee.base, handle.pointee.size)
+        guard let owner = try readStruct(from).buffer else {
+            try requireApart(data, size, handle.pointee.base, handle.pointee.size)
             return try Buffer.write(handle, target, data, offset: 0, size: size)
         }
         if data == target.data {
@@ -186,17 +186,17 @@ public func sparamx_buffer_copy_tensor(_ pointer: OpaquePointer!, _ from: Unsafe
         // The source may be packed: its bytes pass through memory of their own.
         guard let spare = sx_map(size) else { throw .noMemory }
         defer { sx_unmap(spare, size) }
-        try buffer(owner).pointee.read(source, spare, offset: 0, size: size)
+        try requireBuffer(owner).pointee.read(source, spare, offset: 0, size: size)
         try Buffer.write(handle, target, spare, offset: 0, size: size)
     }
 }
 
 @c(sparamx_buffer_clear) @implementation
 public func sparamx_buffer_clear(_ pointer: OpaquePointer!, _ value: UInt8) -> sparamx_status {
-    status { () throws(Status) in try Buffer.clear(try buffer(pointer), value) }
+    reportStatus { () throws(Status) in try Buffer.clear(try requireBuffer(pointer), value) }
 }
 
 @c(sparamx_buffer_reset) @implementation
 public func sparamx_buffer_reset(_ pointer: OpaquePointer!) -> sparamx_status {
-    status { () throws(Status) in Buffer.reset(try buffer(pointer)) }
+    reportStatus { () throws(Status) in Buffer.reset(try requireBuffer(pointer)) }
 }

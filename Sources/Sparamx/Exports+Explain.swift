@@ -60,7 +60,7 @@ private func describe(_ tensor: PackedTensor, forced: Int?, isa: ISA) throws(Sta
     info.background = UInt64(tensor.background)
     info.sparsity = Double(tensor.background) / Double(elements)
     info.bits_per_weight = 8 * Double(layout.totalBytes) / Double(elements)
-    info.reason = text(tensor.reason.sentence)
+    info.reason = cString(tensor.reason.sentence)
     if let forced {
         let row = KernelTable.row(forced)
         info.add(sparamx_kernel_range(m_min: Int64(row.serves.lowerBound), m_max: lastToken(row), name: row.name))
@@ -83,15 +83,15 @@ private func describe(raw view: Tensor, reason: StaticString) -> sparamx_tensor_
     info.packed_bytes = UInt64(view.bytes)
     info.bits_per_weight = 8 * Double(view.bytes)
         / (Double(view.ne.0) * Double(view.ne.1) * Double(view.ne.2) * Double(view.ne.3))
-    info.reason = text(reason)
+    info.reason = cString(reason)
     return info
 }
 
 @c(sparamx_linear_info) @implementation
 public func sparamx_linear_info(_ pointer: OpaquePointer!,
                                 _ info: UnsafeMutablePointer<sparamx_tensor_info>!) -> sparamx_status {
-    status { () throws(Status) in
-        let handle = try linear(pointer), result = try Answer(info)
+    reportStatus { () throws(Status) in
+        let handle = try requireLinear(pointer), result = try Answer(info)
         result.write(try describe(handle.pointee.tensor, forced: handle.pointee.forced, isa: handle.pointee.isa))
     }
 }
@@ -99,11 +99,11 @@ public func sparamx_linear_info(_ pointer: OpaquePointer!,
 @c(sparamx_buffer_tensor_info) @implementation
 public func sparamx_buffer_tensor_info(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
                                        _ info: UnsafeMutablePointer<sparamx_tensor_info>!) -> sparamx_status {
-    status { () throws(Status) in
-        let handle = try buffer(pointer), view = try tensor(t), result = try Answer(info)
+    reportStatus { () throws(Status) in
+        let handle = try requireBuffer(pointer), view = try readTensor(t), result = try Answer(info)
         let (packed, reason) = try handle.pointee.explain(view)
         if let packed {
-            result.write(try describe(packed, forced: nil, isa: try level()))
+            result.write(try describe(packed, forced: nil, isa: try requireLevel()))
         } else {
             result.write(describe(raw: view, reason: reason.sentence))
         }
@@ -116,7 +116,7 @@ public func sparamx_kernel_count() -> Int32 { Int32(KernelTable.count) }
 @c(sparamx_kernel_get) @implementation
 public func sparamx_kernel_get(_ index: Int32,
                                _ pointer: UnsafeMutablePointer<sparamx_kernel_info>!) -> sparamx_status {
-    status { () throws(Status) in
+    reportStatus { () throws(Status) in
         let result = try Answer(pointer)
         guard index >= 0, index < KernelTable.count else { throw .range }
         let row = KernelTable.row(Int(index))
@@ -128,7 +128,7 @@ public func sparamx_kernel_get(_ index: Int32,
         answer.m_max = lastToken(row)
         answer.m_plan = Int64(row.from)
         answer.exact = row.exact ? 1 : 0
-        answer.usable = usable(row).rawValue
+        answer.usable = usability(row).rawValue
         answer.name = row.name
         result.write(answer)
     }
@@ -140,7 +140,7 @@ func lastToken(_ row: KernelRow) -> Int64 {
 }
 
 /// Why this machine does not run a kernel, or .ok.
-func usable(_ row: KernelRow) -> Status {
+func usability(_ row: KernelRow) -> Status {
     let found = Capability.current
     if found.status != .ok { return found.status }
     switch row.isa {

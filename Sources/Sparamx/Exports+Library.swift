@@ -10,7 +10,7 @@ public func sparamx_version() -> UnsafePointer<CChar>! { sx_version() }
 
 @c(sparamx_status_string) @implementation
 public func sparamx_status_string(_ status: sparamx_status) -> UnsafePointer<CChar>! {
-    text(Status(rawValue: status)?.sentence ?? "not a status of this library: compare with the values in sparamx.h")
+    cString(Status(rawValue: status)?.sentence ?? "not a status of this library: compare with the values in sparamx.h")
 }
 
 @c(sparamx_set_log) @implementation
@@ -21,7 +21,7 @@ public func sparamx_set_log(_ log: sparamx_log_fn!, _ user: UnsafeMutableRawPoin
 
 @c(sparamx_get_capability) @implementation
 public func sparamx_get_capability(_ pointer: UnsafeMutablePointer<sparamx_capability>!) -> sparamx_status {
-    status { () throws(Status) in
+    reportStatus { () throws(Status) in
         let result = try Answer(pointer)
         let found = Capability.current
         var answer = sparamx_capability()
@@ -32,8 +32,8 @@ public func sparamx_get_capability(_ pointer: UnsafeMutablePointer<sparamx_capab
         answer.cpus = found.cpus
         answer.numa_nodes = sx_numa_nodes()
         answer.amx_errno = found.errno
-        answer.avx512_reason = text(found.avx512.sentence)
-        answer.amx_reason = text(found.amx.sentence)
+        answer.avx512_reason = cString(found.avx512.sentence)
+        answer.amx_reason = cString(found.amx.sentence)
         withUnsafeMutableBytes(of: &answer.cpu) { to in
             withUnsafeBytes(of: found.brand) { from in to.copyMemory(from: from) }
         }
@@ -43,7 +43,7 @@ public func sparamx_get_capability(_ pointer: UnsafeMutablePointer<sparamx_capab
 
 @c(sparamx_cap_isa) @implementation
 public func sparamx_cap_isa(_ isa: Int32) -> sparamx_status {
-    status { () throws(Status) in
+    reportStatus { () throws(Status) in
         guard let level = ISA(rawValue: isa) else { throw .range }
         guard Capability.cap(level) else { throw .state }
     }

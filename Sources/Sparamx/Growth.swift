@@ -53,7 +53,7 @@ private func sized<T: Growing>(
 
 /// A struct that the host has filled in. Fields that it does not have are zero; of those that are not known here none
 /// may be set, because the host would not learn that it was passed over.
-func structure<T: Growing>(_ pointer: UnsafePointer<T>?) throws(Status) -> T {
+func readStruct<T: Growing>(_ pointer: UnsafePointer<T>?) throws(Status) -> T {
     let (from, size, counts) = try sized(pointer)
     var at = counts
     while at < size {

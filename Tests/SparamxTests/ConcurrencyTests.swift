@@ -129,7 +129,7 @@ final class ConcurrencyTests: XCTestCase {
                 XCTAssertTrue(back == bytes, "tensor \(i), changed")
             }
             var resident = 0
-            for tensor in tensors { resident += try XCTUnwrap(handle.pointee.packed(tensor)).bytes }
+            for tensor in tensors { resident += try XCTUnwrap(handle.pointee.packedForm(of: tensor)).bytes }
             XCTAssertEqual(handle.pointee.resident, resident)
             Buffer.destroy(handle)
         }
@@ -154,7 +154,7 @@ final class ConcurrencyTests: XCTestCase {
             var back = [UInt8](repeating: 1, count: weights.bytes.count)
             try! handle.pointee.read(tensor, &back, offset: 0, size: back.count)
             XCTAssertTrue(back == weights.bytes)
-            let packed = try! handle.pointee.packed(tensor)!
+            let packed = try! handle.pointee.packedForm(of: tensor)!
             XCTAssertEqual(try! handle.pointee.explain(tensor).1, packed.reason)
             let plan = try! Plan(packed.layout, m: 2, threads: 1, isa: isa)
             XCTAssertNil(multiply(plan, packed, x, i == 0 ? first : y))

@@ -222,7 +222,7 @@ final class ExpertTests: XCTestCase {
                         for _ in 0..<rows { counts[random.below(favourites)] += 1 }
                     }
                     let groups = counts.reduce(0) { $0 + ($1 + Routing.mostRows - 1) / Routing.mostRows }
-                    XCTAssertLessThanOrEqual(groups, Routing.groups(rows: rows, experts: experts), "\(rows) rows, \(experts) experts")
+                    XCTAssertLessThanOrEqual(groups, Routing.mostGroups(rows: rows, experts: experts), "\(rows) rows, \(experts) experts")
                 }
             }
         }
@@ -248,8 +248,8 @@ final class ExpertTests: XCTestCase {
             let work = Region(product.area.bytes)
             try product.run(Worker(index: 0, threads: 1, work: work.base, barrier: nil, barrierData: nil),
                             ExpertIDs(base: ids.base, slots: 2, tokenStride: 8),
-                            x: RowPlaces(base: x.base, ne: (2, tokens), repeats: 2, nb: (k * 4, 2 * k * 4, 0)),
-                            y: RowPlaces(base: y.base, ne: (2, tokens), repeats: 2, nb: (n * 4, 2 * n * 4, 0)))
+                            x: RowLayout(base: x.base, ne: (2, tokens), repeats: 2, nb: (k * 4, 2 * k * 4, 0)),
+                            y: RowLayout(base: y.base, ne: (2, tokens), repeats: 2, nb: (n * 4, 2 * n * 4, 0)))
             XCTAssertTrue((0..<rows * n).allSatisfy { y.floats[$0].isFinite })
         }
     }
@@ -293,7 +293,7 @@ final class ExpertTests: XCTestCase {
         defer { tensor.release() }
         let one = ExpertCase(try ExpertWeight(matrix, .sparse), nil, slots: 8, xSlots: 1, tokens: 1, numbers: Array(0..<8), gap: 0, seed: 3)
         one.isa = .avx512
-        let bytes = (0..<8).map { Double(Schedule.bytes(.packed(tensor, matrix: $0))) }, all = bytes.reduce(0, +)
+        let bytes = (0..<8).map { Double(Schedule.countBytes(.packed(tensor, matrix: $0))) }, all = bytes.reduce(0, +)
         XCTAssertGreaterThan(bytes[0], 5 * bytes[7])
         for share in try shares(one) {
             var mine = 0.0

@@ -175,7 +175,7 @@ final class PlanTests: XCTestCase {
     private func shares(_ tensor: PackedTensor, _ m: Int, _ threads: Int, _ label: String) throws {
         let layout = tensor.layout, plan = try Plan(layout, m: m, threads: threads, isa: .amx)
         for matrix in 0..<layout.matrices {
-            let begins = (0...threads).map { Schedule.begin(plan, .packed(tensor, matrix: matrix), part: $0, of: threads) }
+            let begins = (0...threads).map { Schedule.firstPanel(plan, .packed(tensor, matrix: matrix), ofShare: $0, of: threads) }
             // Together they are all panels, each once.
             XCTAssertEqual(begins.first, 0, label)
             XCTAssertEqual(begins.last, layout.panels, label)

@@ -47,8 +47,14 @@ package struct Plan {
         workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
     }
 
-    /// Chunks of packed activations.
-    var chunks: Int { (kblocks + Int(SX_ACT_CHUNK) - 1) / Int(SX_ACT_CHUNK) }
+    /// Slabs of packed activations.
+    var slabs: Int { (kblocks + Int(SX_ACT_CHUNK) - 1) / Int(SX_ACT_CHUNK) }
+
+    /// Whether activations that are packed for one plan serve the other: for weights of one type.
+    func packsAlike(_ other: Plan) -> Bool {
+        kernel.activation == other.kernel.activation && rows == other.rows && kblocks == other.kblocks
+            && scratchOffset == other.scratchOffset
+    }
 
     var activationFunction: sx_activation_fn? {
         let vector = kernel.isa != .reference
@@ -64,33 +70,33 @@ package struct Plan {
 /// Where a thread's panels begin. Few tokens: memory is the limit, so panels are shared by bytes; many tokens: by
 /// count, in pairs. Every panel is computed by one thread, so no result depends on the number of threads.
 enum Schedule {
-    /// The first panel of a part of the matrix.
-    static func begin(_ plan: Plan, _ weights: Weights, part: Int, of parts: Int) -> Int {
+    /// The first panel of a share of the matrix.
+    static func firstPanel(_ plan: Plan, _ weights: Weights, ofShare share: Int, of shares: Int) -> Int {
         let layout = weights.layout
-        if part <= 0 { return 0 }
-        if part >= parts { return layout.panels }
+        if share <= 0 { return 0 }
+        if share >= shares { return layout.panels }
         guard case .packed(let tensor, let matrix) = weights, layout.sparse, plan.m <= 32 else {
-            return min(layout.panels, (layout.panels + 1) / 2 * part / parts * 2)
+            return min(layout.panels, (layout.panels + 1) / 2 * share / shares * 2)
         }
-        let target = bytes(tensor, matrix, before: layout.panels) / parts * part
+        let target = countBytes(tensor, matrix, before: layout.panels) / shares * share
         var low = 0, high = layout.panels
         while low < high {
             let middle = (low + high) / 2
-            if bytes(tensor, matrix, before: middle) < target { low = middle + 1 } else { high = middle }
+            if countBytes(tensor, matrix, before: middle) < target { low = middle + 1 } else { high = middle }
         }
         return low
     }
 
     /// Bytes of one matrix of the weight.
-    static func bytes(_ weights: Weights) -> Int {
+    static func countBytes(_ weights: Weights) -> Int {
         switch weights {
-        case .packed(let tensor, let matrix): return bytes(tensor, matrix, before: tensor.layout.panels)
+        case .packed(let tensor, let matrix): return countBytes(tensor, matrix, before: tensor.layout.panels)
         case .raw(let layout, _): return layout.totalBytes
         }
     }
 
     /// Of the panels before this one.
-    private static func bytes(_ tensor: PackedTensor, _ matrix: Int, before panel: Int) -> Int {
+    private static func countBytes(_ tensor: PackedTensor, _ matrix: Int, before panel: Int) -> Int {
         let layout = tensor.layout, first = matrix * layout.panels
         let values = tensor.valueOffset(panel: first + panel) - tensor.valueOffset(panel: first)
         return values + panel * layout.kblocks * ((layout.sparse ? layout.type.maskBytes : 0) + layout.type.sideBytes)

@@ -1,7 +1,7 @@
 import CKernelABI
 
 /// How the host's work area is cut up for a product with experts: packed activations of all groups, for the second
-/// weight too, then each thread's part: routing, groups, scratch of the kernel, results before they go where they belong.
+/// weight too, then for each thread: routing, groups, scratch of the kernel, results before they go where they belong.
 package struct ExpertArea {
     let secondOffset, threadOffset, threadBytes: Int
     let groupsOffset, scratchOffset, resultsOffset, secondResultsOffset: Int
@@ -15,11 +15,11 @@ package struct ExpertArea {
 
     package init(rows: Int, experts: Int, threads: Int, panels: Int, _ first: ExpertOperand.Need, _ second: ExpertOperand.Need?) throws(Status) {
         guard rows >= 1, rows <= Int(Int32.max), experts >= 1, threads >= 1, threads <= 1024 else { throw .range }
-        let groups = Routing.groups(rows: rows, experts: experts), most = min(rows, Routing.mostRows)
+        let groups = Routing.mostGroups(rows: rows, experts: experts), most = min(rows, Routing.mostRows)
         secondOffset = try Checked.roundUp(try first.activations(rows: rows, groups: groups), to: 64)
         threadOffset = try Checked.roundUp(try Checked.sum(secondOffset, try second?.activations(rows: rows, groups: groups) ?? 0), to: 64)
         groupsOffset = try Checked.roundUp(try Routing.bytes(rows: rows, experts: experts), to: 64)
-        scratchOffset = try Checked.roundUp(try Checked.sum(groupsOffset, try Checked.product(groups + 1, MemoryLayout<Group>.stride)), to: 64)
+        scratchOffset = try Checked.roundUp(try Checked.sum(groupsOffset, try Checked.product(groups, MemoryLayout<Group>.stride)), to: 64)
         resultsOffset = try Checked.roundUp(try Checked.sum(scratchOffset, max(first.scratch, second?.scratch ?? 0)), to: 64)
         let wide = min(panels, max(2, Self.blockFloats / (Int(SX_PANEL) * most)))
         resultFloats = try Checked.product(try Checked.product(most, wide), Int(SX_PANEL))

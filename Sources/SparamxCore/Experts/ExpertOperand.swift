@@ -6,6 +6,7 @@ package struct ExpertOperand {
     let tensor: PackedTensor?   // nil: not packed
     let file: Rows?             // then the first matrix in the file's layout, nil while there is no data
     private let isa: ISA
+    var isPacked: Bool { tensor != nil }
     package private(set) var need = Need()
 
     /// Upper bounds over all numbers of rows a group can have.
@@ -62,12 +63,13 @@ package struct ExpertOperand {
         guard found else { throw .type }
     }
 
-    func kernel(_ m: Int) throws(Status) -> Int {
+    /// The row of the kernel table for this many rows of x.
+    func chooseKernel(_ m: Int) throws(Status) -> Int {
         guard let index = KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else { throw .type }
         return index
     }
 
-    func plan(_ kernel: Int, m: Int) throws(Status) -> Plan {
+    func makePlan(_ kernel: Int, m: Int) throws(Status) -> Plan {
         try Plan(layout, m: m, threads: 1, isa: isa, forced: kernel, raw: tensor == nil)
     }
 

@@ -14,18 +14,7 @@ package struct ExpertIDs {
     }
 }
 
-/// Rows of one expert that are multiplied together.
-struct Group {
-    var expert = 0
-    var first = 0, count = 0              // in the sorted rows
-    var kernels: (Int, Int) = (0, 0)      // rows of the kernel table, of the first and the second weight
-    var places: (Int, Int) = (0, 0)       // of the packed activations
-    var items: (Int, Int) = (0, 0)        // packing work of the groups before
-    var cost = 0                          // work of the groups before
-    var shared = false                    // the second weight takes the activations of the first
-}
-
-/// Rows sorted by expert. Each thread makes its own in its part of the work area: a pass over some thousand numbers
+/// Rows sorted by expert. Each thread makes its own in its own range of the work area: a pass over some thousand numbers
 /// costs less than one more barrier, and with few tokens there is next to nothing to sort.
 struct Routing {
     let rows, experts: Int
@@ -37,7 +26,7 @@ struct Routing {
     static let mostRows = 512
 
     /// The most groups any choice of experts can give.
-    static func groups(rows: Int, experts: Int) -> Int { min(rows, experts) + (rows - 1) / mostRows }
+    static func mostGroups(rows: Int, experts: Int) -> Int { min(rows, experts) + (rows - 1) / mostRows }
 
     static func bytes(rows: Int, experts: Int) throws(Status) -> Int {
         try Checked.product(try Checked.sum(try Checked.product(rows, 2), experts), 4)
@@ -52,7 +41,7 @@ struct Routing {
     }
 
     /// .range if some row wants an expert that does not exist. Without numbers all rows want the first.
-    static func check(_ numbers: ExpertIDs?, rows: Int, experts: Int) throws(Status) {
+    static func requireExperts(_ numbers: ExpertIDs?, rows: Int, experts: Int) throws(Status) {
         guard let numbers else { return }
         for row in 0..<rows where numbers[row] < 0 || Int(numbers[row]) >= experts { throw .range }
     }

@@ -1,37 +1,4 @@
 import CKernelABI
-import CPlatform
-
-/// One of the host's threads inside a product.
-package struct Worker {
-    package let index: Int
-    package let threads: Int
-    package let work: UnsafeMutableRawPointer?
-    package let barrier: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?
-    package let barrierData: UnsafeMutableRawPointer?
-    /// The floating-point mode that the host's thread came with.
-    private var hostMode: UInt32 = 0
-
-    package init(index: Int, threads: Int, work: UnsafeMutableRawPointer?,
-                 barrier: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?, barrierData: UnsafeMutableRawPointer?) {
-        self.index = index
-        self.threads = threads
-        self.work = work
-        self.barrier = barrier
-        self.barrierData = barrierData
-    }
-
-    /// Around everything that computes: results must not depend on a mode that one of several threads happens to have.
-    package mutating func begin() { hostMode = sx_float_standard() }
-    package func end() { sx_float_restore(hostMode) }
-
-    /// The barrier is the host's code and runs in the host's mode.
-    func wait() {
-        guard threads > 1, let barrier else { return }
-        sx_float_restore(hostMode)
-        barrier(barrierData)
-        _ = sx_float_standard()
-    }
-}
 
 /// Where a product's weights are.
 package enum Weights {
@@ -50,23 +17,23 @@ package enum Product {
     /// y = x * W^T for one matrix, this thread's share. again: the work area is still in use from the product before.
     package static func run(_ plan: Plan, _ weights: Weights, worker: Worker, x: UnsafePointer<Float>, ldx: Int,
                             y: UnsafeMutablePointer<Float>, ldy: Int, again: Bool) {
-        let work = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: worker.work) + 63) & ~63)!
+        let work = worker.area
         let scratch = work + plan.scratchOffset + worker.index * plan.scratchBytes
-        let place = plan.activationFunction == nil ? nil : work
-        var args = kernelArgs(plan, weights, tokens(plan, x, ldx, packed: place), sx_results(values: y, ld: Int64(ldy)), scratch)
-        if let place { packActivations(plan, worker, place, args.x, again: again) }
-        let begin = Schedule.begin(plan, weights, part: worker.index, of: plan.threads)
-        let end = Schedule.begin(plan, weights, part: worker.index + 1, of: plan.threads)
-        panels(plan, weights, &args, begin, end)
+        let packed = plan.activationFunction == nil ? nil : work
+        var args = makeKernelArgs(plan, weights, makeTokens(plan, x, ldx, packed: packed), sx_results(values: y, ld: Int64(ldy)), scratch)
+        if let packed { packActivations(plan, worker, packed, args.x, again: again) }
+        let begin = Schedule.firstPanel(plan, weights, ofShare: worker.index, of: plan.threads)
+        let end = Schedule.firstPanel(plan, weights, ofShare: worker.index + 1, of: plan.threads)
+        multiplyPanels(plan, weights, &args, begin, end)
     }
 
     /// For the kernel of this plan; what is missing are the panels.
-    static func kernelArgs(_ plan: Plan, _ weights: Weights, _ x: sx_tokens, _ y: sx_results,
+    static func makeKernelArgs(_ plan: Plan, _ weights: Weights, _ x: sx_tokens, _ y: sx_results,
                            _ scratch: UnsafeMutableRawPointer) -> sx_kernel_args {
         let matrix: sx_weights
         switch weights {
         case .packed(let tensor, let index): matrix = tensor.weights(matrix: index)
-        case .raw(let layout, _): matrix = rawWeights(plan, layout, scratch)
+        case .raw(let layout, _): matrix = makeRawWeights(plan, layout, scratch)
         }
         return sx_kernel_args(w: matrix, x: x, y: y, panel_begin: 0, panel_end: 0,
                               scratch: scratch.assumingMemoryBound(to: UInt8.self))
@@ -74,7 +41,7 @@ package enum Product {
 
     /// The tokens of this plan, where the host has them (nil: the kernel does not look there) and where they are packed (nil:
     /// they are not).
-    static func tokens(_ plan: Plan, _ x: UnsafePointer<Float>?, _ ld: Int, packed: UnsafeMutableRawPointer?) -> sx_tokens {
+    static func makeTokens(_ plan: Plan, _ x: UnsafePointer<Float>?, _ ld: Int, packed: UnsafeMutableRawPointer?) -> sx_tokens {
         let scales = packed.map { UnsafeRawPointer($0 + plan.scaleOffset).assumingMemoryBound(to: Float.self) }
         let sums = packed.map { UnsafeRawPointer($0 + plan.sumOffset).assumingMemoryBound(to: Int32.self) }
         return sx_tokens(m: Int64(plan.m), values: x, ld: Int64(ld),
@@ -83,7 +50,7 @@ package enum Product {
     }
 
     /// Multiplies panels begin..<end; args.y.values is where column 0 of the matrix would be.
-    static func panels(_ plan: Plan, _ weights: Weights, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
+    static func multiplyPanels(_ plan: Plan, _ weights: Weights, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
         if begin >= end { return }
         switch weights {
         case .packed:
@@ -94,11 +61,11 @@ package enum Product {
         }
     }
 
-    private static func packActivations(_ plan: Plan, _ worker: Worker, _ place: UnsafeMutableRawPointer, _ x: sx_tokens,
+    private static func packActivations(_ plan: Plan, _ worker: Worker, _ packed: UnsafeMutableRawPointer, _ x: sx_tokens,
                                         again: Bool) {
         guard let pack = plan.activationFunction, let values = x.values else { return }
-        let items = plan.chunks * plan.rows
-        var activation = activationArgs(plan, values, Int(x.ld), place)
+        let items = plan.slabs * plan.rows
+        var activation = makeActivationArgs(plan, values, Int(x.ld), packed)
         activation.item_begin = Int64(items * worker.index / worker.threads)
         activation.item_end = Int64(items * (worker.index + 1) / worker.threads)
         if again { worker.wait() }
@@ -106,19 +73,19 @@ package enum Product {
         worker.wait()
     }
 
-    /// What packs the activations of this plan at `place`; the items are missing.
-    static func activationArgs(_ plan: Plan, _ x: UnsafePointer<Float>, _ ld: Int, _ place: UnsafeMutableRawPointer)
+    /// What packs the activations of this plan at `packed`; the items are missing.
+    static func makeActivationArgs(_ plan: Plan, _ x: UnsafePointer<Float>, _ ld: Int, _ packed: UnsafeMutableRawPointer)
         -> sx_activation_args {
         let q = plan.type.quant
         return sx_activation_args(
             x: x, ldx: Int64(ld), m: Int64(plan.m), k: Int64(plan.k), kblocks: Int64(plan.kblocks), rows: Int64(plan.rows),
-            a: place.assumingMemoryBound(to: UInt8.self), a_scale: (place + plan.scaleOffset).assumingMemoryBound(to: Float.self),
-            a_sum: (place + plan.sumOffset).assumingMemoryBound(to: Int32.self), sub: q.sub, offset: q.offset,
+            a: packed.assumingMemoryBound(to: UInt8.self), a_scale: (packed + plan.scaleOffset).assumingMemoryBound(to: Float.self),
+            a_sum: (packed + plan.sumOffset).assumingMemoryBound(to: Int32.self), sub: q.sub, offset: q.offset,
             minimum: q.minimum, half_scale: q.half_scale, item_begin: 0, item_end: 0)
     }
 
     /// Two panels of a matrix that is not packed, in this thread's scratch.
-    private static func rawWeights(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_weights {
+    private static func makeRawWeights(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_weights {
         let bytes = UnsafePointer(scratch.assumingMemoryBound(to: UInt8.self))
         return sx_weights(values: bytes + plan.tilesOffset, bitmap: nil,
                           scales: layout.type.isQuantized ? bytes + plan.sideOffset : nil, offsets: nil, n: 0,

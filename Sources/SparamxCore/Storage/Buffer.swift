@@ -4,19 +4,20 @@ import CPlatform
 /// lock: to Swift a change of one field is a change of the struct that holds it.
 private struct Slots {
     var mutex = sx_mutex()
-    var places = RangeTree()             // what each tensor covers; the value is the slot's address
+    var extents = RangeTree()            // what each tensor covers; the value is the slot's address
     var fill: UInt8 = 0                  // what a tensor announced later holds, set by clear
 
     /// The slot whose tensor is the first to end after a position.
     func first(endingAfter position: Int) -> UnsafeMutablePointer<Slot>? {
-        places.first(endingAfter: position).flatMap { UnsafeMutablePointer<Slot>(bitPattern: $0.value) }
+        extents.first(endingAfter: position).flatMap { UnsafeMutablePointer<Slot>(bitPattern: $0.value) }
     }
 
-    /// All slots, by place.
+    /// All slots, in their order.
     func each(_ body: (UnsafeMutablePointer<Slot>) -> Void) {
         var at = -1
-        while let place = places.first(endingAfter: at), let slot = UnsafeMutablePointer<Slot>(bitPattern: place.value) {
-            at = place.end
+        while let extent = extents.first(endingAfter: at),
+              let slot = UnsafeMutablePointer<Slot>(bitPattern: extent.value) {
+            at = extent.end
             body(slot)
         }
     }
@@ -85,7 +86,7 @@ package struct Buffer {
 
     package static func destroy(_ handle: Handle) {
         reset(handle)
-        handle.pointee.slots.pointee.places.release()
+        handle.pointee.slots.pointee.extents.release()
         handle.pointee.index.release()
         sx_unmap(handle.pointee.base, handle.pointee.space)
         sx_mutex_destroy(&handle.pointee.slots.pointee.mutex)
@@ -93,10 +94,17 @@ package struct Buffer {
         sx_free(handle)
     }
 
-    package var isValid: Bool { sign == Self.sign }
+    /// What a host has as its handle, if it is one.
+    package static func handle(_ pointer: OpaquePointer?) throws(Status) -> Handle {
+        guard let pointer else { throw .null }
+        guard UInt(bitPattern: pointer) % 16 == 0 else { throw .alignment }
+        let handle = Handle(pointer)
+        guard handle.pointee.sign == sign else { throw .state }
+        return handle
+    }
 
     /// Where a tensor lies; checks that it lies inside.
-    private func place(_ tensor: Tensor) throws(Status) -> Int {
+    private func offset(of tensor: Tensor) throws(Status) -> Int {
         guard let data = tensor.data else { throw .null }
         let address = UInt(bitPattern: data), start = UInt(bitPattern: base)
         guard address >= start, address - start <= UInt(size) else { throw .range }
@@ -106,15 +114,15 @@ package struct Buffer {
     }
 
     /// The slot that starts where the tensor does. Takes no lock: compute calls it on every thread.
-    private func find(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
-        let offset = try place(tensor)
+    private func findSlot(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
+        let offset = try offset(of: tensor)
         guard offset % Self.alignment == 0, let found = index.slot(on: offset / Self.alignment) else { throw .foreign }
-        guard found.pointee.tensor.sameShape(tensor) else { throw .shape }
+        guard found.pointee.tensor.hasShape(of: tensor) else { throw .shape }
         return found
     }
 
     private func access(_ slot: UnsafeMutablePointer<Slot>) -> SlotAccess {
-        SlotAccess(slot: slot, raw: (base + slot.pointee.offset).assumingMemoryBound(to: UInt8.self), resident: residentBytes,
+        SlotAccess(slot: slot, staging: (base + slot.pointee.offset).assumingMemoryBound(to: UInt8.self), resident: residentBytes,
                    options: options, codec: codec)
     }
 
@@ -122,7 +130,7 @@ package struct Buffer {
     package static func checkFree(_ handle: Handle, _ tensor: Tensor) throws(Status) {
         sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
         defer { sx_mutex_unlock(&handle.pointee.slots.pointee.mutex) }
-        let offset = try handle.pointee.place(tensor)
+        let offset = try handle.pointee.offset(of: tensor)
         guard let slot = handle.pointee.slots.pointee.first(endingAfter: offset) else { return }
         if slot.pointee.offset < offset + tensor.bytes { throw .foreign }
     }
@@ -134,10 +142,10 @@ package struct Buffer {
     }
 
     private func announceLocked(_ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot>? {
-        let offset = try place(tensor), end = offset + tensor.bytes
+        let offset = try offset(of: tensor), end = offset + tensor.bytes
         if let slot = slots.pointee.first(endingAfter: offset), slot.pointee.offset < end {
             let other = slot.pointee.tensor, begin = slot.pointee.offset
-            if offset == begin && other.bytes == tensor.bytes && other.sameShape(tensor) {
+            if offset == begin && other.bytes == tensor.bytes && other.hasShape(of: tensor) {
                 try announceAgain(slot, tensor)
                 return slot
             }
@@ -145,13 +153,13 @@ package struct Buffer {
             throw .overlap
         }
         guard offset % Self.alignment == 0 else { throw .alignment }
-        try slots.pointee.places.reserve(1)
+        try slots.pointee.extents.reserve(1)
         try index.reserve(offset / Self.alignment)
         guard let memory = sx_allocate(MemoryLayout<Slot>.stride) else { throw .noMemory }
         let slot = memory.bindMemory(to: Slot.self, capacity: 1)
         slot.initialize(to: Slot(tensor, offset: offset, forWeights: forWeights))
         do throws(Status) {
-            try access(slot).start()
+            try access(slot).prepare()
             // A buffer that was cleared to a value hands it to tensors that come later. Zero is what fresh pages hold.
             let fill = slots.pointee.fill
             if fill != 0 {
@@ -165,7 +173,7 @@ package struct Buffer {
             sx_free(slot)
             throw error
         }
-        slots.pointee.places.insert(offset, end, value: Int(bitPattern: slot))
+        slots.pointee.extents.insert(offset, end, value: Int(bitPattern: slot))
         index.set(offset / Self.alignment, slot)
         return slot
     }
@@ -175,11 +183,11 @@ package struct Buffer {
         let old = access(slot), fill = slots.pointee.fill
         var next = Slot(tensor, offset: slot.pointee.offset, forWeights: forWeights)
         let staysRaw = next.weight == nil
-        if staysRaw { try old.makeUsable() }
+        if staysRaw { try old.makeStagingUsable() }
         try withRow(of: fill, bytes: fill == 0 ? 0 : next.rowBytes) { (row) throws(Status) in
-            if fill != 0 { next.pending = try next.packing(ofRow: row, options: options, codec: codec) }
-            old.release(keepPlace: staysRaw)
-            next.usable = slot.pointee.usable
+            if fill != 0 { next.pending = try next.makePacking(ofRow: row, options: options, codec: codec) }
+            old.release(keepStaging: staysRaw)
+            next.stagingUsable = slot.pointee.stagingUsable
             slot.pointee = next
             if fill != 0 { access(slot).commitClear(fill) }
         }
@@ -195,8 +203,8 @@ package struct Buffer {
     }
 
     /// The tensor's slot, announced now if the host has not done so.
-    private static func slot(_ handle: Handle, _ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
-        do throws(Status) { return try handle.pointee.find(tensor) } catch {
+    private static func findOrAnnounceSlot(_ handle: Handle, _ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
+        do throws(Status) { return try handle.pointee.findSlot(tensor) } catch {
             if error != .foreign { throw error }
         }
         sx_mutex_lock(&handle.pointee.slots.pointee.mutex)
@@ -207,7 +215,7 @@ package struct Buffer {
 
     package static func write(_ handle: Handle, _ tensor: Tensor, _ data: UnsafeRawPointer, _ pieces: Pieces,
                               dataStride: Int = 0) throws(Status) {
-        try handle.pointee.access(slot(handle, tensor)).write(data, pieces, dataStride: dataStride)
+        try handle.pointee.access(findOrAnnounceSlot(handle, tensor)).write(data, pieces, dataStride: dataStride)
     }
 
     package static func write(_ handle: Handle, _ tensor: Tensor, _ data: UnsafeRawPointer, offset: Int, size: Int) throws(Status) {
@@ -216,16 +224,16 @@ package struct Buffer {
 
     package static func fill(_ handle: Handle, _ tensor: Tensor, _ value: UInt8, offset: Int, size: Int) throws(Status) {
         let pieces = try Pieces(offset: offset, size: size, of: tensor.bytes)
-        try handle.pointee.access(slot(handle, tensor)).fill(value, pieces)
+        try handle.pointee.access(findOrAnnounceSlot(handle, tensor)).fill(value, pieces)
     }
 
     package func read(_ tensor: Tensor, _ out: UnsafeMutableRawPointer, offset: Int, size: Int) throws(Status) {
         try Checked.part(offset, size, of: tensor.bytes)
-        try access(find(tensor)).read(out.assumingMemoryBound(to: UInt8.self), offset: offset, size: size)
+        try access(findSlot(tensor)).read(out.assumingMemoryBound(to: UInt8.self), offset: offset, size: size)
     }
 
     package func read(_ tensor: Tensor, _ out: UnsafeMutableRawPointer, _ pieces: Pieces, outStride: Int) throws(Status) {
-        let slot = access(try find(tensor))
+        let slot = access(try findSlot(tensor))
         if let packed = slot.slot.pointee.packed {
             return try Unpacker.pieces(packed, pieces, out: out, outStride: outStride, codec: codec)
         }
@@ -265,22 +273,22 @@ package struct Buffer {
             buffer.access(slot).release()
             sx_free(slot)
         }
-        buffer.slots.pointee.places.removeAll()
+        buffer.slots.pointee.extents.removeAll()
         buffer.slots.pointee.fill = 0
     }
 
     package var resident: Int { Int(sx_count_load(residentBytes)) }
 
     /// The packed form of a weight, for compute; nil if the buffer keeps it raw.
-    package func packed(_ tensor: Tensor) throws(Status) -> PackedTensor? {
-        let slot = try find(tensor)
+    package func packedForm(of tensor: Tensor) throws(Status) -> PackedTensor? {
+        let slot = try findSlot(tensor)
         if slot.pointee.packed == nil && slot.pointee.weight != nil { throw .incomplete }
         return slot.pointee.packed
     }
 
     /// The packed form, or why there is none.
     package func explain(_ tensor: Tensor) throws(Status) -> (PackedTensor?, FormReason) {
-        let slot = try find(tensor)
+        let slot = try findSlot(tensor)
         if let packed = slot.pointee.packed { return (packed, packed.reason) }
         if !slot.pointee.forWeights { return (nil, .notForWeights) }
         return (nil, slot.pointee.weight != nil ? .incomplete : .notAWeight)

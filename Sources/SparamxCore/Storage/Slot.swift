@@ -9,7 +9,7 @@ struct Slot {
     /// Of a weight that is packed when it is complete; nil for a tensor that stays raw.
     let weight: (type: WeightType, matrices: Int)?
     var arrived = Intervals()            // of a weight that is not packed yet
-    var usable = false                   // the raw place
+    var stagingUsable = false            // the tensor's own bytes in the buffer
     var packed: PackedTensor?
     var residentBytes = 0
     var pending: Packing?                // of a clear that is under way
@@ -20,7 +20,7 @@ struct Slot {
         self.forWeights = forWeights
         var weight: (type: WeightType, matrices: Int)? = nil
         if forWeights {
-            do throws(Status) { weight = try tensor.weight() } catch {}
+            do throws(Status) { weight = try tensor.requireWeight() } catch {}
         }
         self.weight = weight
     }
@@ -29,7 +29,7 @@ struct Slot {
     var rowBytes: Int { weight.map { tensor.ne.0 / $0.type.blockElements * $0.type.blockBytes } ?? 0 }
 
     /// What a weight becomes if all its rows are this one; nil for a tensor that stays raw. The row has to stay where it is.
-    func packing(ofRow row: UnsafeRawPointer, options: PackOptions, codec: Codec) throws(Status) -> Packing? {
+    func makePacking(ofRow row: UnsafeRawPointer, options: PackOptions, codec: Codec) throws(Status) -> Packing? {
         guard let weight else { return nil }
         let rows = Rows(base: UnsafeMutableRawPointer(mutating: row), rowStride: 0, matrixStride: 0)
         return try Packing(weight.type, n: tensor.ne.1, k: tensor.ne.0, matrices: weight.matrices, rows: rows, options: options,
@@ -40,58 +40,58 @@ struct Slot {
 /// Reading and writing one tensor, whatever its state. All or nothing: a failure leaves the contents as they were.
 struct SlotAccess {
     let slot: UnsafeMutablePointer<Slot>
-    let raw: UnsafeMutablePointer<UInt8>  // the tensor's place in the buffer
+    let staging: UnsafeMutablePointer<UInt8>   // the tensor's own bytes in the buffer
     let resident: UnsafeMutablePointer<Int64>  // bytes of the whole buffer, shared by threads
     let options: PackOptions
     let codec: Codec
 
     private var tensor: Tensor { slot.pointee.tensor }
 
-    /// For a tensor that stays raw: products read its place, so that has to be there from the beginning.
-    func start() throws(Status) {
-        if slot.pointee.weight == nil { try makeUsable() }
+    /// For a tensor that stays raw: products read its bytes in the buffer, so they have to be there from the beginning.
+    func prepare() throws(Status) {
+        if slot.pointee.weight == nil { try makeStagingUsable() }
     }
 
     func write(_ data: UnsafeRawPointer, _ pieces: Pieces, dataStride: Int) throws(Status) {
         let whole = pieces.offset == 0 && pieces.copies == 1 && pieces.size == tensor.bytes
-        try change(pieces, whole: whole ? data : nil) { place, i in
+        try apply(pieces, whole: whole ? data : nil) { place, i in
             UnsafeMutableRawPointer(place).copyMemory(from: data + i * dataStride, byteCount: pieces.size)
         }
     }
 
     func fill(_ value: UInt8, _ pieces: Pieces) throws(Status) {
-        try change(pieces, whole: nil) { place, _ in place.update(repeating: value, count: pieces.size) }
+        try apply(pieces, whole: nil) { place, _ in place.update(repeating: value, count: pieces.size) }
     }
 
     func read(_ out: UnsafeMutablePointer<UInt8>, offset: Int, size: Int) throws(Status) {
         if let packed = slot.pointee.packed {
             try Unpacker.bytes(packed, offset: offset, size: size, out: out, codec: codec)
-        } else if slot.pointee.usable {
-            UnsafeMutableRawPointer(out).copyMemory(from: raw + offset, byteCount: size)
+        } else if slot.pointee.stagingUsable {
+            UnsafeMutableRawPointer(out).copyMemory(from: staging + offset, byteCount: size)
         } else {
             UnsafeMutableRawPointer(out).initializeMemory(as: UInt8.self, repeating: 0, count: size)
         }
     }
 
     /// whole: where all the tensor's bytes are, if they come in one piece; they are then packed from there.
-    private func change(_ pieces: Pieces, whole: UnsafeRawPointer?,
-                        _ apply: (UnsafeMutablePointer<UInt8>, Int) -> Void) throws(Status) {
+    private func apply(_ pieces: Pieces, whole: UnsafeRawPointer?,
+                        _ change: (UnsafeMutablePointer<UInt8>, Int) -> Void) throws(Status) {
         if pieces.isEmpty { return }
         func applyAll() {
-            for i in 0..<pieces.copies { apply(raw + pieces.offset + i * pieces.stride, i) }
+            for i in 0..<pieces.copies { change(staging + pieces.offset + i * pieces.stride, i) }
         }
         guard slot.pointee.weight != nil else {
             applyAll()
-            return count(tensor.bytes)
+            return recordResident(tensor.bytes)
         }
         if let whole { return try adopt(pack(whole)) }
         if let packed = slot.pointee.packed {
-            // Unpack to the raw place, change, pack again; the old packed form stays until the new one exists.
-            try makeUsable()
-            defer { giveBack() }
-            try Unpacker.bytes(packed, offset: 0, size: tensor.bytes, out: raw, codec: codec)
+            // Unpack into the buffer, change, pack again; the old packed form stays until the new one exists.
+            try makeStagingUsable()
+            defer { giveStagingBack() }
+            try Unpacker.bytes(packed, offset: 0, size: tensor.bytes, out: staging, codec: codec)
             applyAll()
-            return try adopt(pack(UnsafeRawPointer(raw)))
+            return try adopt(pack(UnsafeRawPointer(staging)))
         }
         var fresh = 0
         for i in 0..<pieces.rangeCount {
@@ -100,20 +100,20 @@ struct SlotAccess {
         }
         if slot.pointee.arrived.total + fresh == tensor.bytes { return try complete(pieces, fresh: fresh == pieces.bytes, applyAll) }
         try slot.pointee.arrived.reserve(pieces.rangeCount)
-        try makeUsable()
+        try makeStagingUsable()
         applyAll()
         for i in 0..<pieces.rangeCount {
             let (begin, end) = pieces.range(i)
             slot.pointee.arrived.insert(begin, end)
         }
-        count(tensor.bytes)
+        recordResident(tensor.bytes)
     }
 
-    /// The last missing bytes: written to the raw place and packed. If that fails they are taken back: what had not
+    /// The last missing bytes: written into the buffer and packed. If that fails they are taken back: what had not
     /// arrived was zero, what is written over is kept meanwhile. fresh: nothing is written over.
     private func complete(_ pieces: Pieces, fresh: Bool, _ applyAll: () -> Void) throws(Status) {
-        try makeUsable()
-        let place = raw + pieces.offset, span = pieces.span
+        try makeStagingUsable()
+        let place = staging + pieces.offset, span = pieces.span
         var before: UnsafeMutableRawPointer? = nil
         if !fresh {
             guard let memory = sx_map(span) else { throw .noMemory }
@@ -122,7 +122,7 @@ struct SlotAccess {
         }
         defer { if let before { sx_unmap(before, span) } }
         applyAll()
-        do throws(Status) { try adopt(pack(UnsafeRawPointer(raw))) } catch {
+        do throws(Status) { try adopt(pack(UnsafeRawPointer(staging))) } catch {
             if let before {
                 UnsafeMutableRawPointer(place).copyMemory(from: before, byteCount: span)
             } else {
@@ -136,7 +136,7 @@ struct SlotAccess {
     /// changes nothing that can be seen, commit cannot fail. row: bytes of that value, as many as the longest row has,
     /// there until commit has returned. The new packed form takes no memory before the old one is gone.
     func prepareClear(_ value: UInt8, row: UnsafeRawPointer) throws(Status) {
-        slot.pointee.pending = try slot.pointee.packing(ofRow: row, options: options, codec: codec)
+        slot.pointee.pending = try slot.pointee.makePacking(ofRow: row, options: options, codec: codec)
     }
 
     func commitClear(_ value: UInt8) {
@@ -146,11 +146,11 @@ struct SlotAccess {
             // Cannot fail: the row does not change. If it did, the weight would be one that has not arrived.
             do throws(Status) { adopt(try pending.finish()) } catch {}
         } else if value == 0 {
-            sx_zero_pages(raw, pageBytes)
-            count(0)
+            sx_zero_pages(staging, pageBytes)
+            recordResident(0)
         } else {
-            raw.update(repeating: value, count: tensor.bytes)
-            count(tensor.bytes)
+            staging.update(repeating: value, count: tensor.bytes)
+            recordResident(tensor.bytes)
         }
     }
 
@@ -170,38 +170,38 @@ struct SlotAccess {
     private func adopt(_ packed: PackedTensor) {
         slot.pointee.packed?.release()
         slot.pointee.packed = packed
-        count(packed.bytes)
+        recordResident(packed.bytes)
         slot.pointee.arrived.release()
-        giveBack()
+        giveStagingBack()
     }
 
-    /// Notes how many bytes this tensor keeps in memory.
-    private func count(_ bytes: Int) {
+    /// How many bytes this tensor keeps in memory.
+    private func recordResident(_ bytes: Int) {
         sx_count_add(resident, Int64(bytes - slot.pointee.residentBytes))
         slot.pointee.residentBytes = bytes
     }
 
-    /// keepPlace: the raw place stays usable, and holds zero.
-    func release(keepPlace: Bool = false) {
+    /// keepStaging: the bytes in the buffer stay usable, and are zero.
+    func release(keepStaging: Bool = false) {
         slot.pointee.packed?.release()
         slot.pointee.packed = nil
-        count(0)
+        recordResident(0)
         slot.pointee.arrived.release()
-        if keepPlace && slot.pointee.usable { sx_zero_pages(raw, pageBytes) } else { giveBack() }
+        if keepStaging && slot.pointee.stagingUsable { sx_zero_pages(staging, pageBytes) } else { giveStagingBack() }
     }
 
     /// Slots start on pages and own the last one to its end.
     private var pageBytes: Int { (tensor.bytes + Buffer.alignment - 1) / Buffer.alignment * Buffer.alignment }
 
-    func makeUsable() throws(Status) {
-        if slot.pointee.usable { return }
-        guard sx_make_usable(raw, pageBytes) else { throw .noMemory }
-        slot.pointee.usable = true
+    func makeStagingUsable() throws(Status) {
+        if slot.pointee.stagingUsable { return }
+        guard sx_make_usable(staging, pageBytes) else { throw .noMemory }
+        slot.pointee.stagingUsable = true
     }
 
-    private func giveBack() {
-        if !slot.pointee.usable { return }
-        sx_give_back(raw, pageBytes)
-        slot.pointee.usable = false
+    private func giveStagingBack() {
+        if !slot.pointee.stagingUsable { return }
+        sx_give_back(staging, pageBytes)
+        slot.pointee.stagingUsable = false
     }
 }

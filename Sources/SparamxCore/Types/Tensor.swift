@@ -52,7 +52,7 @@ package struct Tensor {
     }
 
     /// The weight type and number of matrices, if this is a weight the kernels can take.
-    package func weight() throws(Status) -> (type: WeightType, matrices: Int) {
+    package func requireWeight() throws(Status) -> (type: WeightType, matrices: Int) {
         let weightType = try WeightType(type)
         let row = try weightType.rowBytes(ne.0)
         let matrix = try Checked.product(row, ne.1)
@@ -63,8 +63,10 @@ package struct Tensor {
         return (weightType, try Checked.product(ne.2, ne.3))
     }
 
+    var isInt32: Bool { type == 26 }
+
     /// That this is a float32 tensor whose rows have contiguous elements and do not overlap.
-    package func activation() throws(Status) {
+    package func requireActivation() throws(Status) {
         guard type == 0 else { throw .type }
         let row = try Checked.product(ne.0, 4)
         guard nb.0 == 4, nb.1 % 4 == 0, nb.2 % 4 == 0, nb.3 % 4 == 0, ne.1 == 1 || nb.1 >= row else { throw .stride }
@@ -72,14 +74,14 @@ package struct Tensor {
 
     /// Of a result: that its rows, planes and blocks do not overlap either. The stride of a dimension of one is not looked
     /// at, so each extent is counted from the first byte to the last.
-    package func rowsApart() throws(Status) {
+    package func requireRowsApart() throws(Status) {
         let row = try Checked.product(ne.0, 4)
         let plane = try Checked.sum(row, try Checked.product(ne.1 - 1, nb.1))
         let block = try Checked.sum(plane, try Checked.product(ne.2 - 1, nb.2))
         guard ne.1 == 1 || nb.1 >= row, ne.2 == 1 || nb.2 >= plane, ne.3 == 1 || nb.3 >= block else { throw .stride }
     }
 
-    func sameShape(_ other: Tensor) -> Bool {
+    func hasShape(of other: Tensor) -> Bool {
         type == other.type && ne == other.ne && nb.0 == other.nb.0 && nb.1 == other.nb.1 && nb.2 == other.nb.2
             && nb.3 == other.nb.3
     }

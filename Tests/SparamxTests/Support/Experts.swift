@@ -92,8 +92,8 @@ final class ExpertCase: @unchecked Sendable {
                           second: gate?.operand(rows: rows, isa: isa), gate: function)
     }
 
-    func places(_ region: Region, slots: Int, width: Int) -> RowPlaces {
-        RowPlaces(base: region.base, ne: (self.slots, tokens), repeats: slots, nb: (width * 4, slots * width * 4, 0))
+    func places(_ region: Region, slots: Int, width: Int) -> RowLayout {
+        RowLayout(base: region.base, ne: (self.slots, tokens), repeats: slots, nb: (width * 4, slots * width * 4, 0))
     }
 
     var experts: ExpertIDs? { numbers.map { _ in ExpertIDs(base: ids.base, slots: slots, tokenStride: (slots + idGap) * 4) } }
