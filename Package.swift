@@ -42,7 +42,7 @@ let tests: [Target] = !ordinary ? [] : [
             exclude: ["README.md", "build.sh", "interpreter", "preload", "selftest"],
             publicHeadersPath: "include", cSettings: [.unsafeFlags(["-O3"])]),
     .testTarget(name: "SparamxTests",
-                dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "CTileShims", "CTileEmulator", "KernelsReference", "SparamxCore"]
+                dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "CInstructions", "CTileEmulator", "KernelsReference", "SparamxCore"]
                     + (interpreted ? ["CInterpreter"] : []),
                 exclude: ["README.md"],
                 swiftSettings: interpreted ? [.define("INTERPRETED")] : []),
@@ -65,14 +65,14 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CSparamx", path: "include"),
         .target(name: "CKernelABI", exclude: signs),
-        .target(name: "CTileShims", exclude: signs),
+        .target(name: "CInstructions", exclude: signs),
         .target(name: "CPlatform", exclude: signs),
         .target(name: "CKernelTable", dependencies: ["CKernelABI"], exclude: signs),
         .target(name: "KernelsReference", dependencies: ["CKernelABI"], exclude: signs,
                 swiftSettings: [.define("ROOM_REFERENCE")] + baseline),
-        .target(name: "KernelsAVX512", dependencies: ["CKernelABI", "CTileShims"], exclude: signs,
+        .target(name: "KernelsAVX512", dependencies: ["CKernelABI", "CInstructions"], exclude: signs,
                 swiftSettings: kernels("ROOM_AVX512", avx512)),
-        .target(name: "KernelsAMX", dependencies: ["CKernelABI", "CTileShims"], exclude: signs,
+        .target(name: "KernelsAMX", dependencies: ["CKernelABI", "CInstructions"], exclude: signs,
                 swiftSettings: kernels("ROOM_AMX", amx)),
         .target(name: "SparamxCore",
                 dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "KernelsReference", "KernelsAVX512", "KernelsAMX"],

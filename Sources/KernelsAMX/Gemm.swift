@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // 33 tokens and more: 512 k of two panels are expanded (or, dense BF16, just pointed at) once and multiplied with all
 // tokens, two tiles of tokens at a time, while the next pair is expanded (or fetched). What made the difference (prototype
@@ -73,7 +73,7 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
                                      _ nothing: Bool) -> Maker) {
     // Two slots: one is multiplied while the other is filled. L1 holds the first, which every step touches, and lets
     // the other go to L2.
-    let tiles = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_SLOTS)
+    let tiles = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
     let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_TILE_GEMM_BYTES)
     let cells = (min(Int(args.x.m), Int(SX_GEMM_M)) + 31) / 32
     var slotInUse = 0, started = false
@@ -83,7 +83,7 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
             let last = chunk * 16 + blocks == Int(args.x.kblocks)
             let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
             let steps = (tokens + 31) / 32 * blocks
-            var w0 = UnsafeRawPointer(tiles) + slotInUse * Int(SX_TILE_GEMM_SLOT), w1 = w0 + Int(SX_TILE_GEMM_SECOND)
+            var w0 = UnsafeRawPointer(tiles) + slotInUse * Int(SX_TILE_GEMM_STAGE), w1 = w0 + Int(SX_TILE_GEMM_SECOND)
             if inPlace {
                 w0 = denseTile(args, panel, chunk * 16)
                 w1 = denseTile(args, second, chunk * 16)
@@ -100,7 +100,7 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
             var ahead = Ahead(denseTile(args, inPlace ? soon.pair : 0, inPlace ? soon.chunk * 16 : 0),
                               denseTile(args, inPlace ? soonSecond : 0, inPlace ? soon.chunk * 16 : 0),
                               lines: nothing ? 0 : 256, steps: steps)
-            var maker = make(soon.pair, soonSecond, soon.chunk, steps, tiles + slotInUse * Int(SX_TILE_GEMM_SLOT), nothing)
+            var maker = make(soon.pair, soonSecond, soon.chunk, steps, tiles + slotInUse * Int(SX_TILE_GEMM_STAGE), nothing)
             let meanwhile = {
                 if inPlace { ahead.fetch() } else { maker.step() }
             }

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Many tokens, quantized types, in bf16: Gemm.swift's product with tiles that are dequantized on the way.
 
@@ -43,12 +43,12 @@ private struct QuantPair: PairMaker {
 }
 
 @inline(never)
-func quantGemm(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, sub: Int, offset: Float) {
+func quantGemm(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, partK: Int, offset: Float) {
     sx_unwind_tables()
     let args = pointer.pointee
     let memory = UnsafeMutableRawPointer(args.scratch) + Int(SX_TILE_GEMM_PANELS)
     gemm(inPlace: false, args) { first, second, chunk, steps, out, nothing in
-        QuantPair(QuantPanels(pointer, expand, sub: sub, offset: offset, first, second, chunk: chunk * 2, memory),
+        QuantPair(QuantPanels(pointer, expand, partK: partK, offset: offset, first, second, chunk: chunk * 2, memory),
                   rows: nothing ? 0 : min(8, Int(args.w.kblocks) - chunk * 8) * 16, steps: steps, out)
     }
 }

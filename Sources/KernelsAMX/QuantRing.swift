@@ -1,12 +1,12 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Up to 32 tokens, quantized types with scales per 32: every block of 32 has its own scales, so a result tile holds one
 // block's integer sums and is scaled and added in single precision, exactly as the reference does it. Tiles are 32 k
 // deep: A 32 bytes wide, B 8 rows. The sums of one step are scaled while the next step multiplies and the one after it
 // is expanded.
 
-/// Where things are behind SX_RING_SLOTS: two slots of two panels' levels, four of scales and minimums (two K-blocks before
+/// Where things are behind SX_RING_STAGES: two slots of two panels' levels, four of scales and minimums (two K-blocks before
 /// the one that is expanded are still to be scaled), expansions.
 private let sidesAt = 4096, expansionsAt = 8192
 
@@ -73,7 +73,7 @@ func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
     let tiles = args.x.m > 16 ? 2 : 1
     let rows = tiles == 2 ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: false, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_SLOTS)
+        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
         let sides = slots + sidesAt
         let sums = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)  // two of 4 KB, behind them per tile of tokens two totals of 1 KB
         let kblocks = Int(args.w.kblocks)

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Up to 32 tokens, quantized types with scales per 16: dequantized to bf16 and multiplied as Ring.swift does it. Tiles of
 // bytes would be 16 k deep, a quarter full, and their sums are scaled four times per K-block.
@@ -13,7 +13,7 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
     let two = args.x.m > 16
     let rows = two ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: true, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_SLOTS)
+        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
         let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
         let tiles = Int(args.w.kblocks) * 2
         eachDistantPair(args) { first, second in
@@ -21,7 +21,7 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
             sx_tile_zero_1()
             sx_tile_zero_2()
             sx_tile_zero_3()
-            var panels = QuantPanels(pointer, expand, sub: 16, offset: offset, first, second, chunk: 0,
+            var panels = QuantPanels(pointer, expand, partK: 16, offset: offset, first, second, chunk: 0,
                                      UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_PANELS))
             // One place in the code fills slots: before the first tile, then one tile ahead.
             var x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped), x1 = x0

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // The part of the quantized kernels that is compiled for each type: one K-block (64 k) of one panel from the packed form
 // to levels, scales and minimums.
@@ -9,7 +9,7 @@ func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: 
     let q = Q.quant, sparse = F.sparse
     let next = pointer.pointee, args = next.args.pointee
     let panel = Int(next.panel), kblock = Int(next.kblock), pair = kblock & 3
-    let side = UnsafeRawPointer(args.w.scales.unsafelyUnwrapped) + (panel * Int(args.w.kblocks) + kblock & ~3) * Int(q.side_bytes)
+    let side = UnsafeRawPointer(args.w.side.unsafelyUnwrapped) + (panel * Int(args.w.kblocks) + kblock & ~3) * Int(q.side_bytes)
     sx_prefetch(side + (pair * Int(q.side_bytes) + 1024))
     if q.low_bits == 8 && !sparse {
         let tile = denseTile(args, panel, kblock)
@@ -27,7 +27,7 @@ func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: 
         rows.stop(next.reader)
         pointer.pointee.levels = UnsafePointer(next.slot)
     }
-    let parts = 64 / Int(q.sub)
+    let parts = 64 / Int(q.part_k)
     var part = 0
     while part < parts {
         let (scale, minimum) = quantScale(q, side, pair * parts + part)
@@ -41,7 +41,7 @@ func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: 
 /// The bodies that serve a type.
 @inline(__always)
 func tileRing<Q: QuantType>(_: Q.Type, _ expand: sx_expand_fn, _ args: UnsafePointer<sx_kernel_args>) {
-    if Q.quant.sub == 32 {
+    if Q.quant.part_k == 32 {
         quantRing(args, expand, minimum: Q.quant.minimum != 0)
     } else {
         quantRingWide(args, expand, offset: Float(Q.quant.offset))
@@ -50,5 +50,5 @@ func tileRing<Q: QuantType>(_: Q.Type, _ expand: sx_expand_fn, _ args: UnsafePoi
 
 @inline(__always)
 func tileGemm<Q: QuantType>(_: Q.Type, _ expand: sx_expand_fn, _ args: UnsafePointer<sx_kernel_args>) {
-    quantGemm(args, expand, sub: Int(Q.quant.sub), offset: Float(Q.quant.offset))
+    quantGemm(args, expand, partK: Int(Q.quant.part_k), offset: Float(Q.quant.offset))
 }

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 /// Rows of bf16 tiles of two panels of a quantized type, made row by row: the levels of a K-block come from the type's own
 /// function, the rest is the same for all types.
@@ -14,12 +14,12 @@ struct QuantPanels {
     /// Bytes that this needs, 64-byte aligned.
     static var memory: Int { 5120 + 2 * expansionBytes }
 
-    /// first, second: panels; chunk: where to begin, in 256 k. sub, offset: of the type.
+    /// first, second: panels; chunk: where to begin, in 256 k. partK, offset: of the type.
     @inline(__always)
-    init(_ args: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, sub: Int, offset: Float, _ first: Int, _ second: Int, chunk: Int,
+    init(_ args: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, partK: Int, offset: Float, _ first: Int, _ second: Int, chunk: Int,
          _ memory: UnsafeMutableRawPointer) {
         self.expand = expand
-        rowsPerPart = sub / 4
+        rowsPerPart = partK / 4
         base = 0x1p23 + offset
         self.first = expansion(args, first, chunk, slot: memory, sides: memory + 2048, memory + 5120)
         self.second = expansion(args, second, chunk, slot: memory + 1024, sides: memory + 2560, memory + (5120 + expansionBytes))

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Up to 32 tokens, weights of 2 bytes: K-block i + 1 of two distant panels is expanded into an L1 ring of two slots
 // while the tiles of block i multiply. Memory is the limit; the tile unit works in the shadow of the expansion.
@@ -12,7 +12,7 @@ private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_a
     let two = args.x.m > 16
     let rows = two ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: true, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_SLOTS)
+        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
         let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
         let kblocks = Int(args.w.kblocks)
         eachDistantPair(args) { first, second in
@@ -37,16 +37,14 @@ private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_a
                 if two { sx_tile_load_5(x1, 64) }
                 var w0 = UnsafeRawPointer(slots) + (kblock & 1) * 2048, w1 = w0 + 1024
                 if inPlace {
-                    w0 = p0.values
-                    w1 = p1.values
+                    w0 = p0.nextInPlace()
+                    w1 = p1.nextInPlace()
                     var line = 0
                     while line < 1024 {
                         sx_prefetch(w0 + (prefetchAhead + line))
                         sx_prefetch(w1 + (prefetchAhead + line))
                         line += 64
                     }
-                    p0.values += 1024
-                    p1.values += 1024
                 } else if kblock + 1 < kblocks {
                     let slot = slots + (~kblock & 1) * 2048
                     p0.next(slot)

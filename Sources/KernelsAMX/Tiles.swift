@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 /// Runs the body with this library's tile configuration and puts the host's own back. The host may have configured
 /// tiles once per thread and never look again (ggml does), so nothing of ours may stay; costs about 0.15 us per call.
@@ -31,7 +31,7 @@ func withTiles(rows: Int, deep: Bool, _ args: sx_kernel_args, _ body: () -> Void
 @inline(__always)
 func storeTile(_ args: sx_kernel_args, _ tile: UnsafeRawPointer, _ firstToken: Int, _ rows: Int, _ panel: Int) {
     let mask = columnMask(args, panel)
-    var out = args.y.values + (firstToken * Int(args.y.ld) + panel * 16)
+    var out = args.y.data + (firstToken * Int(args.y.ld) + panel * 16)
     var row = 0
     while row < rows {
         sx_mask_store_ps(out, mask, sx_load_ps(tile + row * 64))

@@ -1,4 +1,4 @@
-import CTileShims
+import CInstructions
 
 /// Sums of up to 8 tokens against two vectors of weights (two panels, or the two halves of one F16 panel). A plain
 /// struct of vectors that lives in registers: every use is inlined, and fields beyond the token count vanish.

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 /// Calls body with the address of 16 vectors' worth of K at a time: token, K-block, where the row goes and where its
 /// floats are (nil for a token that is only padding).
@@ -80,7 +80,7 @@ public func sx_avx512_activation_q8(_ pointer: UnsafePointer<sx_activation_args>
             let index = Int(sx_activation_part(args.rows, args.kblocks, Int64(kblock), Int64(half), 2, Int64(token)))
             args.a_scale.unsafelyUnwrapped[index] = args.half_scale != 0 ? sx_round_to_half(scale) : scale
             let low = sx_reduce_add32(lowCodes), high = sx_reduce_add32(highCodes)
-            if args.sub == 16 {
+            if args.part_k == 16 {
                 setSum(args, token, kblock, half * 2, 4, low, scale)
                 setSum(args, token, kblock, half * 2 + 1, 4, high, scale)
             } else {

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 /// Memory that will be read soon, as a list of ranges, and how much of it to bring to L2 at a time: a burst would wait for
 /// the few misses that a core can have under way.

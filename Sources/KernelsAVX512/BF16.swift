@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // BF16: vdpbf16ps on rows of 16 columns x 2 k. Per row of the sparse form: a mask, an expansion, one dot product per
 // token; the expansion (3 cycles on port 5) and memory are the limits.
@@ -8,35 +8,10 @@ import CTileShims
 @inline(__always)
 private func multiply(_ count: Int, _ sums: inout FloatSums, _ w0: __m512i, _ w1: __m512i, _ x: UnsafeRawPointer) {
     sums.each(count) { token, a, b in
-        let pair = sx_broadcast32(x + token * 64)
-        a = sx_dpbf16(a, w0, pair)
-        b = sx_dpbf16(b, w1, pair)
+        let two = sx_broadcast32(x + token * 64)
+        a = sx_dpbf16(a, w0, two)
+        b = sx_dpbf16(b, w1, two)
     }
-}
-
-/// A cursor over the codes of a sparse panel.
-private struct SparseRows {
-    var mask: UnsafePointer<UInt32>
-    var values: UnsafeRawPointer
-
-    @inline(__always)
-    init(_ args: sx_kernel_args, _ panel: Int) {
-        mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + panel * Int(args.w.kblocks) * 64)
-            .assumingMemoryBound(to: UInt32.self)
-        values = sparseValues(args, panel, 0)
-    }
-
-    @inline(__always)
-    mutating func row(_ index: Int) -> __m512i {
-        let bits = mask[index]
-        let codes = sx_expand16(bits, sx_load(values))
-        values += bits.nonzeroBitCount * 2
-        if index & 1 == 0 { sx_prefetch(values + prefetchAhead) }
-        return codes
-    }
-
-    @inline(__always)
-    mutating func nextTile() { mask += 16 }
 }
 
 /// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass, from L2 then.
@@ -52,15 +27,15 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
             var x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + pass * count * 64
             var kblock = 0
             if sparse {
-                var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
+                var p0 = WideRows(args, sparse: true, first), p1 = WideRows(args, sparse: true, second)
                 while kblock < Int(args.w.kblocks) {
-                    sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
-                    sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
+                    p0.fetchMasks()
+                    p1.fetchMasks()
                     var row = 0
                     while row < 16 {
-                        let w0 = p0.row(row), w1 = p1.row(row)
+                        let w0 = p0.row(row, fetch: true), w1 = p1.row(row, fetch: true)
                         multiply(count, &even, w0, w1, x + row * 4)
-                        let v0 = p0.row(row + 1), v1 = p1.row(row + 1)
+                        let v0 = p0.row(row + 1, fetch: false), v1 = p1.row(row + 1, fetch: false)
                         if count == 1 {
                             multiply(1, &odd, v0, v1, x + row * 4 + 4)
                         } else {
@@ -68,8 +43,8 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
                         }
                         row += 2
                     }
-                    p0.nextTile()
-                    p1.nextTile()
+                    p0.advance(16)
+                    p1.advance(16)
                     x += step
                     kblock += 1
                 }
@@ -112,17 +87,12 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
 /// Expands one chunk of a panel into tiles.
 @inline(__always)
 private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ blocks: Int, _ to: UnsafeMutableRawPointer) {
-    var mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + firstBlock) * 64)
-        .assumingMemoryBound(to: UInt32.self)
-    var values = sparseValues(args, panel, firstBlock / 8)
+    var rows = WideRows(args, sparse: true, panel, firstBlock)
     var out = to
     let end = to + blocks * 1024
     while out < end {
-        let bits = mask[0]
-        sx_store(out, sx_expand16(bits, sx_load(values)))
-        values += bits.nonzeroBitCount * 2
-        sx_prefetch(values + prefetchAhead)
-        mask += 1
+        sx_store(out, rows.row(0, fetch: true))
+        rows.advance(1)
         out += 64
     }
 }

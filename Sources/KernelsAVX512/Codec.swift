@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Packing and unpacking of one panel of BF16 or F16, whose codes are the numbers themselves and whose background is 0.
 
@@ -7,7 +7,7 @@ import CTileShims
 @inline(__always)
 private func fileRow(_ args: sx_codec_args, _ column: Int, _ kblock: Int) -> __m512i {
     guard column < Int(args.rows) else { return sx_zero() }
-    return sx_mask_load8(sx_zero(), present(args, kblock), args.source + (column * Int(args.row_stride) + kblock * 64))
+    return sx_mask_load8(sx_zero(), present(args, kblock), args.file + (column * Int(args.row_stride) + kblock * 64))
 }
 
 /// The bytes of a K-block that exist in the file.
@@ -27,7 +27,7 @@ public func sx_avx512_count(_ pointer: UnsafePointer<sx_codec_args>) {
     counts.update(repeating: 0, count: (kblocks + 7) / 8)
     var kept = 0, column = 0
     while column < Int(args.rows) {
-        let row = UnsafeRawPointer(args.source) + column * Int(args.row_stride)
+        let row = UnsafeRawPointer(args.file) + column * Int(args.row_stride)
         var first = 0, chunk = 0
         while first < kblocks {
             let end = min(first + 8, kblocks)
@@ -67,7 +67,7 @@ private func encode(sparse: Bool, _ args: sx_codec_args) {
             room = Int(sx_offset_bytes(offsets[1]) - sx_offset_bytes(offsets[0]))
         }
         var rows = Rows { column in
-            sx_prefetch(args.source + (column * Int(args.row_stride) + kblock * 64 + readAhead))
+            sx_prefetch(args.file + (column * Int(args.row_stride) + kblock * 64 + readAhead))
             return fileRow(args, column, kblock)
         }
         rows.transpose()
@@ -117,20 +117,20 @@ private func decode(sparse: Bool, _ args: sx_codec_args) {
         rows.transpose()
         rows.each { column, codes in
             guard column < Int(args.rows) else { return }
-            sx_mask_store8(args.source + (column * Int(args.row_stride) + kblock * 64), present(args, kblock), codes)
+            sx_mask_store8(args.file + (column * Int(args.row_stride) + kblock * 64), present(args, kblock), codes)
         }
         kblock += 1
     }
 }
 
-@c(sx_avx512_encode_dense) @implementation
-public func sx_avx512_encode_dense(_ args: UnsafePointer<sx_codec_args>) { encode(sparse: false, args.pointee) }
+@c(sx_avx512_pack_dense) @implementation
+public func sx_avx512_pack_dense(_ args: UnsafePointer<sx_codec_args>) { encode(sparse: false, args.pointee) }
 
-@c(sx_avx512_encode_sparse) @implementation
-public func sx_avx512_encode_sparse(_ args: UnsafePointer<sx_codec_args>) { encode(sparse: true, args.pointee) }
+@c(sx_avx512_pack_sparse) @implementation
+public func sx_avx512_pack_sparse(_ args: UnsafePointer<sx_codec_args>) { encode(sparse: true, args.pointee) }
 
-@c(sx_avx512_decode_dense) @implementation
-public func sx_avx512_decode_dense(_ args: UnsafePointer<sx_codec_args>) { decode(sparse: false, args.pointee) }
+@c(sx_avx512_unpack_dense) @implementation
+public func sx_avx512_unpack_dense(_ args: UnsafePointer<sx_codec_args>) { decode(sparse: false, args.pointee) }
 
-@c(sx_avx512_decode_sparse) @implementation
-public func sx_avx512_decode_sparse(_ args: UnsafePointer<sx_codec_args>) { decode(sparse: true, args.pointee) }
+@c(sx_avx512_unpack_sparse) @implementation
+public func sx_avx512_unpack_sparse(_ args: UnsafePointer<sx_codec_args>) { decode(sparse: true, args.pointee) }

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // F16: weights widened exactly to float32 and multiplied with float32 activations, so nothing but the sums is rounded.
 // A tile row holds pairs (k, k+1) per column; widened, its lower half is columns 0-7 and its upper half columns 8-15,
@@ -9,9 +9,9 @@ import CTileShims
 @inline(__always)
 private func multiply(_ count: Int, _ sums: inout FloatSums, _ low: __m512, _ high: __m512, _ x: UnsafeRawPointer) {
     sums.each(count) { token, a, b in
-        let pair = sx_broadcast_pair_ps(x + token * 128)
-        a = sx_fma(low, pair, a)
-        b = sx_fma(high, pair, b)
+        let two = sx_broadcast_two_ps(x + token * 128)
+        a = sx_fma(low, two, a)
+        b = sx_fma(high, two, b)
     }
 }
 
@@ -19,27 +19,6 @@ private func multiply(_ count: Int, _ sums: inout FloatSums, _ low: __m512, _ hi
 @inline(__always)
 private func joinPairs(_ low: __m512, _ high: __m512) -> __m512 {
     return sx_add(sx_permute2_ps(low, sx_even_lanes(), high), sx_permute2_ps(low, sx_odd_lanes(), high))
-}
-
-private struct SparseRows {
-    var mask: UnsafePointer<UInt32>
-    var values: UnsafeRawPointer
-
-    @inline(__always)
-    init(_ args: sx_kernel_args, _ panel: Int) {
-        mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + panel * Int(args.w.kblocks) * 64)
-            .assumingMemoryBound(to: UInt32.self)
-        values = sparseValues(args, panel, 0)
-    }
-
-    @inline(__always)
-    mutating func row(_ index: Int) -> __m512i {
-        let bits = mask[index]
-        let codes = sx_expand16(bits, sx_load(values))
-        values += bits.nonzeroBitCount * 2
-        if index & 1 == 0 { sx_prefetch(values + prefetchAhead) }
-        return codes
-    }
 }
 
 /// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass, from L2 then.
@@ -54,19 +33,19 @@ private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: Unsa
             var x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + pass * count * 128
             var kblock = 0
             if sparse {
-                var p0 = SparseRows(args, first), p1 = SparseRows(args, second)
+                var p0 = WideRows(args, sparse: true, first), p1 = WideRows(args, sparse: true, second)
                 while kblock < Int(args.w.kblocks) {
-                    sx_prefetch(UnsafeRawPointer(p0.mask) + prefetchAhead)
-                    sx_prefetch(UnsafeRawPointer(p1.mask) + prefetchAhead)
+                    p0.fetchMasks()
+                    p1.fetchMasks()
                     var row = 0
                     while row < 16 {
-                        let w0 = p0.row(row), w1 = p1.row(row)
+                        let w0 = p0.row(row, fetch: row & 1 == 0), w1 = p1.row(row, fetch: row & 1 == 0)
                         multiply(count, &s0, sx_f16_low(w0), sx_f16_high(w0), x + row * 8)
                         multiply(count, &s1, sx_f16_low(w1), sx_f16_high(w1), x + row * 8)
                         row += 1
                     }
-                    p0.mask += 16
-                    p1.mask += 16
+                    p0.advance(16)
+                    p1.advance(16)
                     x += step
                     kblock += 1
                 }
@@ -109,17 +88,12 @@ private func widen(sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ firstBl
     var out = to
     let end = to + blocks * 2048
     if sparse {
-        var mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + firstBlock) * 64)
-            .assumingMemoryBound(to: UInt32.self)
-        var values = sparseValues(args, panel, firstBlock / 8)
+        var rows = WideRows(args, sparse: true, panel, firstBlock)
         while out < end {
-            let bits = mask[0]
-            let codes = sx_expand16(bits, sx_load(values))
+            let codes = rows.row(0, fetch: true)
             sx_store_ps(out, sx_f16_low(codes))
             sx_store_ps(out + 64, sx_f16_high(codes))
-            values += bits.nonzeroBitCount * 2
-            sx_prefetch(values + prefetchAhead)
-            mask += 1
+            rows.advance(1)
             out += 128
         }
     } else {

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Quantized types, 1, 2 or 4 tokens (3 are 4, one of them zero): vpdpbusd of codes (unsigned; the background comes with the expansion for free) and
 // signed 8-bit activations. Integer sums of a part (32 or 16 weights) start at -offset times the sum of the activations,
@@ -41,7 +41,7 @@ private func block<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: I
                    _ tokenScales: UnsafeRawPointer, _ tokenSums: inout UnsafeRawPointer) {
     let q = Q.quant, sparse = F.sparse
     let sixteenfold = odd && QuantRows.sixteenfold(q)
-    let parts = 32 / Int(q.sub), rows = Int(q.sub) / 4
+    let parts = 32 / Int(q.part_k), rows = Int(q.part_k) / 4
     r0.begin(q, index, odd: odd)
     r1.begin(q, index, odd: odd)
     r0.prefetchMask(sparse: sparse)

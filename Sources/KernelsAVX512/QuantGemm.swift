@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Quantized types, any number of tokens on machines without AMX: 1024 k of two panels are expanded once and multiplied
 // with all tokens of a block (QuantTokens.swift), in the arithmetic and order of QuantDecode.swift.
@@ -19,7 +19,7 @@ func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: Uns
                         scratch + (Int(SX_GEMM_SCALES) + side * 4096), scratch + (Int(SX_GEMM_MINIMUMS) + side * 4096), scratch + Int(SX_GEMM_MEMORY))
             side += 1
         }
-        let ahead = linesAhead(q, sparse: sparse, args, next.pair, next.chunk, parts: blocks * 64 / Int(q.sub), scratch + Int(SX_GEMM_LIST))
+        let ahead = linesAhead(q, sparse: sparse, args, next.pair, next.chunk, parts: blocks * 64 / Int(q.part_k), scratch + Int(SX_GEMM_LIST))
         var tile = 0
         while tile < tokens {
             let rows = min(16, tokens - tile)
@@ -27,7 +27,7 @@ func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: Uns
             let kept = results + (slot * stride + tile * 128)
             multiplyTile(Q.self, scratch, blocks, rows, fresh: chunk == 0, kept, UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + rowIndex * 64,
                          UnsafeRawPointer(args.x.scales.unsafelyUnwrapped) + rowIndex * 8,
-                         UnsafeRawPointer(args.x.sums.unsafelyUnwrapped) + rowIndex * (256 / Int(q.sub)),
+                         UnsafeRawPointer(args.x.sums.unsafelyUnwrapped) + rowIndex * (256 / Int(q.part_k)),
                          tile == 0 ? ahead : AheadLines(scratch + Int(SX_GEMM_LIST)))
             if last {
                 var i = 0

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Expanded weights of two panels times up to 16 tokens. The same code for all types whose parts have the same size and a
 // minimum or none, so it is there four times and not once per type.
@@ -148,7 +148,7 @@ func multiplyTile<Q: QuantType>(_: Q.Type, _ scratch: UnsafeRawPointer, _ blocks
                                 _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
                                 _ tokenSums: UnsafeRawPointer, _ ahead: AheadLines) {
     let q = Q.quant
-    if q.sub == 16 {
+    if q.part_k == 16 {
         if q.minimum != 0 {
             tile(Part16Minimum.self, scratch, blocks, rows, fresh: fresh, kept, x, tokenScales, tokenSums, ahead)
         } else {

@@ -1,4 +1,4 @@
-import CTileShims
+import CInstructions
 
 // A tile is a 16x16 transposition of 4-byte groups: a row of the file gives 16 groups of one column, a row of the tile
 // has one group of 16 columns.

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 /// The fused kinds' activation, 16 results at a time; the steps of sx_reference_up_gate.
 @c(sx_avx512_up_gate) @implementation

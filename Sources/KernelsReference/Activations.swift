@@ -6,8 +6,8 @@ private func eachRow(_ args: sx_activation_args, _ body: (_ token: Int, _ kblock
     var item = Int(args.item_begin)
     while item < Int(args.item_end) {
         let chunk = item / Int(args.rows), token = item % Int(args.rows)
-        var kblock = chunk * Int(SX_ACT_CHUNK)
-        let end = min(kblock + Int(SX_ACT_CHUNK), Int(args.kblocks))
+        var kblock = chunk * Int(SX_SLAB_KBLOCKS)
+        let end = min(kblock + Int(SX_SLAB_KBLOCKS), Int(args.kblocks))
         while kblock < end {
             body(token, kblock, Int(sx_activation_row(args.rows, args.kblocks, Int64(kblock), Int64(token))))
             kblock += 1
@@ -67,7 +67,7 @@ public func sx_reference_activation_q8(_ pointer: UnsafePointer<sx_activation_ar
             let exact = magnitude / 127
             let scale = args.half_scale != 0 ? sx_round_to_half(exact) : exact
             let inverse: Float = largest == 0 ? 0 : 127 / magnitude
-            let parts = Int(args.sub) == 16 ? 2 : 1
+            let parts = Int(args.part_k) == 16 ? 2 : 1
             var part = 0
             while part < parts {
                 var sum: Int32 = 0

@@ -10,7 +10,7 @@ private struct Source {
     @inline(__always)
     func address(_ column: Int, _ k: Int) -> UnsafeMutablePointer<UInt8>? {
         guard column < Int(args.rows), k < Int(args.k) else { return nil }
-        return args.source + (column * Int(args.row_stride) + k * 2)
+        return args.file + (column * Int(args.row_stride) + k * 2)
     }
 
     @inline(__always)
@@ -63,8 +63,8 @@ private func eachCode(_ source: Source, _ body: (_ row: Int, _ index: Int, _ col
     }
 }
 
-@c(sx_reference_encode_dense) @implementation
-public func sx_reference_encode_dense(_ pointer: UnsafePointer<sx_codec_args>) {
+@c(sx_reference_pack_dense) @implementation
+public func sx_reference_pack_dense(_ pointer: UnsafePointer<sx_codec_args>) {
     let source = Source(args: pointer.pointee)
     var out = source.args.values
     eachCode(source) { _, _, column, k in
@@ -75,8 +75,8 @@ public func sx_reference_encode_dense(_ pointer: UnsafePointer<sx_codec_args>) {
     }
 }
 
-@c(sx_reference_encode_sparse) @implementation
-public func sx_reference_encode_sparse(_ pointer: UnsafePointer<sx_codec_args>) {
+@c(sx_reference_pack_sparse) @implementation
+public func sx_reference_pack_sparse(_ pointer: UnsafePointer<sx_codec_args>) {
     let source = Source(args: pointer.pointee), args = source.args, offsets = args.offsets!
     let rowsPerChunk = Int(SX_CHUNK_K) / 2
     var at = 0, chunkEnd = 0, kept: UInt64 = 0
@@ -105,11 +105,11 @@ public func sx_reference_encode_sparse(_ pointer: UnsafePointer<sx_codec_args>) 
     args.kept![0] += kept
 }
 
-@c(sx_reference_decode_dense) @implementation
-public func sx_reference_decode_dense(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer.pointee, sparse: false) }
+@c(sx_reference_unpack_dense) @implementation
+public func sx_reference_unpack_dense(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer.pointee, sparse: false) }
 
-@c(sx_reference_decode_sparse) @implementation
-public func sx_reference_decode_sparse(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer.pointee, sparse: true) }
+@c(sx_reference_unpack_sparse) @implementation
+public func sx_reference_unpack_sparse(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer.pointee, sparse: true) }
 
 private func decode(_ args: sx_codec_args, sparse: Bool) {
     let source = Source(args: args)

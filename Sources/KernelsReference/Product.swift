@@ -11,7 +11,7 @@ public func sx_reference_product_plain(_ pointer: UnsafePointer<sx_kernel_args>)
     let half = args.w.type == Int32(SX_F16)
     var token = 0
     while token < Int(args.x.m) {
-        let x = args.x.values! + token * Int(args.x.ld)
+        let x = args.x.data! + token * Int(args.x.ld)
         var panel = Int(args.panel_begin)
         while panel < Int(args.panel_end) {
             sums.update(repeating: 0, count: Int(SX_PANEL))
@@ -36,7 +36,7 @@ public func sx_reference_product_plain(_ pointer: UnsafePointer<sx_kernel_args>)
 
 @inline(__always)
 func store(_ args: sx_kernel_args, _ token: Int, _ panel: Int, _ value: (Int) -> Float) {
-    let y = args.y.values + token * Int(args.y.ld) + panel * Int(SX_PANEL)
+    let y = args.y.data + token * Int(args.y.ld) + panel * Int(SX_PANEL)
     let columns = min(Int(SX_PANEL), Int(args.w.n) - panel * Int(SX_PANEL))
     var column = 0
     while column < columns {

@@ -19,18 +19,18 @@ private struct Panel {
     }
 
     var chunks: Int { (Int(args.kblocks) + 3) / 4 }
-    var parts: Int { 32 / Int(q.sub) }
+    var parts: Int { 32 / Int(q.part_k) }
 
     /// Blocks of 32 of a chunk: as packed (even), and as the file has them.
     func blocks(_ chunk: Int) -> Int { min(4, Int(args.kblocks) - chunk * 4) * 2 }
     func fileBlocks(_ chunk: Int) -> Int { min(8, Int(args.k) / 32 - chunk * 8) }
 
     func file(_ column: Int, _ chunk: Int) -> UnsafeMutableRawPointer {
-        UnsafeMutableRawPointer(args.source + (column * Int(args.row_stride) + chunk * chunkBytes(q)))
+        UnsafeMutableRawPointer(args.file + (column * Int(args.row_stride) + chunk * chunkBytes(q)))
     }
 
     func side(_ chunk: Int) -> UnsafeMutableRawPointer {
-        UnsafeMutableRawPointer(args.scales! + chunk * 4 * Int(q.side_bytes))
+        UnsafeMutableRawPointer(args.side! + chunk * 4 * Int(q.side_bytes))
     }
 
     /// Reads a chunk's codes; what is only padding becomes background, or 0 where the background is found by counting.
@@ -55,12 +55,12 @@ private struct Panel {
     /// The background of a column's part: the type's, or its most frequent code (the lowest of several).
     func background(_ column: Int, _ part: Int) -> UInt8 {
         if q.background >= 0 { return UInt8(truncatingIfNeeded: q.background) }
-        let first = codes + (column * 256 + part * Int(q.sub))
+        let first = codes + (column * 256 + part * Int(q.part_k))
         var best: UInt8 = 0, most = -1
         var candidate: UInt8 = 0
         while candidate < 1 << UInt8(q.low_bits + q.high_bits) {
             var count = 0, i = 0
-            while i < Int(q.sub) {
+            while i < Int(q.part_k) {
                 if first[i] == candidate { count += 1 }
                 i += 1
             }
@@ -74,7 +74,7 @@ private struct Panel {
     }
 
     func keeps(_ block: Int, _ i: Int) -> Bool {
-        code(block, i) != backgrounds[i % 64 / 4 * 16 + (block * parts + i / 64 * 4 / Int(q.sub))]
+        code(block, i) != backgrounds[i % 64 / 4 * 16 + (block * parts + i / 64 * 4 / Int(q.part_k))]
     }
 }
 
@@ -130,11 +130,11 @@ private func put(_ q: sx_quant, _ block: Int, _ code: UInt8, low: UnsafeMutableP
     }
 }
 
-@c(sx_reference_quant_encode_dense) @implementation
-public func sx_reference_quant_encode_dense(_ pointer: UnsafePointer<sx_codec_args>) { encode(pointer, sparse: false) }
+@c(sx_reference_quant_pack_dense) @implementation
+public func sx_reference_quant_pack_dense(_ pointer: UnsafePointer<sx_codec_args>) { encode(pointer, sparse: false) }
 
-@c(sx_reference_quant_encode_sparse) @implementation
-public func sx_reference_quant_encode_sparse(_ pointer: UnsafePointer<sx_codec_args>) { encode(pointer, sparse: true) }
+@c(sx_reference_quant_pack_sparse) @implementation
+public func sx_reference_quant_pack_sparse(_ pointer: UnsafePointer<sx_codec_args>) { encode(pointer, sparse: true) }
 
 private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
     let panel = Panel(pointer), args = panel.args, q = panel.q, at = panel.kept
@@ -200,11 +200,11 @@ private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
     }
 }
 
-@c(sx_reference_quant_decode_dense) @implementation
-public func sx_reference_quant_decode_dense(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer, sparse: false) }
+@c(sx_reference_quant_unpack_dense) @implementation
+public func sx_reference_quant_unpack_dense(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer, sparse: false) }
 
-@c(sx_reference_quant_decode_sparse) @implementation
-public func sx_reference_quant_decode_sparse(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer, sparse: true) }
+@c(sx_reference_quant_unpack_sparse) @implementation
+public func sx_reference_quant_unpack_sparse(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer, sparse: true) }
 
 private func decode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
     let panel = Panel(pointer), args = panel.args, q = panel.q
@@ -216,7 +216,7 @@ private func decode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
             lowBytes = Int(sx_offset_low(args.offsets![chunk]))
         }
         let packed = QuantChunk(q, chunk: chunk, kblocks: Int(args.kblocks), values: start, lowBytes: lowBytes,
-                                bitmap: sparse ? UnsafePointer(args.bitmap!) : nil, side: args.scales!)
+                                bitmap: sparse ? UnsafePointer(args.bitmap!) : nil, side: args.side!)
         packed.each { block, row, index, code in panel.codes[index / 4 * 256 + block * 32 + row * 4 + index % 4] = code }
         var column = 0
         while column < Int(args.rows) {

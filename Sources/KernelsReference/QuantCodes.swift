@@ -26,8 +26,8 @@ struct QuantChunk {
     }
 
     func background(_ block: Int, _ row: Int, _ column: Int) -> UInt8 {
-        let parts = 32 / Int(q.sub)
-        return KernelsReference.background(q, side, block * parts + row * 4 / Int(q.sub), column)
+        let parts = 32 / Int(q.part_k)
+        return KernelsReference.background(q, side, block * parts + row * 4 / Int(q.part_k), column)
     }
 
     /// Calls body for every code in stored order. index: column * 4 + k % 4 of the row.

@@ -4,7 +4,7 @@ import CKernelABI
 private func scaleAndMinimum(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int, _ column: Int) -> (Float, Float) {
     func half(_ offset: Int) -> Float { floatFromF16(side.loadUnaligned(fromByteOffset: offset + column * 2, as: UInt16.self)) }
     switch q.side {
-    case Int32(SX_SIDE_F16): return (half(part / Int(q.block_k / q.sub) * 32), 0)
+    case Int32(SX_SIDE_F16): return (half(part / Int(q.file_block_k / q.part_k) * 32), 0)
     case Int32(SX_SIDE_E8):
         let e = UInt32(side.load(fromByteOffset: part * 16 + column, as: UInt8.self))
         return (Float(bitPattern: e < 2 ? 0x0020_0000 << e : (e - 1) << 23), 0)
@@ -24,7 +24,7 @@ private func scaleAndMinimum(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: In
         return (Float(entry & 15) * half(256), Float(entry >> 4) * half(288))
     default:
         let scale = side.load(fromByteOffset: part * 16 + column, as: Int8.self)
-        return (Float(scale) * half(q.sub == 16 ? 256 : 128), 0)
+        return (Float(scale) * half(q.part_k == 16 ? 256 : 128), 0)
     }
 }
 
@@ -48,10 +48,10 @@ public func sx_reference_product_codes(_ pointer: UnsafePointer<sx_kernel_args>)
         while chunk * 4 < Int(args.w.kblocks) {
             let packed = QuantChunk(args, q, panel, chunk)
             packed.each { block, row, index, code in
-                let level = sx_level(q.levels, Int32(code)) - q.offset
+                let level = sx_code_level(q.code_levels, Int32(code)) - q.offset
                 levels[index / 4 * 256 + block * 32 + row * 4 + index % 4] = Int16(truncatingIfNeeded: level)
             }
-            let parts = packed.blocks * 32 / Int(q.sub)
+            let parts = packed.blocks * 32 / Int(q.part_k)
             var part = 0
             while part < parts {
                 addPart(args, q, packed.side, panel, chunk, part, levels)
@@ -66,21 +66,21 @@ public func sx_reference_product_codes(_ pointer: UnsafePointer<sx_kernel_args>)
 /// Adds what one part (32 or 16 weights of 16 columns) contributes to every token.
 private func addPart(_ args: sx_kernel_args, _ q: sx_quant, _ side: UnsafeRawPointer, _ panel: Int, _ chunk: Int, _ part: Int,
                      _ levels: UnsafePointer<Int16>) {
-    let perBlock = 64 / Int(q.sub), kblock = Int64(chunk * 4 + part / perBlock), inBlock = part % perBlock
+    let perBlock = 64 / Int(q.part_k), kblock = Int64(chunk * 4 + part / perBlock), inBlock = part % perBlock
     let columns = min(Int(SX_PANEL), Int(args.w.n) - panel * Int(SX_PANEL))
     var token = 0
     while token < Int(args.x.m) {
         let row = Int(sx_activation_row(args.x.rows, args.w.kblocks, kblock, Int64(token)))
-        let codes = UnsafeRawPointer(args.x.packed! + (row * 64 + inBlock * Int(q.sub))).assumingMemoryBound(to: Int8.self)
+        let codes = UnsafeRawPointer(args.x.packed! + (row * 64 + inBlock * Int(q.part_k))).assumingMemoryBound(to: Int8.self)
         let half = Int64(inBlock * 2 / perBlock)
         let x = args.x.scales![Int(sx_activation_part(args.x.rows, args.w.kblocks, kblock, half, 2, Int64(token)))]
         let xSum = args.x.sums![Int(sx_activation_part(args.x.rows, args.w.kblocks, kblock, Int64(inBlock), Int64(perBlock), Int64(token)))]
-        let y = args.y.values + (token * Int(args.y.ld) + panel * Int(SX_PANEL))
+        let y = args.y.data + (token * Int(args.y.ld) + panel * Int(SX_PANEL))
         var column = 0
         while column < columns {
-            let weights = levels + (column * 256 + part * Int(q.sub))
+            let weights = levels + (column * 256 + part * Int(q.part_k))
             var sum: Int32 = 0, k = 0
-            while k < Int(q.sub) {
+            while k < Int(q.part_k) {
                 sum &+= Int32(weights[k]) &* Int32(codes[k])
                 k += 1
             }
@@ -105,6 +105,6 @@ extension QuantChunk {
             values += panel * Int(sx_dense_panel_bytes(q, args.w.kblocks))
         }
         self.init(q, chunk: chunk, kblocks: Int(args.w.kblocks), values: values, lowBytes: lowBytes,
-                  bitmap: args.w.sparse == 0 ? nil : args.w.bitmap! + tiles * 128, side: args.w.scales! + tiles * Int(q.side_bytes))
+                  bitmap: args.w.sparse == 0 ? nil : args.w.bitmap! + tiles * 128, side: args.w.side! + tiles * Int(q.side_bytes))
     }
 }

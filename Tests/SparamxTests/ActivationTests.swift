@@ -31,7 +31,7 @@ final class ActivationTests: XCTestCase {
             var args = sx_activation_args(
                 x: x.region.floats, ldx: Int64(x.ld), m: Int64(x.m), k: Int64(x.k), kblocks: Int64(kblocks), rows: Int64(rows),
                 a: a.octets, a_scale: kind == .q8 ? scales.floats : nil,
-                a_sum: kind == .q8 ? scales.base.assumingMemoryBound(to: Int32.self) : nil, sub: Int32(sub), offset: offset,
+                a_sum: kind == .q8 ? scales.base.assumingMemoryBound(to: Int32.self) : nil, part_k: Int32(sub), offset: offset,
                 minimum: offset == 0 ? 1 : 0, half_scale: halfScale ? 1 : 0, item_begin: Int64(bounds[i - 1]), item_end: Int64(bounds[i]))
             if kind == .q8 { args.a_sum = sums.base.assumingMemoryBound(to: Int32.self) }
             function(kind, isa)(&args)

@@ -1,5 +1,5 @@
 import CTileEmulator
-import CTileShims
+import CInstructions
 @testable import SparamxCore
 import XCTest
 

@@ -17,12 +17,12 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.realpath(os.path.join(HERE, "..", ".."))
 TARGETS = ["buffer", "linear", "op", "options", "packed"]
-C_MODULES = ["CKernelABI", "CKernelTable", "CTileShims", "CPlatform", "CExports"]
+C_MODULES = ["CKernelABI", "CKernelTable", "CInstructions", "CPlatform", "CExports"]
 # What each Swift module imports.
 IMPORTS = {
     "KernelsReference": ["CKernelABI"],
-    "KernelsAVX512": ["CKernelABI", "CTileShims"],
-    "KernelsAMX": ["CKernelABI", "CTileShims"],
+    "KernelsAVX512": ["CKernelABI", "CInstructions"],
+    "KernelsAMX": ["CKernelABI", "CInstructions"],
     "SparamxCore": ["CKernelABI", "CKernelTable", "CPlatform"],
     "Sparamx": ["CKernelABI", "CKernelTable", "CPlatform", "CExports"],
 }

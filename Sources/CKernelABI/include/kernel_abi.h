@@ -14,8 +14,7 @@ static inline void sx_unwind_tables(void) { __asm__ volatile(".cfi_sections .eh_
 enum {
     SX_PANEL = 16,        // output rows (columns of a B tile) in a panel
     SX_TILE_BYTES = 1024, // 16 tile rows of 64 bytes
-    SX_ROW_BYTES = 64,    // one tile row: 16 columns x 4 bytes, VNNI order
-    SX_ACT_CHUNK = 16,    // K-blocks in one chunk of packed activations (1 KB per token, 2 KB in float32)
+    SX_SLAB_KBLOCKS = 16, // K-blocks in one slab of packed activations (1 KB per token, 2 KB in float32)
     SX_CHUNK_K = 256,     // K covered by one entry of the offsets stream
     SX_VALUE_PAD = 64,    // bytes after the values, so that 64-byte loads never leave the mapping
     SX_GEMM_M = 512,      // tokens multiplied per pass over the weights in the large-M kernels
@@ -33,10 +32,10 @@ enum {
     SX_GEMM_WIDE_LIST = 49152, // of BF16 and F16, which have neither scales nor a reader
     SX_GEMM_BYTES = 65536,
     // Up to 32 tokens on AMX: the saved tile configuration, two slots of two expanded tiles, results on their way out.
-    SX_RING_SLOTS = 4096, SX_RING_RESULTS = 16384, SX_RING_PANELS = 20480, SX_RING_BYTES = 32768,
+    SX_RING_STAGES = 4096, SX_RING_RESULTS = 16384, SX_RING_PANELS = 20480, SX_RING_BYTES = 32768,
     // Many tokens on AMX: two slots of two expanded chunks; a quantized type's panels; then a cell of four result tiles per 32
     // tokens and pair of panels.
-    SX_TILE_GEMM_SLOT = 32768, SX_TILE_GEMM_SECOND = 16384, SX_TILE_GEMM_PANELS = 98304, SX_TILE_GEMM_BYTES = 131072,
+    SX_TILE_GEMM_STAGE = 32768, SX_TILE_GEMM_SECOND = 16384, SX_TILE_GEMM_PANELS = 98304, SX_TILE_GEMM_BYTES = 131072,
 };
 
 // One weight matrix. Streams point at the first panel of the matrix (values of the sparse form excepted: offsets are relative
@@ -44,7 +43,7 @@ enum {
 typedef struct sx_weights {
     const uint8_t *values;             // dense: all codes, panel by panel; sparse: codes that are not background
     const uint8_t *_Nullable bitmap;   // sparse: [panel][kblock][16 rows][4 or 8 bytes]
-    const uint8_t *_Nullable scales;   // quantized types: the side stream, see quant.h
+    const uint8_t *_Nullable side;     // quantized types: the side stream, see quant.h
     const uint64_t *_Nullable offsets; // sparse: [panel][chunk], see sx_offset_bytes and sx_offset_low
     int64_t n, k;
     int64_t kblocks;                   // tiles per panel
@@ -56,17 +55,17 @@ typedef struct sx_weights {
 // The tokens it is multiplied with: as the host has them, or packed, as the kernel's row in kernels.def says.
 typedef struct sx_tokens {
     int64_t m;
-    const float *_Nullable values;     // as the host has them
+    const float *_Nullable data;       // as the host has them
     int64_t ld;                        // in floats
     const uint8_t *_Nullable packed;   // see sx_activation_args
     const float *_Nullable scales;     // Q8, per 32
-    const int32_t *_Nullable sums;     // Q8, per `sub` of the weight's type
+    const int32_t *_Nullable sums;     // Q8, per `part_k` of the weight's type
     int64_t rows;                      // tokens the packed activations have room for, at least m
     int64_t kblocks;                   // of the packed activations (64 bytes or 128 bytes per token each)
 } sx_tokens;
 
 typedef struct sx_results {
-    float *values;                     // row per token; column 0 of the matrix
+    float *data;                       // row per token; column 0 of the matrix
     int64_t ld;                        // in floats
 } sx_results;
 
@@ -81,10 +80,10 @@ typedef struct sx_kernel_args {
 
 typedef void (*sx_kernel_fn)(const sx_kernel_args *args);
 
-// Packing of activations. Work items are (chunk, token) pairs, item = chunk * m + token; a thread does a range of them.
-// Layout: [chunk][tile of 16 tokens][K-block][token][row bytes], the last tile of tokens holding only m % 16 rows,
+// Packing of activations. A work item is one token of a slab, item = slab * m + token; a thread does a range of them.
+// Layout: [slab][tile of 16 tokens][K-block][token][row bytes], the last tile of tokens holding only m % 16 rows,
 // so that for one token the rows are simply consecutive. Q8 scales and sums: the same with 2 (sums per 16: 4) entries
-// per row, the parts before the tokens: [chunk][tile][K-block][part][token].
+// per row, the parts before the tokens: [slab][tile][K-block][part][token].
 typedef struct sx_activation_args {
     const float *x;
     int64_t ldx;              // in floats
@@ -92,8 +91,8 @@ typedef struct sx_activation_args {
     int64_t rows;             // tokens the layout has room for: m, or more as the kernel's row says (the rest is zero)
     uint8_t *a;
     float *_Nullable a_scale;
-    int32_t *_Nullable a_sum; // Q8, per `sub` codes: -offset * their sum; with a minimum the bits of a float: scale * sum
-    int32_t sub, offset;      // Q8: of the weight's type
+    int32_t *_Nullable a_sum; // Q8, per `part_k` codes: -offset * their sum; with a minimum the bits of a float: scale * sum
+    int32_t part_k, offset;   // Q8: of the weight's type
     int32_t minimum;          // Q8: 1: the weight's type has one
     int32_t half_scale;       // Q8: 1: scales, and sums that are scaled, are rounded to float16, as ggml does for such types
     int64_t item_begin, item_end;
@@ -101,14 +100,15 @@ typedef struct sx_activation_args {
 
 typedef void (*sx_activation_fn)(const sx_activation_args *args);
 
-// Index of the row of 64 (bf16, q8) or 128 (f32) bytes that holds this token's part of a K-block.
+// Index of the row of 64 (bf16, q8) or 128 (f32) bytes that holds this token's share of a K-block.
 static inline int64_t sx_activation_row(int64_t rows, int64_t kblocks, int64_t kblock, int64_t token) {
-    int64_t chunk = kblock / SX_ACT_CHUNK, tile = token / 16, left = kblocks - chunk * SX_ACT_CHUNK;
-    int64_t blocks = left < SX_ACT_CHUNK ? left : SX_ACT_CHUNK, tile_rows = rows - 16 * tile < 16 ? rows - 16 * tile : 16;
-    return chunk * SX_ACT_CHUNK * rows + 16 * tile * blocks + (kblock - chunk * SX_ACT_CHUNK) * tile_rows + token - 16 * tile;
+    int64_t slab = kblock / SX_SLAB_KBLOCKS * SX_SLAB_KBLOCKS, left = kblocks - slab; // its first K-block
+    int64_t blocks = left < SX_SLAB_KBLOCKS ? left : SX_SLAB_KBLOCKS;
+    int64_t tile = token / 16 * 16, tile_rows = rows - tile < 16 ? rows - tile : 16;
+    return slab * rows + tile * blocks + (kblock - slab) * tile_rows + token - tile;
 }
 
-// Index of the Q8 scale or sum of one part (of `parts` per K-block) of this token's part of a K-block.
+// Index of the Q8 scale or sum of one part (of `parts` per K-block) of this token's share of a K-block.
 static inline int64_t sx_activation_part(int64_t rows, int64_t kblocks, int64_t kblock, int64_t part, int64_t parts, int64_t token) {
     int64_t tile = token / 16, tile_rows = rows - 16 * tile < 16 ? rows - 16 * tile : 16;
     return parts * sx_activation_row(rows, kblocks, kblock, 16 * tile) + part * tile_rows + token - 16 * tile;
@@ -119,15 +119,15 @@ typedef struct sx_codec_args {
     int32_t type;                 // GGUF type number
     int32_t rows;                 // rows present in this panel, 1...16
     int64_t k, kblocks;
-    uint8_t *source;              // first row in the file's layout (written by decode only)
+    uint8_t *file;                // first row in the file's layout (only unpacking writes there)
     int64_t row_stride;           // bytes
     uint8_t *values;              // dense: this panel's tiles; sparse: this panel's first code
     uint8_t *_Nullable bitmap;    // sparse: this panel's masks
-    uint8_t *_Nullable scales;    // this panel's scales
+    uint8_t *_Nullable side;      // quantized types: this panel's side stream
     uint64_t *_Nullable counts;   // count: per chunk of 256 k the bytes in values and, above bit 48, those of the low bits
-    uint64_t *_Nullable kept;     // count, sparse encode: codes that are not background are added here
-    const uint64_t *_Nullable offsets; // sparse: this panel's entries and the one after them. Encoding writes nowhere else
-    uint64_t *_Nullable changed;  // sparse encode: set to 1 if the source is no longer what was counted; the panel is
+    uint64_t *_Nullable kept;     // count, sparse packing: codes that are not background are added here
+    const uint64_t *_Nullable offsets; // sparse: this panel's entries and the one after them. Packing writes nowhere else
+    uint64_t *_Nullable changed;  // sparse packing: set to 1 if the source is no longer what was counted; the panel is
                                   // then worth nothing
     uint8_t *_Nullable scratch;   // quantized types: SX_CODEC_SCRATCH bytes
 } sx_codec_args;
@@ -141,30 +141,30 @@ void sx_reference_activation_bf16(const sx_activation_args *args);
 void sx_reference_activation_f32(const sx_activation_args *args);
 void sx_reference_activation_q8(const sx_activation_args *args);
 void sx_reference_count(const sx_codec_args *args);
-void sx_reference_encode_dense(const sx_codec_args *args);
-void sx_reference_encode_sparse(const sx_codec_args *args);
-void sx_reference_decode_dense(const sx_codec_args *args);
-void sx_reference_decode_sparse(const sx_codec_args *args);
+void sx_reference_pack_dense(const sx_codec_args *args);
+void sx_reference_pack_sparse(const sx_codec_args *args);
+void sx_reference_unpack_dense(const sx_codec_args *args);
+void sx_reference_unpack_sparse(const sx_codec_args *args);
 void sx_reference_quant_count(const sx_codec_args *args);
-void sx_reference_quant_encode_dense(const sx_codec_args *args);
-void sx_reference_quant_encode_sparse(const sx_codec_args *args);
-void sx_reference_quant_decode_dense(const sx_codec_args *args);
-void sx_reference_quant_decode_sparse(const sx_codec_args *args);
+void sx_reference_quant_pack_dense(const sx_codec_args *args);
+void sx_reference_quant_pack_sparse(const sx_codec_args *args);
+void sx_reference_quant_unpack_dense(const sx_codec_args *args);
+void sx_reference_quant_unpack_sparse(const sx_codec_args *args);
 
 // AVX-512.
 void sx_avx512_activation_bf16(const sx_activation_args *args);
 void sx_avx512_activation_f32(const sx_activation_args *args);
 void sx_avx512_activation_q8(const sx_activation_args *args);
 void sx_avx512_count(const sx_codec_args *args);
-void sx_avx512_encode_dense(const sx_codec_args *args);
-void sx_avx512_encode_sparse(const sx_codec_args *args);
-void sx_avx512_decode_dense(const sx_codec_args *args);
-void sx_avx512_decode_sparse(const sx_codec_args *args);
+void sx_avx512_pack_dense(const sx_codec_args *args);
+void sx_avx512_pack_sparse(const sx_codec_args *args);
+void sx_avx512_unpack_dense(const sx_codec_args *args);
+void sx_avx512_unpack_sparse(const sx_codec_args *args);
 void sx_avx512_quant_count(const sx_codec_args *args);
-void sx_avx512_quant_encode_dense(const sx_codec_args *args);
-void sx_avx512_quant_encode_sparse(const sx_codec_args *args);
-void sx_avx512_quant_decode_dense(const sx_codec_args *args);
-void sx_avx512_quant_decode_sparse(const sx_codec_args *args);
+void sx_avx512_quant_pack_dense(const sx_codec_args *args);
+void sx_avx512_quant_pack_sparse(const sx_codec_args *args);
+void sx_avx512_quant_unpack_dense(const sx_codec_args *args);
+void sx_avx512_quant_unpack_sparse(const sx_codec_args *args);
 
 // The AMX kernels of all quantized types share their bodies. What differs is how a K-block is brought from the packed
 // form to levels, scales and minimums: one function per type and form, called for K-block after K-block of a panel.

@@ -28,33 +28,33 @@ enum {
 };
 
 // What a code stands for: itself, a level of a table, or (SIGN, codes of one bit) 0 or 2.
-enum { SX_LEVELS_PLAIN, SX_LEVELS_IQ4, SX_LEVELS_FP4, SX_LEVELS_SIGN };
+enum { SX_CODE_LEVELS_PLAIN, SX_CODE_LEVELS_IQ4, SX_CODE_LEVELS_FP4, SX_CODE_LEVELS_SIGN };
 
-// A weight is scale * (level(code) - offset) - minimum, scale and minimum per `sub` weights.
+// A weight is scale * (level(code) - offset) - minimum, scale and minimum per `part_k` weights.
 typedef struct sx_quant {
     int32_t type;                  // 0: not a quantized type
-    int32_t block_k, block_bytes;  // in the file
+    int32_t file_block_k, file_block_bytes; // weights and bytes of a block in the file
     int32_t low_bits, high_bits;   // a code is cut into these; each kind of plane has a stream part of its own
-    int32_t sub;                   // weights under one scale: 32 or 16
+    int32_t part_k;                // weights under one scale: 32 or 16
     int32_t offset;
     int32_t minimum;               // 1: weights have one
     int32_t half_scale;            // 1: scales of activations, and sums that are scaled, are rounded to float16
-    int32_t background;            // the code that is left out, -1: one per `sub` weights, in the side stream
-    int32_t levels;                // SX_LEVELS_*
+    int32_t background;            // the code that is left out, -1: one per `part_k` weights, in the side stream
+    int32_t code_levels;           // SX_CODE_LEVELS_*
     int32_t side;                  // SX_SIDE_*
     int32_t side_bytes;            // per 64 k of a panel
 } sx_quant;
 
 // The numbers of a type that is known at run time; type 0 for one that is not quantized.
 static inline sx_quant sx_quant_of(int32_t type) {
-    sx_quant none = {.type = 0, .block_k = 1, .block_bytes = 2, .low_bits = 8, .sub = 32};
+    sx_quant none = {.type = 0, .file_block_k = 1, .file_block_bytes = 2, .low_bits = 8, .part_k = 32};
     switch (type) {
 #define SX_WIDE(...)
 #define SX_QUANT(NAME, name, number, weights, bytes, low, high, part, shift, left_out, level, record, per_64_k, least, half, forms) \
     case SX_##NAME: \
-        return (sx_quant){.type = number, .block_k = weights, .block_bytes = bytes, .low_bits = low, .high_bits = high, .sub = part, \
+        return (sx_quant){.type = number, .file_block_k = weights, .file_block_bytes = bytes, .low_bits = low, .high_bits = high, .part_k = part, \
                           .offset = shift, .minimum = least, .half_scale = half, .background = left_out, \
-                          .levels = SX_LEVELS_##level, .side = SX_SIDE_##record, .side_bytes = per_64_k};
+                          .code_levels = SX_CODE_LEVELS_##level, .side = SX_SIDE_##record, .side_bytes = per_64_k};
 #include "types.def"
 #undef SX_WIDE
 #undef SX_QUANT
@@ -100,13 +100,13 @@ static inline int64_t sx_offset_bytes(uint64_t entry) { return (int64_t)(entry &
 static inline int64_t sx_offset_low(uint64_t entry) { return (int64_t)(entry >> 48); }
 
 // What a code stands for, as a byte that is never negative.
-static inline int32_t sx_level(int32_t levels, int32_t code) {
+static inline int32_t sx_code_level(int32_t levels, int32_t code) {
     static const uint8_t iq4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
     static const uint8_t fp4[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
     switch (levels) {
-    case SX_LEVELS_IQ4: return iq4[code & 15];
-    case SX_LEVELS_FP4: return fp4[code & 15];
-    case SX_LEVELS_SIGN: return 2 * code;
+    case SX_CODE_LEVELS_IQ4: return iq4[code & 15];
+    case SX_CODE_LEVELS_FP4: return fp4[code & 15];
+    case SX_CODE_LEVELS_SIGN: return 2 * code;
     default: return code;
     }
 }

@@ -30,7 +30,7 @@ enum Sparse: WeightForm {
 
 /// Bytes of the file per chunk of one row.
 @inline(__always)
-func chunkBytes(_ q: sx_quant) -> Int { 256 / Int(q.block_k) * Int(q.block_bytes) }
+func chunkBytes(_ q: sx_quant) -> Int { 256 / Int(q.file_block_k) * Int(q.file_block_bytes) }
 
 // One row's part of a chunk: up to 256 weights, `blocks` of 32. Exports.swift finds the type for the codec.
 extension QuantType {
@@ -38,8 +38,8 @@ extension QuantType {
     @inline(__always)
     static func readChunk(_ file: UnsafeRawPointer, _ blocks: Int, _ codes: UnsafeMutablePointer<UInt8>) {
         var i = 0
-        while i * Int(quant.block_k) < blocks * 32 {
-            readCodes(file + i * Int(quant.block_bytes), codes + i * Int(quant.block_k))
+        while i * Int(quant.file_block_k) < blocks * 32 {
+            readCodes(file + i * Int(quant.file_block_bytes), codes + i * Int(quant.file_block_k))
             i += 1
         }
     }
@@ -47,8 +47,8 @@ extension QuantType {
     @inline(__always)
     static func writeChunk(_ file: UnsafeMutableRawPointer, _ blocks: Int, _ codes: UnsafePointer<UInt8>) {
         var i = 0
-        while i * Int(quant.block_k) < blocks * 32 {
-            writeCodes(file + i * Int(quant.block_bytes), codes + i * Int(quant.block_k))
+        while i * Int(quant.file_block_k) < blocks * 32 {
+            writeCodes(file + i * Int(quant.file_block_bytes), codes + i * Int(quant.file_block_k))
             i += 1
         }
     }
@@ -58,8 +58,8 @@ extension QuantType {
     @inline(__always)
     static func readSides(_ file: UnsafeRawPointer, _ blocks: Int, _ side: UnsafeMutableRawPointer, _ column: Int) {
         var i = 0
-        while i * Int(quant.block_k) < blocks * 32 {
-            readSide(file + i * Int(quant.block_bytes), side + i * Int(quant.side_bytes * quant.block_k / 64), column)
+        while i * Int(quant.file_block_k) < blocks * 32 {
+            readSide(file + i * Int(quant.file_block_bytes), side + i * Int(quant.side_bytes * quant.file_block_k / 64), column)
             i += 1
         }
     }
@@ -67,8 +67,8 @@ extension QuantType {
     @inline(__always)
     static func writeSides(_ file: UnsafeMutableRawPointer, _ blocks: Int, _ side: UnsafeRawPointer, _ column: Int) {
         var i = 0
-        while i * Int(quant.block_k) < blocks * 32 {
-            writeSide(file + i * Int(quant.block_bytes), side + i * Int(quant.side_bytes * quant.block_k / 64), column)
+        while i * Int(quant.file_block_k) < blocks * 32 {
+            writeSide(file + i * Int(quant.file_block_bytes), side + i * Int(quant.side_bytes * quant.file_block_k / 64), column)
             i += 1
         }
     }

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // What all products share: how a thread walks its panels, and how results leave. Compiled into both kernel rooms,
 // because nothing in them may call across modules.
@@ -33,7 +33,7 @@ func columnMask(_ args: sx_kernel_args, _ panel: Int) -> UInt16 {
 
 @inline(__always)
 func storeResult(_ args: sx_kernel_args, _ token: Int, _ panel: Int, _ sum: __m512) {
-    sx_mask_store_ps(args.y.values + (token * Int(args.y.ld) + panel * 16), columnMask(args, panel), sum)
+    sx_mask_store_ps(args.y.data + (token * Int(args.y.ld) + panel * 16), columnMask(args, panel), sum)
 }
 
 /// Where a sparse panel's codes start.

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Expansion of chunks of a quantized type for kernels that multiply them more than once: 16 rows of 64 levels per
 // K-block, and scales and minimums in single precision. Compiled into both kernel modules.
@@ -11,7 +11,7 @@ func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_k
                  _ levels: UnsafeMutableRawPointer, _ scales: UnsafeMutableRawPointer, _ minimums: UnsafeMutableRawPointer,
                  _ memory: UnsafeMutableRawPointer) {
     let q = Q.quant, sparse = F.sparse
-    let parts = 32 / Int(q.sub)
+    let parts = 32 / Int(q.part_k)
     var done = 0, chunk = chunk
     var out = levels, scale = scales, minimum = minimums
     while done < kblocks {
@@ -45,13 +45,13 @@ func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_k
 func expandBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, odd: Bool, _ index: Int, _ rows: inout QuantRows, _ side: UnsafeRawPointer,
                          _ out: UnsafeMutableRawPointer) {
     let q = Q.quant, sparse = F.sparse
-    let parts = 32 / Int(q.sub)
+    let parts = 32 / Int(q.part_k)
     rows.begin(q, index, odd: odd)
     rows.prefetchMask(sparse: sparse)
     var row = 0
     while row < 8 {
-        if row == 0 || (q.sub == 16 && row == 4) {
-            rows.background = quantBackground(q, side, index * parts + row * 4 / Int(q.sub), sixteenfold: false)
+        if row == 0 || (q.part_k == 16 && row == 4) {
+            rows.background = quantBackground(q, side, index * parts + row * 4 / Int(q.part_k), sixteenfold: false)
         }
         rows.prefetch(q, sparse: sparse, row)
         sx_store(out + row * 64, rows.row(q, sparse: sparse, row, odd: odd, sixteenfold: false))

@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Reading the codes of one panel of a quantized type, 64 at a time (16 columns x 4 k). Compiled into both kernel
 // modules. Planes instead of whole codes mean: no padding, nothing to unpack; a row is one load, one AND (and in types
@@ -15,7 +15,7 @@ struct QuantStreams {
     @inline(__always)
     init(_ q: sx_quant, sparse: Bool, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int) {
         let tile = panel * Int(args.w.kblocks) + chunk * 4
-        side = UnsafeRawPointer(args.w.scales.unsafelyUnwrapped) + tile * Int(q.side_bytes)
+        side = UnsafeRawPointer(args.w.side.unsafelyUnwrapped) + tile * Int(q.side_bytes)
         if sparse {
             let entries = args.w.offsets.unsafelyUnwrapped + (panel * Int(args.w.chunks) + chunk), entry = entries[0]
             blockBytes = (Int(sx_offset_bytes(entries[1])) - Int(sx_offset_bytes(entry))) >> 3
@@ -96,7 +96,7 @@ struct QuantRows {
     /// True where row() returns codes of odd blocks times 16: the high halves of bytes, not shifted down.
     @inline(__always)
     static func sixteenfold(_ q: sx_quant) -> Bool {
-        q.low_bits == 4 && q.high_bits == 0 && q.levels == Int32(SX_LEVELS_PLAIN)
+        q.low_bits == 4 && q.high_bits == 0 && q.code_levels == Int32(SX_CODE_LEVELS_PLAIN)
     }
 
     @inline(__always)
@@ -153,8 +153,8 @@ struct QuantRows {
             codes = sx_and(codes, sx_set8(q.high_bits == 1 ? 7 : 3))
         }
         if q.low_bits == 1 { codes = sx_and(sx_rotate32(codes, lowTurn), sx_set8(2)) }
-        if q.levels == Int32(SX_LEVELS_IQ4) { codes = sx_shuffle8(sx_levels_iq4(), codes) }
-        if q.levels == Int32(SX_LEVELS_FP4) { codes = sx_shuffle8(sx_levels_fp4(), codes) }
+        if q.code_levels == Int32(SX_CODE_LEVELS_IQ4) { codes = sx_shuffle8(sx_levels_iq4(), codes) }
+        if q.code_levels == Int32(SX_CODE_LEVELS_FP4) { codes = sx_shuffle8(sx_levels_fp4(), codes) }
         var taken = 64
         if sparse {
             let bits = mask[index]

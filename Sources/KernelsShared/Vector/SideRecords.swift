@@ -1,5 +1,5 @@
 import CKernelABI
-import CTileShims
+import CInstructions
 
 // Side records (quant.h) in vectors of 16 columns. Compiled into both kernel rooms.
 
@@ -7,7 +7,7 @@ import CTileShims
 @inline(__always)
 func quantBackground(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int, sixteenfold: Bool) -> __m512i {
     if q.background >= 0 {
-        let level = sx_level(q.levels, q.background)
+        let level = sx_code_level(q.code_levels, q.background)
         return sx_set8(Int8(truncatingIfNeeded: sixteenfold ? level * 16 : level))
     }
     var codes: __m512i
@@ -32,7 +32,7 @@ func quantBackground(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int, sixte
 @inline(__always)
 func quantScale(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int) -> (__m512, __m512) {
     switch q.side {
-    case Int32(SX_SIDE_F16): return (sx_f16_load(side + part / Int(q.block_k / q.sub) * 32), sx_zero_ps())
+    case Int32(SX_SIDE_F16): return (sx_f16_load(side + part / Int(q.file_block_k / q.part_k) * 32), sx_zero_ps())
     case Int32(SX_SIDE_E8):
         // 2^(e - 128): below 2^-126 a subnormal.
         let e = sx_widen_u8(side + part * 16)
@@ -59,6 +59,6 @@ func quantScale(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int) -> (__m512
         return (sx_mul(sx_float(scale), sx_f16_load(side + 256)), sx_mul(sx_float(minimum), sx_f16_load(side + 288)))
     default:
         let scale = sx_widen_i8(side + part * 16)
-        return (sx_mul(sx_float(scale), sx_f16_load(side + (q.sub == 16 ? 256 : 128))), sx_zero_ps())
+        return (sx_mul(sx_float(scale), sx_f16_load(side + (q.part_k == 16 ? 256 : 128))), sx_zero_ps())
     }
 }

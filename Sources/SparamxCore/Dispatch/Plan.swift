@@ -34,7 +34,7 @@ package struct Plan {
         let activationBytes = try Checked.product(activationRows, kernel.activation.rowBytes)
         let q8 = kernel.activation == .q8
         let scales = q8 ? try Checked.product(activationRows, 8) : 0
-        let sums = q8 ? try Checked.product(activationRows, 256 / Int(type.quant.sub)) : 0
+        let sums = q8 ? try Checked.product(activationRows, 256 / Int(type.quant.part_k)) : 0
         scaleOffset = try Checked.roundUp(activationBytes, to: 64)
         sumOffset = try Checked.roundUp(try Checked.sum(scaleOffset, scales), to: 64)
         scratchOffset = try Checked.roundUp(try Checked.sum(sumOffset, sums), to: 64)
@@ -48,7 +48,7 @@ package struct Plan {
     }
 
     /// Slabs of packed activations.
-    var slabs: Int { (kblocks + Int(SX_ACT_CHUNK) - 1) / Int(SX_ACT_CHUNK) }
+    var slabs: Int { (kblocks + Int(SX_SLAB_KBLOCKS) - 1) / Int(SX_SLAB_KBLOCKS) }
 
     /// Whether activations that are packed for one plan serve the other: for weights of one type.
     func packsAlike(_ other: Plan) -> Bool {

@@ -131,14 +131,14 @@ struct ExpertShare {
         let plan = part.plan, weights = operand.matrix(group.expert)
         let packed = plan.activationFunction == nil ? nil : work + part.activations
         var args = Product.makeKernelArgs(plan, weights, Product.makeTokens(plan, nil, 0, packed: packed),
-                                          sx_results(values: results, ld: Int64(ld)), own + product.area.scratchOffset)
+                                          sx_results(data: results, ld: Int64(ld)), own + product.area.scratchOffset)
         if packed != nil { return Product.multiplyPanels(plan, weights, &args, begin, end) }
         // Kernels that read the host's activations get one row at a time.
         args.x.m = 1
         args.x.ld = Int64(operand.layout.k)
         for i in 0..<group.count {
-            args.x.values = UnsafePointer(x[row(group, i)])
-            args.y.values = results + i * ld
+            args.x.data = UnsafePointer(x[row(group, i)])
+            args.y.data = results + i * ld
             Product.multiplyPanels(plan, weights, &args, begin, end)
         }
     }

@@ -3,7 +3,7 @@ import CPlatform
 
 /// Packing functions of one instruction set level and one kind of type. All levels write the same bytes.
 struct CodecFunctions {
-    let count, encodeDense, encodeSparse, decodeDense, decodeSparse: sx_codec_fn
+    let count, packDense, packSparse, unpackDense, unpackSparse: sx_codec_fn
 }
 
 /// How weights are packed and unpacked at an instruction set level.
@@ -15,20 +15,20 @@ package struct Codec {
     func functions(_ type: WeightType) -> CodecFunctions {
         if isa == .reference {
             return type.isQuantized
-                ? CodecFunctions(count: sx_reference_quant_count, encodeDense: sx_reference_quant_encode_dense,
-                                 encodeSparse: sx_reference_quant_encode_sparse, decodeDense: sx_reference_quant_decode_dense,
-                                 decodeSparse: sx_reference_quant_decode_sparse)
-                : CodecFunctions(count: sx_reference_count, encodeDense: sx_reference_encode_dense,
-                                 encodeSparse: sx_reference_encode_sparse, decodeDense: sx_reference_decode_dense,
-                                 decodeSparse: sx_reference_decode_sparse)
+                ? CodecFunctions(count: sx_reference_quant_count, packDense: sx_reference_quant_pack_dense,
+                                 packSparse: sx_reference_quant_pack_sparse, unpackDense: sx_reference_quant_unpack_dense,
+                                 unpackSparse: sx_reference_quant_unpack_sparse)
+                : CodecFunctions(count: sx_reference_count, packDense: sx_reference_pack_dense,
+                                 packSparse: sx_reference_pack_sparse, unpackDense: sx_reference_unpack_dense,
+                                 unpackSparse: sx_reference_unpack_sparse)
         }
         return type.isQuantized
-            ? CodecFunctions(count: sx_avx512_quant_count, encodeDense: sx_avx512_quant_encode_dense,
-                             encodeSparse: sx_avx512_quant_encode_sparse, decodeDense: sx_avx512_quant_decode_dense,
-                             decodeSparse: sx_avx512_quant_decode_sparse)
-            : CodecFunctions(count: sx_avx512_count, encodeDense: sx_avx512_encode_dense,
-                             encodeSparse: sx_avx512_encode_sparse, decodeDense: sx_avx512_decode_dense,
-                             decodeSparse: sx_avx512_decode_sparse)
+            ? CodecFunctions(count: sx_avx512_quant_count, packDense: sx_avx512_quant_pack_dense,
+                             packSparse: sx_avx512_quant_pack_sparse, unpackDense: sx_avx512_quant_unpack_dense,
+                             unpackSparse: sx_avx512_quant_unpack_sparse)
+            : CodecFunctions(count: sx_avx512_count, packDense: sx_avx512_pack_dense,
+                             packSparse: sx_avx512_pack_sparse, unpackDense: sx_avx512_unpack_dense,
+                             unpackSparse: sx_avx512_unpack_sparse)
     }
 }
 

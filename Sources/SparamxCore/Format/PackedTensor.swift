@@ -50,10 +50,10 @@ package struct PackedTensor {
                        scratch: UnsafeMutablePointer<UInt8>?, counted: UnsafePointer<UInt64>? = nil) -> sx_codec_args {
         let tiles = panel * layout.kblocks, offsets = counted ?? UnsafePointer(self.offsets)
         return sx_codec_args(
-            type: layout.type.number, rows: Int32(rows), k: Int64(layout.k), kblocks: Int64(layout.kblocks), source: file,
+            type: layout.type.number, rows: Int32(rows), k: Int64(layout.k), kblocks: Int64(layout.kblocks), file: file,
             row_stride: Int64(rowStride), values: stream(valueOffset(panel: panel, offsets)),
             bitmap: layout.sparse ? bitmap + tiles * layout.type.maskBytes : nil,
-            scales: layout.type.isQuantized ? side + tiles * layout.type.sideBytes : nil, counts: nil, kept: nil,
+            side: layout.type.isQuantized ? side + tiles * layout.type.sideBytes : nil, counts: nil, kept: nil,
             offsets: layout.sparse ? offsets + panel * layout.chunks : nil, changed: nil, scratch: scratch)
     }
 
@@ -63,7 +63,7 @@ package struct PackedTensor {
         return sx_weights(
             values: stream(layout.sparse ? 0 : firstPanel * layout.densePanel),
             bitmap: layout.sparse ? UnsafePointer(bitmap + tiles * type.maskBytes) : nil,
-            scales: type.isQuantized ? UnsafePointer(side + tiles * type.sideBytes) : nil,
+            side: type.isQuantized ? UnsafePointer(side + tiles * type.sideBytes) : nil,
             offsets: layout.sparse ? UnsafePointer(offsets + firstPanel * layout.chunks) : nil, n: Int64(layout.n),
             k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks), type: type.number,
             sparse: layout.sparse ? 1 : 0)

@@ -157,11 +157,11 @@ struct Packing {
                                         counted: UnsafePointer(job.counts))
                 args.kept = found + Found.encoded
                 args.changed = found + Found.changed
-                if tensor.layout.sparse { job.codec.encodeSparse(&args) } else { job.codec.encodeDense(&args) }
+                if tensor.layout.sparse { job.codec.packSparse(&args) } else { job.codec.packDense(&args) }
             } else {
                 var args = sx_codec_args(type: layout.type.number, rows: Int32(present), k: Int64(layout.k),
-                                         kblocks: Int64(layout.kblocks), source: file,
-                                         row_stride: Int64(job.rows.rowStride), values: file, bitmap: nil, scales: nil,
+                                         kblocks: Int64(layout.kblocks), file: file,
+                                         row_stride: Int64(job.rows.rowStride), values: file, bitmap: nil, side: nil,
                                          counts: job.counts + panel * layout.chunks, kept: found + Found.counted, offsets: nil,
                                          changed: nil, scratch: scratch)
                 job.codec.count(&args)

@@ -70,7 +70,7 @@ package enum Unpacker {
     private static func decode(_ tensor: PackedTensor, _ panel: Int, _ rows: Int, _ out: UnsafeMutablePointer<UInt8>,
                                _ rowStride: Int, _ codec: CodecFunctions, _ scratch: UnsafeMutablePointer<UInt8>?) {
         var args = tensor.codec(panel: panel, rows: rows, file: out, rowStride: rowStride, scratch: scratch)
-        if tensor.layout.sparse { codec.decodeSparse(&args) } else { codec.decodeDense(&args) }
+        if tensor.layout.sparse { codec.unpackSparse(&args) } else { codec.unpackDense(&args) }
     }
 
     /// Writes size bytes of the tightly packed tensor from byte offset on.

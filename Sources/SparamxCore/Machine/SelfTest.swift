@@ -129,7 +129,7 @@ private struct Trial {
         let dense = try PackedLayout(type: type, sparse: false, n: Trial.rows, k: k, matrices: 1, sparseBytes: 0)
         guard dense.chunks == 1 else { throw .shape }
         var count = sx_codec_args(type: number, rows: Int32(Trial.rows), k: Int64(k), kblocks: Int64(dense.kblocks),
-                                  source: file, row_stride: Int64(rowBytes), values: file, bitmap: nil, scales: nil,
+                                  file: file, row_stride: Int64(rowBytes), values: file, bitmap: nil, side: nil,
                                   counts: counts, kept: kept, offsets: nil, changed: nil, scratch: scratch)
         codec.count(&count)
         let bytes = Int(sx_offset_bytes(counts[0]))
@@ -142,7 +142,7 @@ private struct Trial {
                                 counted: counts)
         args.kept = kept
         args.changed = changed
-        if sparse { codec.encodeSparse(&args) } else { codec.encodeDense(&args) }
+        if sparse { codec.packSparse(&args) } else { codec.packDense(&args) }
         if sparse { UnsafeMutableRawPointer(tensor.offsets).copyMemory(from: counts, byteCount: 16) }
         return tensor
     }

@@ -20,7 +20,7 @@ package enum Product {
         let work = worker.area
         let scratch = work + plan.scratchOffset + worker.index * plan.scratchBytes
         let packed = plan.activationFunction == nil ? nil : work
-        var args = makeKernelArgs(plan, weights, makeTokens(plan, x, ldx, packed: packed), sx_results(values: y, ld: Int64(ldy)), scratch)
+        var args = makeKernelArgs(plan, weights, makeTokens(plan, x, ldx, packed: packed), sx_results(data: y, ld: Int64(ldy)), scratch)
         if let packed { packActivations(plan, worker, packed, args.x, again: again) }
         let begin = Schedule.firstPanel(plan, weights, ofShare: worker.index, of: plan.threads)
         let end = Schedule.firstPanel(plan, weights, ofShare: worker.index + 1, of: plan.threads)
@@ -44,12 +44,12 @@ package enum Product {
     static func makeTokens(_ plan: Plan, _ x: UnsafePointer<Float>?, _ ld: Int, packed: UnsafeMutableRawPointer?) -> sx_tokens {
         let scales = packed.map { UnsafeRawPointer($0 + plan.scaleOffset).assumingMemoryBound(to: Float.self) }
         let sums = packed.map { UnsafeRawPointer($0 + plan.sumOffset).assumingMemoryBound(to: Int32.self) }
-        return sx_tokens(m: Int64(plan.m), values: x, ld: Int64(ld),
+        return sx_tokens(m: Int64(plan.m), data: x, ld: Int64(ld),
                          packed: packed.map { UnsafeRawPointer($0).assumingMemoryBound(to: UInt8.self) }, scales: scales,
                          sums: sums, rows: Int64(plan.rows), kblocks: Int64(plan.kblocks))
     }
 
-    /// Multiplies panels begin..<end; args.y.values is where column 0 of the matrix would be.
+    /// Multiplies panels begin..<end; args.y.data is where column 0 of the matrix would be.
     static func multiplyPanels(_ plan: Plan, _ weights: Weights, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
         if begin >= end { return }
         switch weights {
@@ -63,7 +63,7 @@ package enum Product {
 
     private static func packActivations(_ plan: Plan, _ worker: Worker, _ packed: UnsafeMutableRawPointer, _ x: sx_tokens,
                                         again: Bool) {
-        guard let pack = plan.activationFunction, let values = x.values else { return }
+        guard let pack = plan.activationFunction, let values = x.data else { return }
         let items = plan.slabs * plan.rows
         var activation = makeActivationArgs(plan, values, Int(x.ld), packed)
         activation.item_begin = Int64(items * worker.index / worker.threads)
@@ -80,7 +80,7 @@ package enum Product {
         return sx_activation_args(
             x: x, ldx: Int64(ld), m: Int64(plan.m), k: Int64(plan.k), kblocks: Int64(plan.kblocks), rows: Int64(plan.rows),
             a: packed.assumingMemoryBound(to: UInt8.self), a_scale: (packed + plan.scaleOffset).assumingMemoryBound(to: Float.self),
-            a_sum: (packed + plan.sumOffset).assumingMemoryBound(to: Int32.self), sub: q.sub, offset: q.offset,
+            a_sum: (packed + plan.sumOffset).assumingMemoryBound(to: Int32.self), part_k: q.part_k, offset: q.offset,
             minimum: q.minimum, half_scale: q.half_scale, item_begin: 0, item_end: 0)
     }
 
@@ -88,14 +88,14 @@ package enum Product {
     private static func makeRawWeights(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_weights {
         let bytes = UnsafePointer(scratch.assumingMemoryBound(to: UInt8.self))
         return sx_weights(values: bytes + plan.tilesOffset, bitmap: nil,
-                          scales: layout.type.isQuantized ? bytes + plan.sideOffset : nil, offsets: nil, n: 0,
+                          side: layout.type.isQuantized ? bytes + plan.sideOffset : nil, offsets: nil, n: 0,
                           k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks),
                           type: layout.type.number, sparse: 0)
     }
 
     /// Packs two panels into this thread's scratch, multiplies them, and goes on to the next two.
     private static func runRaw(_ plan: Plan, _ layout: PackedLayout, _ rows: Rows, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
-        let codec = Codec(plan.kernel.isa).functions(layout.type), y = args.y.values
+        let codec = Codec(plan.kernel.isa).functions(layout.type), y = args.y.data
         let scratch = args.scratch + plan.codecOffset
         var first = begin
         while first < end {
@@ -104,14 +104,14 @@ package enum Product {
                 let row = (first + i) * Int(SX_PANEL)
                 var panel = sx_codec_args(
                     type: layout.type.number, rows: Int32(min(Int(SX_PANEL), layout.n - row)), k: args.w.k,
-                    kblocks: args.w.kblocks, source: rows.base + row * rows.rowStride, row_stride: Int64(rows.rowStride),
+                    kblocks: args.w.kblocks, file: rows.base + row * rows.rowStride, row_stride: Int64(rows.rowStride),
                     values: UnsafeMutablePointer(mutating: args.w.values) + i * layout.densePanel, bitmap: nil,
-                    scales: args.w.scales.map { UnsafeMutablePointer(mutating: $0) + i * layout.kblocks * layout.type.sideBytes },
+                    side: args.w.side.map { UnsafeMutablePointer(mutating: $0) + i * layout.kblocks * layout.type.sideBytes },
                     counts: nil, kept: nil, offsets: nil, changed: nil, scratch: scratch)
-                codec.encodeDense(&panel)
+                codec.packDense(&panel)
             }
             args.w.n = Int64(min(count * Int(SX_PANEL), layout.n - first * Int(SX_PANEL)))
-            args.y.values = y + first * Int(SX_PANEL)
+            args.y.data = y + first * Int(SX_PANEL)
             args.panel_begin = 0
             args.panel_end = Int64(count)
             plan.kernel.function(&args)

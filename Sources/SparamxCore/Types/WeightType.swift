@@ -20,8 +20,8 @@ package struct WeightType {
         self.number = number
         quant = sx_quant_of(number)
         if quant.type != 0 {
-            blockElements = Int(quant.block_k)
-            blockBytes = Int(quant.block_bytes)
+            blockElements = Int(quant.file_block_k)
+            blockBytes = Int(quant.file_block_bytes)
         } else {
             guard number == Int32(SX_BF16) || number == Int32(SX_F16) else { throw .type }
             blockElements = 1

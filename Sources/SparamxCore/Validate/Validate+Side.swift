@@ -18,7 +18,7 @@ extension PackedTensor {
         case Int32(SX_SIDE_K16_MIN):
             fine = fields.bytes(at: 0, count: 16) && fields.halves(at: 256, count: 2) && fields.pairs(at: 320, count: 16, none: !layout.sparse)
         default:
-            let scales = 256 / Int(q.sub)
+            let scales = 256 / Int(q.part_k)
             fine = fields.bytes(at: 0, count: scales) && fields.halves(at: scales * 16, count: 1)
                 && (q.side != Int32(SX_SIDE_I6) || fields.sixBits(scales * 16))
         }
@@ -28,7 +28,7 @@ extension PackedTensor {
     /// Types with a record per block of the file.
     private func verifyBlocks(_ place: Place, _ q: sx_quant, _ start: UnsafeRawPointer) -> Bool {
         if place.whole && q.side != Int32(SX_SIDE_F16_MIN) { return true }
-        let bytes = Int(q.side_bytes * q.block_k / 64), step = Int(q.block_k) / 32
+        let bytes = Int(q.side_bytes * q.file_block_k / 64), step = Int(q.file_block_k) / 32
         var block = 0
         while block < place.blocks {
             let record = start + block / step * bytes, fields = Fields(record, padding: place.columns)

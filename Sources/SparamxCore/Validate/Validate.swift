@@ -60,9 +60,9 @@ extension PackedTensor {
 
     private func same(_ a: sx_quant, _ b: sx_quant) -> Bool {
         // Not a chain of ==, which the compiler turns into a call of memcmp: a new thing to ask of libc.
-        let file = (a.type ^ b.type) | (a.block_k ^ b.block_k) | (a.block_bytes ^ b.block_bytes)
-        let codes = (a.low_bits ^ b.low_bits) | (a.high_bits ^ b.high_bits) | (a.sub ^ b.sub) | (a.offset ^ b.offset)
-        let rest = (a.background ^ b.background) | (a.levels ^ b.levels) | (a.side ^ b.side) | (a.side_bytes ^ b.side_bytes)
+        let file = (a.type ^ b.type) | (a.file_block_k ^ b.file_block_k) | (a.file_block_bytes ^ b.file_block_bytes)
+        let codes = (a.low_bits ^ b.low_bits) | (a.high_bits ^ b.high_bits) | (a.part_k ^ b.part_k) | (a.offset ^ b.offset)
+        let rest = (a.background ^ b.background) | (a.code_levels ^ b.code_levels) | (a.side ^ b.side) | (a.side_bytes ^ b.side_bytes)
         return file | codes | rest | (a.minimum ^ b.minimum) | (a.half_scale ^ b.half_scale) == 0
     }
 

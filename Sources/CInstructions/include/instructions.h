@@ -14,11 +14,10 @@ SX_AVX512 __m512i sx_load(const void *p) { return _mm512_loadu_si512(p); }
 SX_AVX512 void sx_store(void *p, __m512i v) { _mm512_storeu_si512(p, v); }
 SX_AVX512 __m512 sx_load_ps(const void *p) { return _mm512_loadu_ps(p); }
 SX_AVX512 void sx_store_ps(void *p, __m512 v) { _mm512_storeu_ps(p, v); }
-SX_AVX512 __m512i sx_load32(const void *p) { return _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)p)); }
 SX_AVX512 void sx_store32(void *p, __m512i v) { _mm256_storeu_si256((__m256i *)p, _mm512_castsi512_si256(v)); }
 SX_AVX512 __m512i sx_broadcast32(const void *p) { int v; __builtin_memcpy(&v, p, 4); return _mm512_set1_epi32(v); }
 SX_AVX512 __m512 sx_broadcast_ps(const void *p) { float v; __builtin_memcpy(&v, p, 4); return _mm512_set1_ps(v); }
-SX_AVX512 __m512 sx_broadcast_pair_ps(const void *p) { double v; __builtin_memcpy(&v, p, 8); return _mm512_castpd_ps(_mm512_set1_pd(v)); }
+SX_AVX512 __m512 sx_broadcast_two_ps(const void *p) { double v; __builtin_memcpy(&v, p, 8); return _mm512_castpd_ps(_mm512_set1_pd(v)); }
 SX_AVX512 void sx_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 SX_AVX512 void sx_prefetch_l2(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
 SX_AVX512 void sx_mask_store_ps(void *p, uint16_t mask, __m512 v) { _mm512_mask_storeu_ps(p, mask, v); }
@@ -73,7 +72,7 @@ SX_AVX512 __m512 sx_as_float(__m512i v) { return _mm512_castsi512_ps(v); }
 SX_AVX512 __m512i sx_four_times(__m512i v) {
     return _mm512_shuffle_epi8(v, _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
 }
-// Levels of the 4-bit types that are not linear, for sx_shuffle8: sx_level() has the same numbers.
+// Levels of the 4-bit types that are not linear, for sx_shuffle8: sx_code_level() has the same numbers.
 SX_AVX512 __m512i sx_levels_iq4(void) {
     return _mm512_broadcast_i32x4(_mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59, -39, -15));
 }
@@ -114,7 +113,6 @@ SX_AVX512 __m512 sx_zero_ps(void) { return _mm512_setzero_ps(); }
 SX_AVX512 __m512i sx_zero(void) { return _mm512_setzero_si512(); }
 SX_AVX512 __m512i sx_set8(int8_t v) { return _mm512_set1_epi8(v); }
 SX_AVX512 __m512 sx_set_ps(float v) { return _mm512_set1_ps(v); }
-SX_AVX512 __m512i sx_xor(__m512i a, __m512i b) { return _mm512_xor_si512(a, b); }
 SX_AVX512 __m512i sx_add32(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
 SX_AVX512 __m512i sx_absolute_bits(__m512 v) { return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)); }
 SX_AVX512 __m512i sx_clamp_low(__m512i v) { return _mm512_max_epi32(v, _mm512_set1_epi32(-128)); }
@@ -129,9 +127,6 @@ SX_AVX512 __m512i sx_unpack_low64(__m512i a, __m512i b) { return _mm512_unpacklo
 SX_AVX512 __m512i sx_unpack_high64(__m512i a, __m512i b) { return _mm512_unpackhi_epi64(a, b); }
 SX_AVX512 __m512i sx_lanes_even(__m512i a, __m512i b) { return _mm512_shuffle_i32x4(a, b, 0x88); }
 SX_AVX512 __m512i sx_lanes_odd(__m512i a, __m512i b) { return _mm512_shuffle_i32x4(a, b, 0xdd); }
-SX_AVX512 __m512i sx_join256(__m512i low, __m512i high) { return _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1); }
-SX_AVX512 __m512i sx_high256(__m512i v) { return _mm512_castsi256_si512(_mm512_extracti64x4_epi64(v, 1)); }
-SX_AVX512 __m512i sx_permute8(__m512i index, __m512i v) { return _mm512_permutexvar_epi8(index, v); }
 SX_AVX512 __m512 sx_permute_ps(__m512i index, __m512 v) { return _mm512_permutexvar_ps(index, v); }
 SX_AVX512 __m512 sx_permute2_ps(__m512 a, __m512i index, __m512 b) { return _mm512_permutex2var_ps(a, index, b); }
 

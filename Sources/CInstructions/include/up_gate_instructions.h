@@ -1,6 +1,6 @@
-// The instructions of the fused kinds; see tile_shims.h.
+// The instructions of the fused kinds; see instructions.h.
 #pragma once
-#include "tile_shims.h"
+#include "instructions.h"
 
 SX_AVX512 __m512 sx_divide(__m512 a, __m512 b) { return _mm512_div_ps(a, b); }
 // With a NaN on either side the second operand.
