@@ -445,9 +445,9 @@ typedef struct sparamx_tensor_info {
     int64_t n, k, matrices; /* rows (outputs), columns (inputs), matrices of this shape */
     uint64_t source_bytes;  /* in the file's layout */
     uint64_t packed_bytes;  /* as kept, all streams and padding */
-    uint64_t background;    /* codes equal to the background, which the sparse form leaves out: 0 in BF16, F16,
-                               Q8_0 and MXFP4, 8 in Q4_0, IQ4_NL and IQ4_XS, 16 in Q5_0, 32 in Q6_K, 4 in Q3_K; in
-                               Q4_1, Q5_1, Q2_K, Q4_K and Q5_K the most frequent code of each group of 32 (Q2_K: 16) */
+    uint64_t background;    /* codes equal to the background, which the sparse form leaves out: the type's code for
+                               zero, or in Q4_1, Q5_1, Q2_K, Q4_K and Q5_K the most frequent code of each group of 32
+                               (Q2_K: 16); FORMAT.md names them. 0 in types without a sparse form */
     double sparsity;        /* background / (n * k * matrices), 0...1 */
     double bits_per_weight; /* 8 * packed_bytes / (n * k * matrices) */
     const char *reason;     /* why this form: one sentence */

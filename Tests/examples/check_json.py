@@ -34,7 +34,7 @@ EXPLAIN_TOTALS = {"tensors": COUNT, "taken": NUMBER, "sparse": NUMBER, "weights_
                   "file_bytes": COUNT, "bytes": COUNT, "read_per_token_file": NUMBER, "read_per_token": NUMBER,
                   "tokens_per_s_ratio": NUMBER}
 SIZES_ROW = {"type": TEXT, "sparsity": NUMBER, "background": NUMBER, "file_bits": NUMBER, "dense_bits": NUMBER,
-             "sparse_bits": NUMBER, "floor_bits": NUMBER, "design_bits": OPTIONAL, "auto": TEXT}
+             "sparse_bits": OPTIONAL, "floor_bits": OPTIONAL, "design_bits": OPTIONAL, "auto": TEXT}
 ERRORS_ROW = {"type": TEXT, "form": TEXT, "M": COUNT, "N": COUNT, "K": COUNT, "sparsity": NUMBER, "kernel": TEXT,
               "nmse": NUMBER, "ggml_nmse": NUMBER, "worst": NUMBER}
 
@@ -120,10 +120,15 @@ def check_sizes(data):
     for row in data["sizes"]:
         where = f"sizes {row['type']} {row['sparsity']}"
         check_fields(where, row, SIZES_ROW)
-        check(0 <= row["sparsity"] <= 1 and row["sparsity"] <= row["background"] + 1e-3,
-              f"{where}: {row['background']}")
+        forms = {"dense": row["file_bits"], "sparse": row["floor_bits"]}
+        if row["sparse_bits"] is None:  # a type without a sparse form leaves nothing out
+            check(row["floor_bits"] is None and row["background"] == 0 and row["auto"] == "dense", f"{where}: {row}")
+            del forms["sparse"]
+        else:
+            check(0 <= row["sparsity"] <= 1 and row["sparsity"] <= row["background"] + 1e-3,
+                  f"{where}: {row['background']}")
         # Nothing but offsets, padding and rounding comes on top of bitmap, codes and scales.
-        for form, least in (("sparse", row["floor_bits"]), ("dense", row["file_bits"])):
+        for form, least in forms.items():
             bits = row[f"{form}_bits"]
             check(least - 1e-6 <= bits <= 1.06 * least + 0.1,
                   f"{where}: {form} takes {bits} bits, the floor is {least}")

@@ -4,6 +4,7 @@ PyPI package gguf: what random blocks decode to, that codes can be written back,
 for.
 """
 import ctypes
+import pathlib
 import sys
 
 import gguf
@@ -11,7 +12,11 @@ import numpy as np
 
 from checks import check, end
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "cmake"))
+import definitions  # noqa: E402
+
 BLOCKS = 400
+NO_ZERO = -2  # QUANT_NO_ZERO of quants.h
 FIRST_UNKNOWN = 43  # the numbers that the format has given away so far are below
 # Types that examples/common does not take apart, and some that there never were.
 OTHERS = (0, 1, 4, 5, 9, 15, *range(16, 20), 21, 22, *range(24, 39), FIRST_UNKNOWN, 2**32 - 1)
@@ -137,6 +142,23 @@ def check_pruning(library, name, share):
         check(zeros <= counted, f"{name} {share}: only {counted} weights at the background of {zeros}")
 
 
+def check_no_pruning(library, name, share):
+    """None of its codes is zero: weights stay as they are, and none counts."""
+    kind, block, size = type_of(name)
+    k = BLOCKS * block
+    row, scratch, state = np.zeros((BLOCKS, size), dtype=np.uint8), np.zeros(k, dtype=np.uint8), ctypes.c_uint64(5)
+    number, length = ctypes.c_uint32(kind), ctypes.c_int64(k)
+    library.pruned_random(number, address(row), length, ctypes.byref(state))
+    before = values_of(name, row)
+    check(0.002 < before.std() < 0.03 and (before != 0).all(), f"{name}: weights of the size {before.std()}")
+    library.pruned_set(number, address(row), length, ctypes.c_int64(round(k * share)), ctypes.byref(state),
+                       address(scratch))
+    check(np.array_equal(before, values_of(name, row)), f"{name}: weights changed, and there is no code of zero")
+    library.quant_count_background.restype = ctypes.c_int64
+    counted = library.quant_count_background(library.quant_find(number), address(row), length)
+    check(counted == 0, f"{name}: {counted} weights count as zero")
+
+
 def main(arguments):
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
@@ -146,11 +168,14 @@ def main(arguments):
     rng = np.random.default_rng(3)
     names = {*MORE, *(kind.name for kind in gguf.GGMLQuantizationType)}
     names = sorted(name for name in names if library.quant_find(ctypes.c_uint32(type_of(name)[0])))
-    check(len(names) >= 13, f"only {names} are known")
+    missing = {kind.name for kind in definitions.types() if kind.quantized} - set(names)
+    check(not missing, f"the library has types that examples/common does not know: {missing}")
     for name in names:
         check_layout(library, name, rng)
         for share in (0.3, 0.5, 0.9):
-            if name != "Q1_0":  # none of its codes is zero
+            if library.quant_find(ctypes.c_uint32(type_of(name)[0])).contents.background == NO_ZERO:
+                check_no_pruning(library, name, share)
+            else:
                 check_pruning(library, name, share)
     for number in OTHERS:
         check(not library.quant_find(ctypes.c_uint32(number)), f"type {number} is none of the quantized types here")

@@ -39,7 +39,7 @@ static double design_of(uint32_t type, double share) {
 static double floor_of(const weight_type *type, double background) {
     const quant_type *q = quant_find((uint32_t)type->id);
     double file = 8.0 * (double)type->block_bytes / (double)type->block, code = q ? q->bits : 16;
-    double own = q && q->background < 0 ? code / q->group : 0;
+    double own = q && q->background == QUANT_OWN ? code / q->group : 0;
     return file - code + 1 + own + (1 - background) * code;
 }
 
@@ -65,8 +65,9 @@ static sparamx_status measure(team *t, const weight_type *type, shape s, double 
     *row = (size_row){.type = type, .asked = share, .background = sparse.sparsity};
     row->file = 8.0 * (double)type->block_bytes / (double)type->block;
     row->dense = dense.bits_per_weight;
-    row->sparse = sparse.bits_per_weight;
-    row->floor = floor_of(type, sparse.sparsity);
+    bool has_sparse = sparse.form == SPARAMX_FORM_SPARSE;
+    row->sparse = has_sparse ? sparse.bits_per_weight : NAN;
+    row->floor = has_sparse ? floor_of(type, sparse.sparsity) : NAN;
     row->design = design_of((uint32_t)type->id, share);
     row->chosen = form_name(chosen.form);
     return SPARAMX_OK;

@@ -88,7 +88,7 @@ static void prune_block(const quant_type *q, uint8_t *block, const uint8_t *mark
 
 void pruned_set(uint32_t type, uint8_t *row, int64_t k, int64_t zeros, uint64_t *state, uint8_t *scratch) {
     const quant_type *q = quant_find(type);
-    if (zeros <= 0) return;
+    if (zeros <= 0 || (q != NULL && q->background == QUANT_NO_ZERO)) return;
     choose(scratch, k, zeros, state);
     if (q == NULL) {
         for (int64_t i = 0; i < k; i++)

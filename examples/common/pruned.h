@@ -17,7 +17,8 @@ bool pruned_has_type(uint32_t type);
 /* Writes k random weights, none of them zero. k is a multiple of the type's block. */
 void pruned_random(uint32_t type, uint8_t *row, int64_t k, uint64_t *state);
 
-/* Prunes exactly that many of the k weights, every choice of places being equally likely. scratch: k bytes. */
+/* Prunes exactly that many of the k weights, every choice of places being equally likely; none in a type that has no
+ * code for zero. scratch: k bytes. */
 void pruned_set(uint32_t type, uint8_t *row, int64_t k, int64_t zeros, uint64_t *state, uint8_t *scratch);
 
 #endif

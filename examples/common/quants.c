@@ -38,6 +38,7 @@ void quant_to_float(const quant_type *q, const uint8_t *row, int64_t k, float *o
 
 static int count_in_group(const quant_type *q, const uint8_t *codes) {
     int counts[32] = {0}, most = 0; /* types with a minimum have at most 5 bits */
+    if (q->background == QUANT_NO_ZERO) return 0;
     if (q->background >= 0) {
         for (int i = 0; i < q->group; i++) most += codes[i] == q->background;
         return most;

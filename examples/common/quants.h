@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { QUANT_MAX_BLOCK = 256, QUANT_MAX_GROUPS = 16 };
+enum { QUANT_MAX_BLOCK = 256, QUANT_MAX_GROUPS = 16, QUANT_OWN = -1, QUANT_NO_ZERO = -2 };
 
 typedef struct quant_type {
     uint32_t type;      /* number in GGUF */
@@ -21,7 +21,7 @@ typedef struct quant_type {
     uint16_t group;     /* weights that share a scale */
     uint16_t n_codes;   /* codes are 0...n_codes-1 */
     uint16_t bits;      /* of a code in the file */
-    int16_t background; /* the code that a quantizer gives a pruned weight; -1: each group has its own */
+    int16_t background; /* the code of a pruned weight; QUANT_OWN: one for each group; QUANT_NO_ZERO: there is none */
     int16_t offset;     /* value(code) is code - offset ... */
     const int8_t *values; /* ... or, if not NULL, values[code] */
     void (*get_codes)(const uint8_t *block, uint8_t *codes);
@@ -42,7 +42,8 @@ static inline int quant_value(const quant_type *q, uint8_t code) {
 /* Converts the first k weights of a row to float, in the order of operations that ggml uses. k is whole blocks. */
 void quant_to_float(const quant_type *q, const uint8_t *row, int64_t k, float *out);
 
-/* Weights of the row at their background code: the type's own, or in each group the most frequent one. */
+/* Weights of the row at their background code: the type's own, or in each group the most frequent one; 0 if there is
+ * no code for zero. */
 int64_t quant_count_background(const quant_type *q, const uint8_t *row, int64_t k);
 
 /* The codes in a block that stand for a pruned weight: one per group, the code whose weight is closest to zero. */

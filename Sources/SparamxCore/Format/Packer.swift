@@ -81,7 +81,8 @@ struct Packing {
             guard let base = sx_map(layout.totalBytes) else { throw .noMemory }
             sx_huge_pages(base, layout.totalBytes)
             if options.interleave { _ = sx_numa_interleave(base, layout.totalBytes) }
-            tensor = PackedTensor(layout: layout, base: base, background: n * k * matrices - kept, reason: reason)
+            let background = type.hasSparseForm ? n * k * matrices - kept : 0  // nothing that could be left out
+            tensor = PackedTensor(layout: layout, base: base, background: background, reason: reason)
         } catch {
             sx_unmap(memory, memoryBytes)
             throw error
