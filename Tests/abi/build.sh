@@ -19,6 +19,7 @@ build() { # output, then arguments
 }
 link=("-L$lib" -lsparamx -lm -lpthread -ldl)
 strict=(-std=c11 -Wpedantic -Wshadow -Wstrict-prototypes "-I$here/../../include")
+types=("$here/types.c" "$here"/../../examples/common/quants{,_plain,_k}.c)
 
 build libfail.so -std=gnu11 -fPIC -fvisibility=hidden -shared -Wl,-soname,libfail.so "$here/fail.c" -ldl
 for test in arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test \
@@ -28,18 +29,18 @@ for test in arguments_linear_test arguments_buffer_test arguments_op_test argume
 done
 # Those that run over every type the library reports.
 for test in api_test growth_test guard_test ladder_test replay_test thread_state_test; do
-    build "$test" "${strict[@]}" "$here/$test.c" "$here/types.c" "$here/support.c" "${link[@]}"
+    build "$test" "${strict[@]}" "$here/$test.c" "${types[@]}" "$here/support.c" "${link[@]}"
 done
 build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "${link[@]}" "$out/libfail.so"
-build quiet_test "${strict[@]}" "$here/quiet_test.c" "$here/types.c" "$here/support.c" "${link[@]}" "$out/libfail.so"
-build verify_test "${strict[@]}" -rdynamic "$here/verify_test.c" "$here/types.c" "$here/support.c" "${link[@]}"
-build changing_test "${strict[@]}" -rdynamic "$here/changing_test.c" "$here/types.c" "$here/support.c" "${link[@]}"
+build quiet_test "${strict[@]}" "$here/quiet_test.c" "${types[@]}" "$here/support.c" "${link[@]}" "$out/libfail.so"
+build verify_test "${strict[@]}" -rdynamic "$here/verify_test.c" "${types[@]}" "$here/support.c" "${link[@]}"
+build changing_test "${strict[@]}" -rdynamic "$here/changing_test.c" "${types[@]}" "$here/support.c" "${link[@]}"
 build libconstructor.so -std=c11 "-I$here/../../include" -fPIC -shared -Wl,-soname,libconstructor.so \
     "$here/constructor.c" "-L$lib" -lsparamx
 for test in once_test refusal_test; do # their own functions stand before libc's
     build "$test" "${strict[@]}" -rdynamic "$here/$test.c" "$here/support.c" "${link[@]}"
 done
-build asks_test "${strict[@]}" -rdynamic "$here/asks_test.c" "$here/piece.c" "$here/types.c" "$here/support.c" \
+build asks_test "${strict[@]}" -rdynamic "$here/asks_test.c" "$here/piece.c" "${types[@]}" "$here/support.c" \
     "${link[@]}"
 build unload_test "${strict[@]}" "$here/unload_test.c" -ldl # does not link to the library
 build capability "${strict[@]}" "$here/capability.c" "-L$lib" -lsparamx

@@ -5,19 +5,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sizes and places as in ggml's ggml-common.h. */
-const gguf_type gguf_types[GGUF_TYPES] = {
-    {1, "f16", 1, 2, {-1, -1}, -1},       {30, "bf16", 1, 2, {-1, -1}, -1},   {2, "q4_0", 32, 18, {0, -1}, -1},
-    {3, "q4_1", 32, 20, {0, 2}, -1},      {6, "q5_0", 32, 22, {0, -1}, -1},   {7, "q5_1", 32, 24, {0, 2}, -1},
-    {8, "q8_0", 32, 34, {0, -1}, -1},     {10, "q2_k", 256, 84, {80, 82}, -1}, {11, "q3_k", 256, 110, {108, -1}, -1},
-    {12, "q4_k", 256, 144, {0, 2}, -1},   {13, "q5_k", 256, 176, {0, 2}, -1}, {14, "q6_k", 256, 210, {208, -1}, -1},
-    {20, "iq4_nl", 32, 18, {0, -1}, -1},  {23, "iq4_xs", 256, 136, {0, -1}, -1}, {39, "mxfp4", 32, 17, {-1, -1}, 0},
-    {0, "f32", 1, 4, {-1, -1}, -1},
+/* The types that are no blocks. The others are as the example programs have them, which take nothing from the
+ * library. */
+static gguf_type all[GGUF_TYPES] = {
+    {SPARAMX_TYPE_F16, "f16", 1, 2, NULL},
+    {SPARAMX_TYPE_BF16, "bf16", 1, 2, NULL},
+    {SPARAMX_TYPE_F32, "f32", 1, 4, NULL},
 };
+static int all_count = 3;
+
+static void learn(const quant_type *table, int count) {
+    for (int i = 0; i < count && all_count < GGUF_TYPES; i++) {
+        const quant_type *q = &table[i];
+        all[all_count++] = (gguf_type){(int32_t)q->type, q->name, q->block, q->bytes, q};
+    }
+}
+
+/* Before main, so that any number of threads may ask. */
+__attribute__((constructor)) static void learn_all(void) {
+    learn(quant_types_plain, quant_types_plain_count);
+    learn(quant_types_k, quant_types_k_count);
+}
 
 const gguf_type *gguf_find(int32_t number) {
-    for (int i = 0; i < GGUF_TYPES; i++) {
-        if (gguf_types[i].name != NULL && gguf_types[i].number == number) return &gguf_types[i];
+    for (int i = 0; i < all_count; i++) {
+        if (all[i].number == number) return &all[i];
     }
     return NULL;
 }
@@ -29,9 +41,9 @@ int gguf_reported(const gguf_type *out[GGUF_TYPES]) {
         if (sparamx_kernel_get(i, &row) != SPARAMX_OK) continue;
         const gguf_type *type = gguf_find(row.type);
         if (type == NULL) {
-            printf(
-                "not ok: kernel %s is of type %d, which is not in Tests/abi/types.c\n0 passed, 1 failed, 0 skipped\n",
-                row.name, row.type);
+            printf("not ok: kernel %s is of type %d, which is not in examples/common/quants_*.c\n"
+                   "0 passed, 1 failed, 0 skipped\n",
+                   row.name, row.type);
             exit(1);
         }
         bool known = false;
@@ -51,6 +63,8 @@ bool gguf_serves(const gguf_type *type, int32_t form) {
 
 size_t gguf_row_bytes(const gguf_type *type, int64_t k) { return (size_t)(k / type->block) * (size_t)type->bytes; }
 
+int64_t gguf_whole(const gguf_type *type, int64_t k) { return (k + type->block - 1) / type->block * type->block; }
+
 static bool decoded_by_support(int32_t number) {
     return number == SPARAMX_TYPE_BF16 || number == SPARAMX_TYPE_F16 || number == SPARAMX_TYPE_Q8_0;
 }
@@ -67,12 +81,7 @@ void gguf_fill(const gguf_type *type, int64_t n, int64_t k, double sparsity, uin
             uint64_t r = random_next(&state);
             block[b] = (r >> 32) < threshold ? 0 : (uint8_t)r;
         }
-        for (int j = 0; j < 2; j++) { /* about 2^-11, either sign */
-            if (type->halves[j] < 0) continue;
-            uint16_t half = (uint16_t)(0x1000 | (random_next(&state) & 0x83ff));
-            memcpy(block + type->halves[j], &half, 2);
-        }
-        if (type->exponent >= 0) block[type->exponent] = (uint8_t)(118 + random_next(&state) % 4);
+        if (type->quant != NULL) type->quant->random_scales(block, &state);
         if (type->number == 0) { /* finite float32 */
             float value = (float)(int32_t)random_next(&state) / 2147483648.0f;
             memcpy(block, &value, 4);

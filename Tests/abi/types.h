@@ -5,6 +5,7 @@
 #ifndef TYPES_H
 #define TYPES_H
 
+#include "../../examples/common/quants.h"
 #include "support.h"
 
 typedef struct gguf_type {
@@ -12,21 +13,17 @@ typedef struct gguf_type {
     const char *name;
     int32_t block;      /* elements */
     int32_t bytes;      /* of a block */
-    int32_t halves[2];  /* where in a block float16 scales stand, -1 for none */
-    int32_t exponent;   /* where an 8-bit exponent stands, -1 for none */
+    const quant_type *quant; /* what is inside a block; NULL for numbers */
 } gguf_type;
 
 enum { GGUF_TYPES = 32 }; /* at most */
-
-/* All types that the tests know the layout of; the rest has no name. */
-extern const gguf_type gguf_types[GGUF_TYPES];
 
 /* NULL if the tests do not know it. */
 const gguf_type *gguf_find(int32_t number);
 
 /*
- * The weight types that the library's kernel table lists, each once. Ends the program if it lists one that is not in
- * gguf_types: a type nobody tests must not pass in silence.
+ * The weight types that the library's kernel table lists, each once. Ends the program if it lists one that is not
+ * known here: a type nobody tests must not pass in silence.
  */
 int gguf_reported(const gguf_type *out[GGUF_TYPES]);
 
@@ -34,6 +31,9 @@ int gguf_reported(const gguf_type *out[GGUF_TYPES]);
 bool gguf_serves(const gguf_type *type, int32_t form);
 
 size_t gguf_row_bytes(const gguf_type *type, int64_t k);
+
+/* k, or the next whole number of the type's blocks. */
+int64_t gguf_whole(const gguf_type *type, int64_t k);
 
 /* n rows of k weights with finite values, a share of the codes (or of the blocks' bytes) zero. k: whole blocks. */
 void gguf_fill(const gguf_type *type, int64_t n, int64_t k, double sparsity, uint64_t seed, void *out);

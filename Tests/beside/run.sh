@@ -11,7 +11,7 @@ strict=(-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -W
 unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_PERM_ASK SPARAMX_EMU_REPORT LD_PRELOAD
 
 "$cc" "${strict[@]}" "$here/beside_test.c" "$here/../abi/piece.c" "$here/../abi/types.c" "$here/../abi/support.c" \
-    "-L$lib" -lsparamx -lm -lpthread -ldl -o "$out/beside_test" &&
+    "$here"/../../examples/common/quants{,_plain,_k}.c "-L$lib" -lsparamx -lm -lpthread -ldl -o "$out/beside_test" &&
     "$cc" "${strict[@]}" "$here/../abi/capability.c" "-L$lib" -lsparamx -o "$out/capability" ||
     { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 read -r isa avx512 _ < <(LD_LIBRARY_PATH=$lib "$out/capability")

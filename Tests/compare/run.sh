@@ -16,7 +16,8 @@ printed() { # printed LIBDIR NAME ARGUMENTS...
     shift 2
     mkdir -p "$folder"
     "${CC:-cc}" -std=c11 -O2 -I "$here/../../include" -I "$here/../abi" "$here/results.c" "$here/../abi/support.c" \
-        "$here/../abi/types.c" -o "$folder/results" -L "$lib" -lsparamx -lpthread -lm || return 1
+        "$here/../abi/types.c" "$here"/../../examples/common/quants{,_plain,_k}.c -o "$folder/results" -L "$lib" \
+        -lsparamx -lpthread -lm || return 1
     if ! grep -qw amx_tile /proc/cpuinfo && { grep -qw avx512_bf16 /proc/cpuinfo ||
         [ "${SPARAMX_INTERPRET:-}" = 1 ]; }; then
         "$here/../emulator/build.sh" "$folder" "$lib/libsparamx.so.0" >"$folder/emulator.log" 2>&1 || return 1

@@ -10,7 +10,8 @@ lib=$(realpath "$1") out=$(realpath "$2")
 seconds=${3:-10}
 tally_limit=$((seconds * 2 + 600))
 cc=${CC:-cc}
-sources=("$here/load_test.c" "$here/jobs.c" "$here/../abi/piece.c" "$here/../abi/types.c" "$here/../abi/support.c")
+sources=("$here/load_test.c" "$here/jobs.c" "$here/../abi/piece.c" "$here/../abi/types.c" "$here/../abi/support.c"
+    "$here"/../../examples/common/quants{,_plain,_k}.c)
 strict=(-std=c11 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Werror "-I$here/../../include")
 unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_PERM_ASK SPARAMX_EMU_REPORT LD_PRELOAD
 

@@ -12,7 +12,8 @@ lib=$(realpath "$1") out=$(realpath "$2")
 cc=${CC:-cc}
 strict=(-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Werror "-I$here/../abi"
     "-I$here/../../include")
-shared=("$here/../abi/piece.c" "$here/../abi/types.c" "$here/../abi/support.c" "-L$lib" -lsparamx -lm -lpthread -ldl)
+shared=("$here/../abi/piece.c" "$here/../abi/types.c" "$here/../abi/support.c"
+    "$here"/../../examples/common/quants{,_plain,_k}.c "-L$lib" -lsparamx -lm -lpthread -ldl)
 unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_PERM_ASK SPARAMX_EMU_REPORT LD_PRELOAD
 
 "$cc" "${strict[@]}" "$here/sandboxed.c" -o "$out/sandboxed" &&

@@ -3,7 +3,8 @@
  *
  * In every type here a weight is  scale * value(code) - minimum,  with one scale and one minimum per group of weights.
  * Only where the bits of codes and scales lie differs from type to type: quants_plain.c and quants_k.c know that, from
- * the block structs of ggml-common.h. Tests/examples/check_quants.py compares them with the PyPI package gguf.
+ * the block structs of ggml-common.h. Tests/examples/check_quants.py compares them with the PyPI package gguf. The C
+ * tests of Tests/ and the fuzzing read them too, so nothing here may be taken from the library.
  */
 #ifndef EXAMPLES_QUANTS_H
 #define EXAMPLES_QUANTS_H
@@ -29,6 +30,7 @@ typedef struct quant_type {
     void (*get_scales)(const uint8_t *block, float *scales, float *minimums);
     /* Random scales of the size of a real model's, minimums such that some code is close to zero. state: SplitMix64. */
     void (*random_scales)(uint8_t *block, uint64_t *state);
+    const char *name; /* in small letters */
 } quant_type;
 
 /* NULL if the type is none of the quantized types known here. */

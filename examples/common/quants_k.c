@@ -211,11 +211,12 @@ static void random_iq4_xs(uint8_t *b, uint64_t *state) {
 }
 
 const quant_type quant_types_k[] = {
-    {GGUF_Q2_K, 256, 84, 16, 4, 2, QUANT_OWN, 0, NULL, get_q2_k, put_q2_k, scales_q2_k, random_q2_k},
-    {GGUF_Q3_K, 256, 110, 16, 8, 3, 4, 4, NULL, get_q3_k, put_q3_k, scales_q3_k, random_q3_k},
-    {GGUF_Q4_K, 256, 144, 32, 16, 4, QUANT_OWN, 0, NULL, get_q4_k, put_q4_k, scales_q4_k, random_q4_k},
-    {GGUF_Q5_K, 256, 176, 32, 32, 5, QUANT_OWN, 0, NULL, get_q5_k, put_q5_k, scales_q4_k, random_q5_k},
-    {GGUF_Q6_K, 256, 210, 16, 64, 6, 32, 32, NULL, get_q6_k, put_q6_k, scales_q6_k, random_q6_k},
-    {GGUF_IQ4_XS, 256, 136, 32, 16, 4, 8, 0, quant_values_iq4, get_iq4_xs, put_iq4_xs, scales_iq4_xs, random_iq4_xs},
+    {GGUF_Q2_K, 256, 84, 16, 4, 2, QUANT_OWN, 0, NULL, get_q2_k, put_q2_k, scales_q2_k, random_q2_k, "q2_k"},
+    {GGUF_Q3_K, 256, 110, 16, 8, 3, 4, 4, NULL, get_q3_k, put_q3_k, scales_q3_k, random_q3_k, "q3_k"},
+    {GGUF_Q4_K, 256, 144, 32, 16, 4, QUANT_OWN, 0, NULL, get_q4_k, put_q4_k, scales_q4_k, random_q4_k, "q4_k"},
+    {GGUF_Q5_K, 256, 176, 32, 32, 5, QUANT_OWN, 0, NULL, get_q5_k, put_q5_k, scales_q4_k, random_q5_k, "q5_k"},
+    {GGUF_Q6_K, 256, 210, 16, 64, 6, 32, 32, NULL, get_q6_k, put_q6_k, scales_q6_k, random_q6_k, "q6_k"},
+    {GGUF_IQ4_XS, 256, 136, 32, 16, 4, 8, 0, quant_values_iq4, get_iq4_xs, put_iq4_xs, scales_iq4_xs, random_iq4_xs,
+     "iq4_xs"},
 };
 const int quant_types_k_count = sizeof quant_types_k / sizeof *quant_types_k;

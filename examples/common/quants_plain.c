@@ -120,12 +120,12 @@ static void random_mxfp4(uint8_t *b, uint64_t *state) { b[0] = (uint8_t)quant_ra
 static const int8_t values_mxfp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 const quant_type quant_types_plain[] = {
-    {GGUF_Q4_0, 32, 18, 32, 16, 4, 8, 8, NULL, get_q4_0, put_q4_0, scale_alone, random_q4_0},
-    {GGUF_Q4_1, 32, 20, 32, 16, 4, QUANT_OWN, 0, NULL, get_q4_1, put_q4_1, scale_and_sum, random_q4_1},
-    {GGUF_Q5_0, 32, 22, 32, 32, 5, 16, 16, NULL, get_q5_0, put_q5_0, scale_alone, random_q5_0},
-    {GGUF_Q5_1, 32, 24, 32, 32, 5, QUANT_OWN, 0, NULL, get_q5_1, put_q5_1, scale_and_sum, random_q5_1},
-    {GGUF_Q8_0, 32, 34, 32, 256, 8, 128, 128, NULL, get_q8_0, put_q8_0, scale_alone, random_q8_0},
-    {GGUF_IQ4_NL, 32, 18, 32, 16, 4, 8, 0, quant_values_iq4, get_q4_0, put_q4_0, scale_alone, random_iq4_nl},
-    {GGUF_MXFP4, 32, 17, 32, 16, 4, 0, 0, values_mxfp4, get_mxfp4, put_mxfp4, scale_mxfp4, random_mxfp4},
+    {GGUF_Q4_0, 32, 18, 32, 16, 4, 8, 8, NULL, get_q4_0, put_q4_0, scale_alone, random_q4_0, "q4_0"},
+    {GGUF_Q4_1, 32, 20, 32, 16, 4, QUANT_OWN, 0, NULL, get_q4_1, put_q4_1, scale_and_sum, random_q4_1, "q4_1"},
+    {GGUF_Q5_0, 32, 22, 32, 32, 5, 16, 16, NULL, get_q5_0, put_q5_0, scale_alone, random_q5_0, "q5_0"},
+    {GGUF_Q5_1, 32, 24, 32, 32, 5, QUANT_OWN, 0, NULL, get_q5_1, put_q5_1, scale_and_sum, random_q5_1, "q5_1"},
+    {GGUF_Q8_0, 32, 34, 32, 256, 8, 128, 128, NULL, get_q8_0, put_q8_0, scale_alone, random_q8_0, "q8_0"},
+    {GGUF_IQ4_NL, 32, 18, 32, 16, 4, 8, 0, quant_values_iq4, get_q4_0, put_q4_0, scale_alone, random_iq4_nl, "iq4_nl"},
+    {GGUF_MXFP4, 32, 17, 32, 16, 4, 0, 0, values_mxfp4, get_mxfp4, put_mxfp4, scale_mxfp4, random_mxfp4, "mxfp4"},
 };
 const int quant_types_plain_count = sizeof quant_types_plain / sizeof *quant_types_plain;
