@@ -16,6 +16,7 @@ import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.realpath(os.path.join(HERE, "..", ".."))
+COMMON = os.path.join(ROOT, "examples", "common")  # the types of GGUF in plain C
 TARGETS = ["buffer", "linear", "op", "options", "packed"]
 C_MODULES = ["CKernelABI", "CKernelTable", "CInstructions", "CPlatform", "CExports"]
 # What each Swift module imports.
@@ -126,7 +127,8 @@ class Build:
 
     def c(self, source, name, *flags):
         made = self.path(name + ".o")
-        headers = files(HERE, ".h") + [os.path.join(ROOT, "include", "sparamx.h")]
+        headers = files(HERE, ".h") + files(COMMON, ".h") + [os.path.join(ROOT, "include", "sparamx.h")] \
+            + files(os.path.join(ROOT, "Sources", "CKernelABI", "include"), ".h", ".def")
         self.run(made, [source, *headers], ["clang", "-c", *self.c_flags(), "-fPIC", *flags, source, "-o", made])
         return made
 
@@ -165,12 +167,12 @@ class Build:
             for source in files(emulator, ".c"):
                 objects.append(self.c(source, "emulator-" + os.path.basename(source)[:-2],
                                       "-I" + os.path.join(emulator, "include"), "-O3", "-fno-sanitize=all"))
-            include = ["-I" + os.path.join(ROOT, "include"), "-I" + os.path.join(emulator, "include")]
-            common = os.path.join(ROOT, "examples", "common")
-            shared = [self.c(os.path.join(HERE, name + ".c"), name, *include, "-I" + common)
+            include = [f"-I{folder}" for folder in (os.path.join(ROOT, "include"), os.path.join(emulator, "include"),
+                                                    COMMON)]
+            shared = [self.c(os.path.join(HERE, name + ".c"), name, *include)
                       for name in ("oracle", "platform", "values", "world")]
             names = ("quants", "quants_plain", "quants_k")
-            shared += [self.c(os.path.join(common, name + ".c"), name) for name in names]
+            shared += [self.c(os.path.join(COMMON, name + ".c"), name) for name in names]
             mains = {name: self.c(os.path.join(HERE, f"fuzz_{name}.c"), f"fuzz_{name}", *include) for name in TARGETS}
             for item in work:
                 result = item.result()

@@ -5,6 +5,8 @@
 #ifndef FUZZ_H
 #define FUZZ_H
 
+#include "quants.h"
+
 #include <sparamx.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -86,20 +88,35 @@ void *fuzz_edge(int number, size_t bytes);
 typedef struct weight_type {
     int32_t number;
     int32_t block, bytes; /* elements and bytes of a block */
-    int32_t halves[2];    /* where in a block float16 scales stand, -1 for none */
+    const quant_type *quant; /* what is inside a block; NULL for BF16 and F16 */
 } weight_type;
 
-enum { WEIGHT_TYPES = 15 };
-extern const weight_type weight_types[WEIGHT_TYPES];
+/* BF16, F16 and the quantized types that the example programs know, which take nothing from the library. */
+enum { MOST_WEIGHT_TYPES = 32 };
+int weight_type_count(void);
+const weight_type *weight_type_at(int index);
 
+/* The index of a type by its number in GGUF, -1 for none. */
+int weight_type_index(int32_t number);
+/* NULL if there is none. */
 const weight_type *weight_type_find(int32_t number);
+
+/* The index of the type that a byte of an input stands for: that of its number in GGUF, or else any. So a seed keeps
+ * its types when there are more of them. */
+int weight_type_of(uint8_t byte);
+
+/* k, or the next whole number of the type's blocks. */
+int64_t whole_blocks(const weight_type *type, int64_t k);
+
+/* The form that a weight gets that is asked for in this one: not every type has a sparse form. */
+int32_t form_made(const weight_type *type, int32_t form);
 
 /* A contiguous tensor. */
 sparamx_tensor fuzz_tensor(const weight_type *type, int64_t k, int64_t n, int64_t matrices, void *data,
                            sparamx_buffer *buffer);
 sparamx_tensor fuzz_floats(int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, void *data);
 
-/* Scales of the blocks become small numbers, so that products stay finite. */
+/* Scales of the blocks that are not small become some that are, so that products stay finite. */
 void weight_tame(const weight_type *type, uint8_t *w, size_t bytes);
 
 /* One bit pattern, or NaN both. */

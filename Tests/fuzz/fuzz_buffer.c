@@ -40,12 +40,15 @@ static bool same_shape(const sparamx_tensor *a, const sparamx_tensor *b) {
 
 /* A tensor somewhere in the buffer, now and then not quite. */
 static sparamx_tensor name(input *in) {
-    int kind = below(in, 18), page = take(in), n = 1 + below(in, 24), wide = below(in, 3),
-        matrices = 1 + (take(in) % 8 == 0);
-    static const weight_type floats = {0, 1, 4, {-1, -1}}, strange = {999, 1, 3, {-1, -1}};
-    const weight_type *type = kind < 15 ? &weight_types[kind] : kind == 15 ? &strange : &floats;
-    int64_t k = type->block == 256 ? 256 : type->block == 32 ? 32 * (1 + wide * 2) : 1 + wide * 40 + n % 3;
-    if (type->block == 256) n = 1 + n % 18;
+    enum { STRANGE = 255, FLOATS = 240 };
+    uint8_t kind = take(in);
+    int page = take(in), n = 1 + below(in, 24), wide = below(in, 3), matrices = 1 + (take(in) % 8 == 0);
+    static const weight_type floats = {0, 1, 4, NULL}, strange = {999, 1, 3, NULL};
+    const weight_type *type = kind == STRANGE  ? &strange
+                              : kind >= FLOATS ? &floats
+                                               : weight_type_at(weight_type_of(kind));
+    int64_t k = type->block == 1 ? 1 + wide * 40 + n % 3 : whole_blocks(type, 32 * (1 + wide * 2));
+    if (type->block == 256) n = 1 + n % 18; /* within its place */
     sparamx_tensor t = fuzz_tensor(type, k, n, matrices, model.base + page % 8 * 4096, model.buffer);
     if (page >= 240) t.data = (uint8_t *)t.data + 64 * (page & 7);
     if (page == 239) t.nb[2] += 64; /* not contiguous: no weight */

@@ -24,7 +24,7 @@ static void strange_numbers(input *in) {
     int64_t number = take_number(in), n = take_number(in), k = take_number(in);
     size_t stride = (size_t)take_number(in);
     const weight_type *type =
-        below(in, 4) ? &weight_types[(uint64_t)number % WEIGHT_TYPES] : weight_type_find((int32_t)number);
+        below(in, 4) ? weight_type_at(weight_type_of((uint8_t)number)) : weight_type_find((int32_t)number);
     int32_t number32 = type ? type->number : (int32_t)number;
     unsigned __int128 bytes = 0;
     sparamx_status wanted = type ? foretell(type, n, k, stride, &bytes) : SPARAMX_ERR_TYPE;
@@ -87,11 +87,12 @@ typedef struct matrix {
 
 static void fill(input *in, matrix *w) {
     uint8_t type = take(in), rows = take(in), columns = take(in), how = take(in), thin = take(in), pattern[64];
-    w->type = &weight_types[type % WEIGHT_TYPES];
+    w->type = weight_type_at(weight_type_of(type));
     int block = w->type->block;
     w->n = rows < 200 ? 1 + rows % 18 : 1 + rows % MOST_N;
-    w->k = block == 256 ? 256 * (1 + columns % 32 / 31) : block == 32 ? 32 * (1 + columns % 9) : 1 + columns % 100;
-    if (block != 256 && columns >= 250) w->k = block == 32 ? 32 * (17 + columns % 7) : 500 + columns;
+    if (block == 1) w->k = columns < 250 ? 1 + columns % 100 : 500 + columns;
+    else if (block < 256) w->k = whole_blocks(w->type, 32 * (columns < 250 ? 1 + columns % 9 : 17 + columns % 7));
+    else w->k = block * (1 + columns % 32 / 31);
     w->row = (size_t)(w->k / block * w->type->bytes);
     w->stride = w->row + (how & 2 ? (size_t)(how >> 4) : 0);
     w->tight = w->stride == w->row && how & 8;
@@ -222,7 +223,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int64_t held = fuzz_held();
     matrix w;
     fill(&in, &w);
-    int32_t type = w.type->number, made = form;
+    int32_t type = w.type->number, made = form_made(w.type, form);
     kept ways[4] = {{.level = base}, {.level = base}};
     int count = 2;
     /* Packing by the reference and emulated tiles are slow. */
@@ -235,7 +236,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         CLAIM(sparamx_linear_info(ways[1].linear, &info) == SPARAMX_OK && info.n == w.n && info.k == w.k &&
                   info.packed_bytes == bytes,
               "info");
-        CLAIM(form == SPARAMX_FORM_AUTO || info.form == form, "form %d became %d", form, info.form);
+        CLAIM(form == SPARAMX_FORM_AUTO || info.form == made, "form %d became %d", form, info.form);
         made = info.form;
     }
     ways[0].kernel = kernel_of(type, made, LEVEL_REFERENCE, 0);

@@ -20,19 +20,19 @@ static uint8_t no_handle[512] __attribute__((aligned(64)));
 
 static void make(input *in, scene *s) {
     const world *w = the_world();
-    int kind = 1 + below(in, 4), places = take(in), i = below(in, WEIGHT_TYPES), j = below(in, WEIGHT_TYPES),
+    int kind = 1 + below(in, 4), places = take(in), i = weight_type_of(take(in)), j = weight_type_of(take(in)),
         shape = take(in);
     int m = 1 + shape % 5, x2 = 1 + shape / 5 % 3, slots = 1 + shape / 15 % 2, more = shape / 32 % 2;
     bool experts = kind == SPARAMX_OP_MUL_MAT_ID || kind == SPARAMX_OP_MOE_UP_GATE;
-    const weight_type *type = &weight_types[i];
+    const weight_type *type = weight_type_at(i);
     /* Both weights of a fused kind have the same K. */
-    while (world_k(&weight_types[j]) != world_k(type)) j = (j + 1) % WEIGHT_TYPES;
+    while (world_k(weight_type_at(j)) != world_k(type)) j = (j + 1) % weight_type_count();
     int64_t k = world_k(type), gap = shape & 128 ? 3 : 0;
     bool matrices = experts || (kind == SPARAMX_OP_MUL_MAT && x2 == 3);
     s->tensors[WEIGHT] = w->weights[places % PLACES][i][matrices ? OF_EXPERTS : OF_UP];
     s->tensors[WEIGHT2] = w->weights[places / PLACES % PLACES][j][matrices ? OF_EXPERTS : OF_GATE];
     s->types[0] = type->number;
-    s->types[1] = weight_types[j].number;
+    s->types[1] = weight_type_at(j)->number;
     int64_t x1 = experts ? (slots == 2 && more ? 2 : 1) : m, y1 = experts ? slots : m, planes = experts ? m : x2;
     sparamx_tensor x = fuzz_floats(k + gap, x1, planes, 1, NULL), y = fuzz_floats(ROWS + gap, y1, planes, 1, NULL);
     x.ne[0] = k;

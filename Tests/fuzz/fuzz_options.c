@@ -285,7 +285,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (linear == NULL) {
         fuzz_level(LEVEL_REFERENCE);
         for (int i = 0; i < (int)sizeof weights; i++) weights[i] = (uint8_t)(i % 3 == 0 ? i * 37 : 0);
-        weight_tame(&weight_types[0], weights, sizeof weights);
+        weight_tame(weight_type_at(0), weights, sizeof weights);
         for (int i = 0; i < COUNT(x); i++) x[i] = (float)(i % 17 - 8);
         CLAIM(sparamx_linear_create(30, N, K, weights, 0, NULL, &linear) == SPARAMX_OK, "a weight");
     }

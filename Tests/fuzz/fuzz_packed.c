@@ -24,16 +24,18 @@ typedef struct subject {
 } subject;
 
 static subject *make(int type_index, int form, int shape) {
-    static subject subjects[WEIGHT_TYPES][FORMS][SHAPES];
+    static subject subjects[MOST_WEIGHT_TYPES][FORMS][SHAPES];
     subject *s = &subjects[type_index][form][shape];
     if (s->type) return s;
     static const int64_t rows[SHAPES] = {3, 16, 17, 33}, wide[SHAPES] = {32, 290, 41, 256},
                          blocks[SHAPES] = {1, 5, 3, 9};
-    const weight_type *type = &weight_types[type_index];
+    const weight_type *type = weight_type_at(type_index);
     s->type = type;
-    s->form = form ? SPARAMX_FORM_SPARSE : SPARAMX_FORM_DENSE;
+    s->form = form_made(type, form ? SPARAMX_FORM_SPARSE : SPARAMX_FORM_DENSE);
     s->n = rows[shape];
-    s->k = type->block == 1 ? wide[shape] : type->block == 32 ? 32 * blocks[shape] : 256 * (1 + shape % 2);
+    s->k = type->block == 1    ? wide[shape]
+           : type->block < 256 ? whole_blocks(type, 32 * blocks[shape])
+                               : type->block * (1 + shape % 2);
     s->row = (size_t)(s->k / type->block * type->bytes);
     uint8_t *data = malloc(s->row * (size_t)s->n);
     uint32_t state = (uint32_t)shape + 3;
@@ -147,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t now[MOST_BYTES];
     input in = {data, data + size};
-    int type = below(&in, WEIGHT_TYPES), rest = take(&in);
+    int type = weight_type_of(take(&in)), rest = take(&in);
     const subject *s = make(type, rest % 2, rest / 2 % SHAPES);
     uint8_t how = take(&in);
     int hurts = below(&in, HURTS);

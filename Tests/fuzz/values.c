@@ -1,20 +1,54 @@
 /* values.c - types, tensors and floats for the fuzz targets. */
 #include "fuzz.h"
 
+#include <math.h>
 #include <stdlib.h>
 
-const weight_type weight_types[WEIGHT_TYPES] = {
-    {30, 1, 2, {-1, -1}},      {1, 1, 2, {-1, -1}},     {8, 32, 34, {0, -1}},   {2, 32, 18, {0, -1}},
-    {3, 32, 20, {0, 2}},       {6, 32, 22, {0, -1}},    {7, 32, 24, {0, 2}},    {10, 256, 84, {80, 82}},
-    {11, 256, 110, {108, -1}}, {12, 256, 144, {0, 2}},  {13, 256, 176, {0, 2}}, {14, 256, 210, {208, -1}},
-    {20, 32, 18, {0, -1}},     {23, 256, 136, {0, -1}}, {39, 32, 17, {-1, -1}},
-};
+static weight_type types[MOST_WEIGHT_TYPES];
+static int type_count;
 
-const weight_type *weight_type_find(int32_t number) {
-    for (int i = 0; i < WEIGHT_TYPES; i++) {
-        if (weight_types[i].number == number) return &weight_types[i];
+static void learn(const quant_type *table, int count) {
+    for (int i = 0; i < count; i++) {
+        CLAIM(type_count < MOST_WEIGHT_TYPES, "more than %d types", MOST_WEIGHT_TYPES);
+        types[type_count++] = (weight_type){(int32_t)table[i].type, table[i].block, table[i].bytes, &table[i]};
     }
-    return NULL;
+}
+
+int weight_type_count(void) {
+    if (type_count == 0) {
+        types[type_count++] = (weight_type){SPARAMX_TYPE_BF16, 1, 2, NULL};
+        types[type_count++] = (weight_type){SPARAMX_TYPE_F16, 1, 2, NULL};
+        learn(quant_types_plain, quant_types_plain_count);
+        learn(quant_types_k, quant_types_k_count);
+    }
+    return type_count;
+}
+
+const weight_type *weight_type_at(int index) { return index >= 0 && index < weight_type_count() ? &types[index] : NULL; }
+
+int weight_type_index(int32_t number) {
+    for (int i = 0; i < weight_type_count(); i++) {
+        if (types[i].number == number) return i;
+    }
+    return -1;
+}
+
+const weight_type *weight_type_find(int32_t number) { return weight_type_at(weight_type_index(number)); }
+
+int weight_type_of(uint8_t byte) {
+    int index = weight_type_index(byte);
+    return index >= 0 ? index : byte % weight_type_count();
+}
+
+int64_t whole_blocks(const weight_type *type, int64_t k) { return (k + type->block - 1) / type->block * type->block; }
+
+int32_t form_made(const weight_type *type, int32_t form) {
+    int count;
+    const sparamx_kernel_info *rows = kernel_rows(&count);
+    for (int i = 0; i < count; i++) {
+        if (rows[i].type == type->number && rows[i].form == form) return form;
+    }
+    return form == SPARAMX_FORM_SPARSE ? SPARAMX_FORM_DENSE : form;
 }
 
 sparamx_tensor fuzz_tensor(const weight_type *type, int64_t k, int64_t n, int64_t matrices, void *data,
@@ -37,15 +71,26 @@ sparamx_tensor fuzz_floats(int64_t ne0, int64_t ne1, int64_t ne2, int64_t ne3, v
                             .data = data};
 }
 
+/* Finite, and none beyond 8. */
+static bool small(const quant_type *q, const uint8_t *block) {
+    float scales[QUANT_MAX_GROUPS], minimums[QUANT_MAX_GROUPS] = {0};
+    q->get_scales(block, scales, minimums);
+    for (int i = 0; i < q->block / q->group; i++) {
+        if (!(fabsf(scales[i]) <= 8 && fabsf(minimums[i]) <= 8)) return false;
+    }
+    return true;
+}
+
 void weight_tame(const weight_type *type, uint8_t *w, size_t bytes) {
     for (size_t at = 0; at + (size_t)type->bytes <= bytes; at += (size_t)type->bytes) {
         uint8_t *block = w + at;
-        /* BF16 and F16: below 1; scales: below 2^-3; MXFP4's exponent: about 1. */
-        if (type->block == 1) block[1] &= type->number == 1 ? 0xbb : 0xbf;
-        for (int i = 0; i < 2; i++) {
-            if (type->halves[i] >= 0) block[type->halves[i] + 1] &= 0xaf;
+        /* BF16 and F16: below 1. */
+        if (type->quant == NULL) block[1] &= type->number == SPARAMX_TYPE_F16 ? 0xbb : 0xbf;
+        else if (!small(type->quant, block)) {
+            uint64_t state = 0;
+            for (int i = 0; i < type->bytes; i++) state = state * 31 + block[i];
+            type->quant->random_scales(block, &state);
         }
-        if (type->number == 39) block[0] = (uint8_t)(118 + (block[0] & 7));
     }
 }
 

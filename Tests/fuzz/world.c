@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-int64_t world_k(const weight_type *type) { return type->block == 256 ? 256 : type->block == 32 ? 96 : 41; }
+int64_t world_k(const weight_type *type) {
+    return type->block == 1 ? 41 : whole_blocks(type, 96);
+}
 
 static void *edge_memory(size_t bytes) {
     enum { PAGE = 4096 };
@@ -53,8 +55,8 @@ const world *the_world(void) {
         w.buffers[place] = buffer;
         uint8_t *at = place == AT_HOST ? host_region(HOST_WEIGHTS).base : sparamx_buffer_base(buffer);
         uint32_t state = 7;
-        for (int i = 0; i < WEIGHT_TYPES; i++) {
-            const weight_type *type = &weight_types[i];
+        for (int i = 0; i < weight_type_count(); i++) {
+            const weight_type *type = weight_type_at(i);
             for (int j = 0; j < WEIGHTS; j++) {
                 int64_t matrices = j == OF_EXPERTS ? EXPERTS : 1, k = world_k(type);
                 size_t bytes = (size_t)(k / type->block * type->bytes * ROWS * matrices);

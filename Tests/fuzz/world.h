@@ -16,7 +16,7 @@ enum { OF_EXPERTS, OF_UP, OF_GATE, WEIGHTS };
 
 typedef struct world {
     sparamx_buffer *buffers[PLACES]; /* NULL where the place has none */
-    sparamx_tensor weights[PLACES][WEIGHT_TYPES][WEIGHTS];
+    sparamx_tensor weights[PLACES][MOST_WEIGHT_TYPES][WEIGHTS];
 } world;
 
 /* K of the weights of this type. */
