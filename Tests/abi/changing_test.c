@@ -71,7 +71,7 @@ static void drop(void) {
 
 /* Between the passes. k has a last chunk that is not full. */
 static void test_between(const gguf_type *type, double zeros_before, double zeros_after) {
-    int64_t k = type->block == 1 ? 300 : type->block == 32 ? 288 : 512;
+    int64_t k = gguf_whole(type, type->block == 1 ? 300 : 288);
     fill(type, k, zeros_before, zeros_after);
     sparamx_linear_options o = {.size = sizeof o, .form = SPARAMX_FORM_SPARSE, .pack_threads = 1};
     sparamx_linear *linear = NULL;
@@ -154,9 +154,12 @@ int main(void) {
     int count = gguf_reported(types);
     CHECK(count > 10, "%d types", count);
     for (int i = 0; i < count; i++) {
-        test_between(types[i], 0.9, 0.1);
-        test_between(types[i], 0.1, 0.9);
-        test_between(types[i], 0.5, 0.47);
+        /* The dense form has a place for every code, whatever it is. */
+        if (gguf_serves(types[i], SPARAMX_FORM_SPARSE)) {
+            test_between(types[i], 0.9, 0.1);
+            test_between(types[i], 0.1, 0.9);
+            test_between(types[i], 0.5, 0.47);
+        }
         test_any_moment(types[i]);
     }
     return check_end();

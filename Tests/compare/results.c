@@ -55,7 +55,7 @@ static uint64_t of_kernel(const sparamx_kernel_info *row, const gguf_type *type)
 static uint64_t of_packing(const gguf_type *type, int32_t form) {
     uint64_t sum = 0xcbf29ce484222325u;
     for (int64_t n = 1; n <= 35; n += 17) {
-        for (int64_t k = type->block; k <= 4 * 256; k += type->block == 256 ? 256 : 160) {
+        for (int64_t k = type->block; k <= 4 * 256; k += gguf_whole(type, 160)) {
             size_t bytes = (size_t)n * gguf_row_bytes(type, k);
             uint8_t *weights = must_allocate(bytes), *back = must_allocate(bytes);
             fill_bytes(bytes, (uint64_t)(n * 1000 + k), weights);

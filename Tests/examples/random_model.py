@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """random_model.py LIBRARY FOLDER TYPE... - FOLDER/TYPE.gguf: a few matrices of random blocks of a type that the PyPI
-package gguf reads but does not make. The blocks come from examples/common/pruned.c, compiled into LIBRARY.
+package gguf does not make. The blocks come from examples/common/pruned.c, compiled into LIBRARY.
 """
 import ctypes
 import pathlib
@@ -9,6 +9,8 @@ import sys
 import gguf
 import numpy as np
 
+from check_quants import type_of
+
 EXPERTS, USED = 4, 1
 # name: rows, columns, share of zeros
 SHAPES = {"blk.0.attn_q.weight": (64, 512, 0.5), "blk.0.ffn_down.weight": (83, 768, 0.7), "output.weight": (96, 512, 0),
@@ -16,7 +18,7 @@ SHAPES = {"blk.0.attn_q.weight": (64, 512, 0.5), "blk.0.ffn_down.weight": (83, 7
 
 
 def blocks(library, kind, rows, columns, share, seed):
-    block, size = gguf.GGML_QUANT_SIZES[kind]
+    block, size = gguf.constants.GGML_QUANT_SIZES[kind]
     data = np.zeros((rows, columns // block * size), dtype=np.uint8)
     scratch, state = np.zeros(columns, dtype=np.uint8), ctypes.c_uint64(seed)
     for row in data:
@@ -33,7 +35,8 @@ def main(arguments):
         return 2
     library = ctypes.CDLL(arguments[0])
     for name in arguments[2:]:
-        kind = gguf.GGMLQuantizationType[name.upper()]
+        kind, *size = type_of(name.upper())
+        gguf.constants.GGML_QUANT_SIZES.setdefault(kind, tuple(size))  # the writer asks there, also for what it lacks
         writer = gguf.GGUFWriter(pathlib.Path(arguments[1]) / f"{name}.gguf", "llama")
         writer.add_name(f"random blocks of {name}")
         writer.add_expert_count(EXPERTS)

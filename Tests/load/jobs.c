@@ -170,7 +170,7 @@ static bool share_pack(job *j, int ith, int nth) {
     (void)ith, (void)nth;
     uint64_t s = j->seed;
     const gguf_type *type = j->w->p.type;
-    int64_t k = type->block * (1 + (int64_t)(random_next(&s) % (type->block == 1 ? 300 : type->block == 32 ? 12 : 2)));
+    int64_t k = type->block * (1 + (int64_t)(random_next(&s) % (type->block == 1 ? 300 : 512 / (uint64_t)type->block)));
     piece p = {.type = type, .n = 1 + (int64_t)(random_next(&s) % 70), .k = k};
     p.form = random_next(&s) % 3 ? j->w->p.form : SPARAMX_FORM_AUTO;
     p.m = 1 + (int64_t)(random_next(&s) % 6);

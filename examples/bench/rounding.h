@@ -1,9 +1,8 @@
 /*
  * rounding.h - activations as ggml's CPU backend rounds them before a product: the yardstick for the library's errors.
  *
- * By weight type (vec_dot_type of ggml-cpu.c): BF16 and F16 to their own format; Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL
- * and MXFP4 to int8 in blocks of 32 with an F16 scale (Q8_0, Q8_1); the K types and IQ4_XS to int8 in blocks of 256
- * with a float scale (Q8_K).
+ * By weight type (vec_dot_type of ggml-cpu.c): BF16 and F16 to their own format; the K types and IQ4_XS to int8 in
+ * blocks of 256 with a float scale (Q8_K); the others to int8 in blocks of 32 with an F16 scale (Q8_0, Q8_1).
  */
 #ifndef BENCH_ROUNDING_H
 #define BENCH_ROUNDING_H
