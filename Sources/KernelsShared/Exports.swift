@@ -92,6 +92,13 @@ extension MXFP4 {
                  side: Int32(SX_SIDE_E8), side_bytes: 32)
     }
 }
+extension NVFP4 {
+    @inline(__always) static var quant: sx_quant {
+        sx_quant(type: Int32(SX_NVFP4), file_block_k: 64, file_block_bytes: 36, low_bits: 4, high_bits: 0, part_k: 16,
+                 offset: 12, minimum: 0, half_scale: 1, background: 0, code_levels: Int32(SX_CODE_LEVELS_FP4),
+                 side: Int32(SX_SIDE_E4M3), side_bytes: 64)
+    }
+}
 
 #if ROOM_REFERENCE || ROOM_AVX512
 
@@ -113,6 +120,7 @@ func readChunk(
     case Int32(SX_IQ4_NL): IQ4_NL.readChunk(file, blocks, codes)
     case Int32(SX_IQ4_XS): IQ4_XS.readChunk(file, blocks, codes)
     case Int32(SX_MXFP4): MXFP4.readChunk(file, blocks, codes)
+    case Int32(SX_NVFP4): NVFP4.readChunk(file, blocks, codes)
     default: break
     }
 }
@@ -135,6 +143,7 @@ func writeChunk(
     case Int32(SX_IQ4_NL): IQ4_NL.writeChunk(file, blocks, codes)
     case Int32(SX_IQ4_XS): IQ4_XS.writeChunk(file, blocks, codes)
     case Int32(SX_MXFP4): MXFP4.writeChunk(file, blocks, codes)
+    case Int32(SX_NVFP4): NVFP4.writeChunk(file, blocks, codes)
     default: break
     }
 }
@@ -157,6 +166,7 @@ func readSides(
     case Int32(SX_IQ4_NL): IQ4_NL.readSides(file, blocks, side, column)
     case Int32(SX_IQ4_XS): IQ4_XS.readSides(file, blocks, side, column)
     case Int32(SX_MXFP4): MXFP4.readSides(file, blocks, side, column)
+    case Int32(SX_NVFP4): NVFP4.readSides(file, blocks, side, column)
     default: break
     }
 }
@@ -179,6 +189,7 @@ func writeSides(
     case Int32(SX_IQ4_NL): IQ4_NL.writeSides(file, blocks, side, column)
     case Int32(SX_IQ4_XS): IQ4_XS.writeSides(file, blocks, side, column)
     case Int32(SX_MXFP4): MXFP4.writeSides(file, blocks, side, column)
+    case Int32(SX_NVFP4): NVFP4.writeSides(file, blocks, side, column)
     default: break
     }
 }
@@ -615,6 +626,39 @@ public func sx_avx512_mxfp4_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
     quantDecode(MXFP4.self, Sparse.self, 1, args)
 }
 
+@c(sx_avx512_nvfp4_dense_gemm) @implementation
+public func sx_avx512_nvfp4_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    quantGemm(NVFP4.self, Dense.self, args)
+}
+@c(sx_avx512_nvfp4_dense_m4) @implementation
+public func sx_avx512_nvfp4_dense_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(NVFP4.self, Dense.self, 4, args)
+}
+@c(sx_avx512_nvfp4_dense_m2) @implementation
+public func sx_avx512_nvfp4_dense_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(NVFP4.self, Dense.self, 2, args)
+}
+@c(sx_avx512_nvfp4_dense_m1) @implementation
+public func sx_avx512_nvfp4_dense_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(NVFP4.self, Dense.self, 1, args)
+}
+@c(sx_avx512_nvfp4_sparse_gemm) @implementation
+public func sx_avx512_nvfp4_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    quantGemm(NVFP4.self, Sparse.self, args)
+}
+@c(sx_avx512_nvfp4_sparse_m4) @implementation
+public func sx_avx512_nvfp4_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(NVFP4.self, Sparse.self, 4, args)
+}
+@c(sx_avx512_nvfp4_sparse_m2) @implementation
+public func sx_avx512_nvfp4_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(NVFP4.self, Sparse.self, 2, args)
+}
+@c(sx_avx512_nvfp4_sparse_m1) @implementation
+public func sx_avx512_nvfp4_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(NVFP4.self, Sparse.self, 1, args)
+}
+
 #elseif ROOM_AMX
 
 @c(sx_amx_q8_0_dense_expand) @implementation
@@ -966,6 +1010,33 @@ public func sx_amx_mxfp4_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
 @c(sx_amx_mxfp4_sparse_ring) @implementation
 public func sx_amx_mxfp4_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
     tileRing(MXFP4.self, sx_amx_mxfp4_sparse_expand, args)
+}
+
+@c(sx_amx_nvfp4_dense_expand) @implementation
+public func sx_amx_nvfp4_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
+    sx_unwind_tables()
+    expandKBlock(NVFP4.self, Dense.self, next)
+}
+@c(sx_amx_nvfp4_dense_gemm) @implementation
+public func sx_amx_nvfp4_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    tileGemm(NVFP4.self, sx_amx_nvfp4_dense_expand, args)
+}
+@c(sx_amx_nvfp4_dense_ring) @implementation
+public func sx_amx_nvfp4_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    tileRing(NVFP4.self, sx_amx_nvfp4_dense_expand, args)
+}
+@c(sx_amx_nvfp4_sparse_expand) @implementation
+public func sx_amx_nvfp4_sparse_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
+    sx_unwind_tables()
+    expandKBlock(NVFP4.self, Sparse.self, next)
+}
+@c(sx_amx_nvfp4_sparse_gemm) @implementation
+public func sx_amx_nvfp4_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    tileGemm(NVFP4.self, sx_amx_nvfp4_sparse_expand, args)
+}
+@c(sx_amx_nvfp4_sparse_ring) @implementation
+public func sx_amx_nvfp4_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    tileRing(NVFP4.self, sx_amx_nvfp4_sparse_expand, args)
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* The types whose blocks have plain scales, in blocks of 32 to 128 weights: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL,
- * MXFP4. */
+ * MXFP4, NVFP4. */
 #include "gguf.h"
 #include "half.h"
 #include "quants.h"
@@ -81,6 +81,29 @@ static void scale_mxfp4(const uint8_t *b, float *scales, float *minimums) {
     scales[0] = float_from_bits(b[0] < 2 ? 0x00200000u << b[0] : (uint32_t)(b[0] - 1) << 23);
 }
 
+/* Half of a number with 4 bits of exponent and 3 of fraction, for 16 weights each; what would be NaN is 0. */
+static void scale_nvfp4(const uint8_t *b, float *scales, float *minimums) {
+    (void)minimums;
+    for (int i = 0; i < 4; i++) {
+        int exponent = b[i] >> 3 & 15, fraction = b[i] & 7;
+        float value = exponent == 0 ? ldexpf((float)fraction, -10) : ldexpf((float)(8 + fraction), exponent - 11);
+        scales[i] = b[i] == 0x7f ? 0 : value;
+    }
+}
+
+static void get_nvfp4(const uint8_t *b, uint8_t *codes) {
+    for (int i = 0; i < 32; i++) {
+        codes[i / 8 * 16 + i % 8] = b[4 + i] & 15;
+        codes[i / 8 * 16 + 8 + i % 8] = b[4 + i] >> 4;
+    }
+}
+
+static void put_nvfp4(uint8_t *b, const uint8_t *codes) {
+    for (int i = 0; i < 32; i++) {
+        b[4 + i] = (uint8_t)((codes[i / 8 * 16 + i % 8] & 15) | (codes[i / 8 * 16 + 8 + i % 8] & 15) << 4);
+    }
+}
+
 /* Around 0.02 for the largest weight of a block, as in a model a few thousand wide. */
 static float random_scale(uint64_t *state, float most_value) {
     return (float)quant_random_between(state, 500, 1500) * 6e-5f / most_value;
@@ -117,6 +140,10 @@ static void random_q5_1(uint8_t *b, uint64_t *state) {
 
 static void random_mxfp4(uint8_t *b, uint64_t *state) { b[0] = (uint8_t)quant_random_between(state, 118, 120); }
 
+static void random_nvfp4(uint8_t *b, uint64_t *state) {
+    for (int i = 0; i < 4; i++) b[i] = (uint8_t)quant_random_between(state, 1, 3);
+}
+
 static const int8_t values_mxfp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 const quant_type quant_types_plain[] = {
@@ -127,5 +154,6 @@ const quant_type quant_types_plain[] = {
     {GGUF_Q8_0, 32, 34, 32, 256, 8, 128, 128, NULL, get_q8_0, put_q8_0, scale_alone, random_q8_0, "q8_0"},
     {GGUF_IQ4_NL, 32, 18, 32, 16, 4, 8, 0, quant_values_iq4, get_q4_0, put_q4_0, scale_alone, random_iq4_nl, "iq4_nl"},
     {GGUF_MXFP4, 32, 17, 32, 16, 4, 0, 0, values_mxfp4, get_mxfp4, put_mxfp4, scale_mxfp4, random_mxfp4, "mxfp4"},
+    {GGUF_NVFP4, 64, 36, 16, 16, 4, 0, 0, values_mxfp4, get_nvfp4, put_nvfp4, scale_nvfp4, random_nvfp4, "nvfp4"},
 };
 const int quant_types_plain_count = sizeof quant_types_plain / sizeof *quant_types_plain;

@@ -82,6 +82,12 @@ struct Block {
         case SX_Q3_K, SX_IQ4_XS: return (Double(small - 32) * half(0), 0)
         case SX_Q6_K: return (Double(Int8(truncatingIfNeeded: small)) * half(0), 0)
         case SX_MXFP4: return (Double(sign: .plus, exponent: small - 128, significand: 1), 0)
+        case SX_NVFP4:
+            // Half of an unsigned number with 4 bits of exponent (less 7) and 3 of fraction; its NaN is 0.
+            let exponent = small >> 3 & 15, fraction = Double(small & 7) / 8
+            if small == 0x7f { return (0, 0) }
+            let power = Double(sign: .plus, exponent: max(exponent, 1) - 8, significand: 1)
+            return (((exponent == 0 ? 0 : 1) + fraction) * power, 0)
         default: return (half(0), 0)
         }
     }
@@ -97,6 +103,7 @@ struct BlockDescription {
     var elements: Int {
         switch Int(type) {
         case SX_Q2_K, SX_Q3_K, SX_Q4_K, SX_Q5_K, SX_Q6_K, SX_IQ4_XS: return 256
+        case SX_NVFP4: return 64
         default: return 32
         }
     }
@@ -114,6 +121,7 @@ struct BlockDescription {
         case SX_Q5_K: return 176
         case SX_Q6_K: return 210
         case SX_IQ4_XS: return 136
+        case SX_NVFP4: return 36
         default: return 17
         }
     }
@@ -121,7 +129,7 @@ struct BlockDescription {
     /// Weights under one scale.
     var part: Int {
         switch Int(type) {
-        case SX_Q2_K, SX_Q3_K, SX_Q6_K: return 16
+        case SX_Q2_K, SX_Q3_K, SX_Q6_K, SX_NVFP4: return 16
         default: return 32
         }
     }
@@ -158,6 +166,7 @@ struct BlockDescription {
         switch Int(type) {
         case SX_Q4_0, SX_IQ4_NL: return [(2 + k % 16, half, 4)]
         case SX_MXFP4: return [(1 + k % 16, half, 4)]
+        case SX_NVFP4: return [(4 + k / 16 * 8 + k % 8, k % 16 / 8 * 4, 4)]
         case SX_Q4_1: return [(4 + k % 16, half, 4)]
         case SX_Q5_0: return [(6 + k % 16, half, 4), (2 + k / 8, k % 8, 1)]
         case SX_Q5_1: return [(8 + k % 16, half, 4), (4 + k / 8, k % 8, 1)]
@@ -179,7 +188,7 @@ struct BlockDescription {
         case SX_Q2_K: return [80, 82]
         case SX_Q3_K: return [108]
         case SX_Q6_K: return [208]
-        case SX_MXFP4: return []
+        case SX_MXFP4, SX_NVFP4: return []
         default: return [0]
         }
     }
@@ -191,7 +200,7 @@ struct BlockDescription {
         case SX_Q3_K: return [(96 + part % 8, part / 8 * 4, 4), (104 + part % 4, part / 4 * 2, 2)]
         case SX_Q4_K, SX_Q5_K: return part < 4 ? [(4 + part, 0, 6)] : [(8 + part, 0, 4), (part, 6, 2)]
         case SX_Q6_K: return [(192 + part, 0, 8)]
-        case SX_MXFP4: return [(0, 0, 8)]
+        case SX_MXFP4, SX_NVFP4: return [(part, 0, 8)]
         case SX_IQ4_XS: return [(4 + part / 2, part % 2 * 4, 4), (2 + part / 4, part % 4 * 2, 2)]
         default: return []
         }
@@ -213,7 +222,7 @@ struct BlockDescription {
         switch Int(type) {
         case SX_Q4_0, SX_IQ4_NL, SX_IQ4_XS: return 8
         case SX_Q5_0: return 16
-        case SX_Q8_0, SX_MXFP4: return 0
+        case SX_Q8_0, SX_MXFP4, SX_NVFP4: return 0
         case SX_Q3_K: return 4
         case SX_Q6_K: return 32
         default: return nil
@@ -230,7 +239,7 @@ struct BlockDescription {
         case SX_Q6_K: return code - 32
         case SX_IQ4_NL, SX_IQ4_XS:
             return [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113][code]
-        case SX_MXFP4: return [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12][code]
+        case SX_MXFP4, SX_NVFP4: return [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12][code]
         default: return code
         }
     }
