@@ -203,7 +203,8 @@ enum {
     SPARAMX_TYPE_I32 = 26,
     SPARAMX_TYPE_BF16 = 30,
     SPARAMX_TYPE_MXFP4 = 39,
-    SPARAMX_TYPE_NVFP4 = 40
+    SPARAMX_TYPE_NVFP4 = 40,
+    SPARAMX_TYPE_Q2_0 = 42
 };
 
 /* How a weight is kept. */
@@ -510,8 +511,8 @@ typedef struct sparamx_linear_options {
 
 /*
  * Packs an N x K matrix. data: N rows of K elements in the type's GGUF layout, row_stride bytes apart (0: packed
- * tightly); it is only read during the call. K must be a multiple of the type's block: 1 for BF16 and F16, 64 for
- * NVFP4, 256 for Q2_K to Q6_K and IQ4_XS, 32 for the others; N and K at least 1. options may be NULL.
+ * tightly); it is only read during the call. K must be a multiple of the type's block: 1 for BF16 and F16, 64 for NVFP4
+ * and Q2_0, 256 for Q2_K to Q6_K and IQ4_XS, 32 for the others; N and K at least 1. options may be NULL.
  */
 sparamx_status sparamx_linear_create(int32_t type, int64_t n, int64_t k, const void *data, size_t row_stride,
                                      const sparamx_linear_options *options, sparamx_linear **out);

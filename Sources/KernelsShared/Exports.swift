@@ -99,6 +99,13 @@ extension NVFP4 {
                  side: Int32(SX_SIDE_E4M3), side_bytes: 64)
     }
 }
+extension Q2_0 {
+    @inline(__always) static var quant: sx_quant {
+        sx_quant(type: Int32(SX_Q2_0), file_block_k: 64, file_block_bytes: 18, low_bits: 2, high_bits: 0, part_k: 32,
+                 offset: 1, minimum: 0, half_scale: 1, background: 1, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
+                 side: Int32(SX_SIDE_F16), side_bytes: 32)
+    }
+}
 
 #if ROOM_REFERENCE || ROOM_AVX512
 
@@ -121,6 +128,7 @@ func readChunk(
     case Int32(SX_IQ4_XS): IQ4_XS.readChunk(file, blocks, codes)
     case Int32(SX_MXFP4): MXFP4.readChunk(file, blocks, codes)
     case Int32(SX_NVFP4): NVFP4.readChunk(file, blocks, codes)
+    case Int32(SX_Q2_0): Q2_0.readChunk(file, blocks, codes)
     default: break
     }
 }
@@ -144,6 +152,7 @@ func writeChunk(
     case Int32(SX_IQ4_XS): IQ4_XS.writeChunk(file, blocks, codes)
     case Int32(SX_MXFP4): MXFP4.writeChunk(file, blocks, codes)
     case Int32(SX_NVFP4): NVFP4.writeChunk(file, blocks, codes)
+    case Int32(SX_Q2_0): Q2_0.writeChunk(file, blocks, codes)
     default: break
     }
 }
@@ -167,6 +176,7 @@ func readSides(
     case Int32(SX_IQ4_XS): IQ4_XS.readSides(file, blocks, side, column)
     case Int32(SX_MXFP4): MXFP4.readSides(file, blocks, side, column)
     case Int32(SX_NVFP4): NVFP4.readSides(file, blocks, side, column)
+    case Int32(SX_Q2_0): Q2_0.readSides(file, blocks, side, column)
     default: break
     }
 }
@@ -190,6 +200,7 @@ func writeSides(
     case Int32(SX_IQ4_XS): IQ4_XS.writeSides(file, blocks, side, column)
     case Int32(SX_MXFP4): MXFP4.writeSides(file, blocks, side, column)
     case Int32(SX_NVFP4): NVFP4.writeSides(file, blocks, side, column)
+    case Int32(SX_Q2_0): Q2_0.writeSides(file, blocks, side, column)
     default: break
     }
 }
@@ -659,6 +670,39 @@ public func sx_avx512_nvfp4_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
     quantDecode(NVFP4.self, Sparse.self, 1, args)
 }
 
+@c(sx_avx512_q2_0_dense_gemm) @implementation
+public func sx_avx512_q2_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    quantGemm(Q2_0.self, Dense.self, args)
+}
+@c(sx_avx512_q2_0_dense_m4) @implementation
+public func sx_avx512_q2_0_dense_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q2_0.self, Dense.self, 4, args)
+}
+@c(sx_avx512_q2_0_dense_m2) @implementation
+public func sx_avx512_q2_0_dense_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q2_0.self, Dense.self, 2, args)
+}
+@c(sx_avx512_q2_0_dense_m1) @implementation
+public func sx_avx512_q2_0_dense_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q2_0.self, Dense.self, 1, args)
+}
+@c(sx_avx512_q2_0_sparse_gemm) @implementation
+public func sx_avx512_q2_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    quantGemm(Q2_0.self, Sparse.self, args)
+}
+@c(sx_avx512_q2_0_sparse_m4) @implementation
+public func sx_avx512_q2_0_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q2_0.self, Sparse.self, 4, args)
+}
+@c(sx_avx512_q2_0_sparse_m2) @implementation
+public func sx_avx512_q2_0_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q2_0.self, Sparse.self, 2, args)
+}
+@c(sx_avx512_q2_0_sparse_m1) @implementation
+public func sx_avx512_q2_0_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q2_0.self, Sparse.self, 1, args)
+}
+
 #elseif ROOM_AMX
 
 @c(sx_amx_q8_0_dense_expand) @implementation
@@ -1037,6 +1081,33 @@ public func sx_amx_nvfp4_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
 @c(sx_amx_nvfp4_sparse_ring) @implementation
 public func sx_amx_nvfp4_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
     tileRing(NVFP4.self, sx_amx_nvfp4_sparse_expand, args)
+}
+
+@c(sx_amx_q2_0_dense_expand) @implementation
+public func sx_amx_q2_0_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
+    sx_unwind_tables()
+    expandKBlock(Q2_0.self, Dense.self, next)
+}
+@c(sx_amx_q2_0_dense_gemm) @implementation
+public func sx_amx_q2_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    tileGemm(Q2_0.self, sx_amx_q2_0_dense_expand, args)
+}
+@c(sx_amx_q2_0_dense_ring) @implementation
+public func sx_amx_q2_0_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    tileRing(Q2_0.self, sx_amx_q2_0_dense_expand, args)
+}
+@c(sx_amx_q2_0_sparse_expand) @implementation
+public func sx_amx_q2_0_sparse_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
+    sx_unwind_tables()
+    expandKBlock(Q2_0.self, Sparse.self, next)
+}
+@c(sx_amx_q2_0_sparse_gemm) @implementation
+public func sx_amx_q2_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    tileGemm(Q2_0.self, sx_amx_q2_0_sparse_expand, args)
+}
+@c(sx_amx_q2_0_sparse_ring) @implementation
+public func sx_amx_q2_0_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    tileRing(Q2_0.self, sx_amx_q2_0_sparse_expand, args)
 }
 
 #endif

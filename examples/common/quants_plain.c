@@ -1,5 +1,5 @@
 /* The types whose blocks have plain scales, in blocks of 32 to 128 weights: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL,
- * MXFP4, NVFP4. */
+ * MXFP4, NVFP4, Q2_0. */
 #include "gguf.h"
 #include "half.h"
 #include "quants.h"
@@ -140,6 +140,17 @@ static void random_q5_1(uint8_t *b, uint64_t *state) {
 
 static void random_mxfp4(uint8_t *b, uint64_t *state) { b[0] = (uint8_t)quant_random_between(state, 118, 120); }
 
+static void get_q2_0(const uint8_t *b, uint8_t *codes) {
+    for (int i = 0; i < 64; i++) codes[i] = b[2 + i / 4] >> i % 4 * 2 & 3;
+}
+
+static void put_q2_0(uint8_t *b, const uint8_t *codes) {
+    memset(b + 2, 0, 16);
+    for (int i = 0; i < 64; i++) b[2 + i / 4] |= (uint8_t)((codes[i] & 3) << i % 4 * 2);
+}
+
+static void random_q2_0(uint8_t *b, uint64_t *state) { store_u16(b, float_to_f16(random_scale(state, 4))); }
+
 static void random_nvfp4(uint8_t *b, uint64_t *state) {
     for (int i = 0; i < 4; i++) b[i] = (uint8_t)quant_random_between(state, 1, 3);
 }
@@ -155,5 +166,6 @@ const quant_type quant_types_plain[] = {
     {GGUF_IQ4_NL, 32, 18, 32, 16, 4, 8, 0, quant_values_iq4, get_q4_0, put_q4_0, scale_alone, random_iq4_nl, "iq4_nl"},
     {GGUF_MXFP4, 32, 17, 32, 16, 4, 0, 0, values_mxfp4, get_mxfp4, put_mxfp4, scale_mxfp4, random_mxfp4, "mxfp4"},
     {GGUF_NVFP4, 64, 36, 16, 16, 4, 0, 0, values_mxfp4, get_nvfp4, put_nvfp4, scale_nvfp4, random_nvfp4, "nvfp4"},
+    {GGUF_Q2_0, 64, 18, 64, 4, 2, 1, 1, NULL, get_q2_0, put_q2_0, scale_alone, random_q2_0, "q2_0"},
 };
 const int quant_types_plain_count = sizeof quant_types_plain / sizeof *quant_types_plain;
