@@ -204,6 +204,7 @@ enum {
     SPARAMX_TYPE_BF16 = 30,
     SPARAMX_TYPE_MXFP4 = 39,
     SPARAMX_TYPE_NVFP4 = 40,
+    SPARAMX_TYPE_Q1_0 = 41, /* in the dense form alone: no bitmap could be smaller than its codes */
     SPARAMX_TYPE_Q2_0 = 42
 };
 
@@ -211,7 +212,8 @@ enum {
 enum {
     SPARAMX_FORM_AUTO = 0,   /* as an option only: whichever takes fewer bytes by a margin, see FORMAT.md */
     SPARAMX_FORM_DENSE = 1,  /* tiles in multiplication order */
-    SPARAMX_FORM_SPARSE = 2, /* a bitmap and the codes that are not background */
+    SPARAMX_FORM_SPARSE = 2, /* a bitmap and the codes that are not background. Q1_0 has no such form, for none could
+                                be smaller, and gets the dense one */
     SPARAMX_FORM_RAW = 3     /* as info only: the bytes as uploaded (incomplete, or a tensor that is no weight) */
 };
 
@@ -512,7 +514,7 @@ typedef struct sparamx_linear_options {
 /*
  * Packs an N x K matrix. data: N rows of K elements in the type's GGUF layout, row_stride bytes apart (0: packed
  * tightly); it is only read during the call. K must be a multiple of the type's block: 1 for BF16 and F16, 64 for NVFP4
- * and Q2_0, 256 for Q2_K to Q6_K and IQ4_XS, 32 for the others; N and K at least 1. options may be NULL.
+ * and Q2_0, 128 for Q1_0, 256 for Q2_K to Q6_K and IQ4_XS, 32 for the others; N and K at least 1. options may be NULL.
  */
 sparamx_status sparamx_linear_create(int32_t type, int64_t n, int64_t k, const void *data, size_t row_stride,
                                      const sparamx_linear_options *options, sparamx_linear **out);

@@ -106,6 +106,13 @@ extension Q2_0 {
                  side: Int32(SX_SIDE_F16), side_bytes: 32)
     }
 }
+extension Q1_0 {
+    @inline(__always) static var quant: sx_quant {
+        sx_quant(type: Int32(SX_Q1_0), file_block_k: 128, file_block_bytes: 18, low_bits: 1, high_bits: 0, part_k: 32,
+                 offset: 1, minimum: 0, half_scale: 1, background: 0, code_levels: Int32(SX_CODE_LEVELS_SIGN),
+                 side: Int32(SX_SIDE_F16), side_bytes: 16)
+    }
+}
 
 #if ROOM_REFERENCE || ROOM_AVX512
 
@@ -129,6 +136,7 @@ func readChunk(
     case Int32(SX_MXFP4): MXFP4.readChunk(file, blocks, codes)
     case Int32(SX_NVFP4): NVFP4.readChunk(file, blocks, codes)
     case Int32(SX_Q2_0): Q2_0.readChunk(file, blocks, codes)
+    case Int32(SX_Q1_0): Q1_0.readChunk(file, blocks, codes)
     default: break
     }
 }
@@ -153,6 +161,7 @@ func writeChunk(
     case Int32(SX_MXFP4): MXFP4.writeChunk(file, blocks, codes)
     case Int32(SX_NVFP4): NVFP4.writeChunk(file, blocks, codes)
     case Int32(SX_Q2_0): Q2_0.writeChunk(file, blocks, codes)
+    case Int32(SX_Q1_0): Q1_0.writeChunk(file, blocks, codes)
     default: break
     }
 }
@@ -177,6 +186,7 @@ func readSides(
     case Int32(SX_MXFP4): MXFP4.readSides(file, blocks, side, column)
     case Int32(SX_NVFP4): NVFP4.readSides(file, blocks, side, column)
     case Int32(SX_Q2_0): Q2_0.readSides(file, blocks, side, column)
+    case Int32(SX_Q1_0): Q1_0.readSides(file, blocks, side, column)
     default: break
     }
 }
@@ -201,6 +211,7 @@ func writeSides(
     case Int32(SX_MXFP4): MXFP4.writeSides(file, blocks, side, column)
     case Int32(SX_NVFP4): NVFP4.writeSides(file, blocks, side, column)
     case Int32(SX_Q2_0): Q2_0.writeSides(file, blocks, side, column)
+    case Int32(SX_Q1_0): Q1_0.writeSides(file, blocks, side, column)
     default: break
     }
 }
@@ -703,6 +714,23 @@ public func sx_avx512_q2_0_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
     quantDecode(Q2_0.self, Sparse.self, 1, args)
 }
 
+@c(sx_avx512_q1_0_dense_gemm) @implementation
+public func sx_avx512_q1_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    quantGemm(Q1_0.self, Dense.self, args)
+}
+@c(sx_avx512_q1_0_dense_m4) @implementation
+public func sx_avx512_q1_0_dense_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q1_0.self, Dense.self, 4, args)
+}
+@c(sx_avx512_q1_0_dense_m2) @implementation
+public func sx_avx512_q1_0_dense_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q1_0.self, Dense.self, 2, args)
+}
+@c(sx_avx512_q1_0_dense_m1) @implementation
+public func sx_avx512_q1_0_dense_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    quantDecode(Q1_0.self, Dense.self, 1, args)
+}
+
 #elseif ROOM_AMX
 
 @c(sx_amx_q8_0_dense_expand) @implementation
@@ -1108,6 +1136,20 @@ public func sx_amx_q2_0_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
 @c(sx_amx_q2_0_sparse_ring) @implementation
 public func sx_amx_q2_0_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
     tileRing(Q2_0.self, sx_amx_q2_0_sparse_expand, args)
+}
+
+@c(sx_amx_q1_0_dense_expand) @implementation
+public func sx_amx_q1_0_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) {
+    sx_unwind_tables()
+    expandKBlock(Q1_0.self, Dense.self, next)
+}
+@c(sx_amx_q1_0_dense_gemm) @implementation
+public func sx_amx_q1_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    tileGemm(Q1_0.self, sx_amx_q1_0_dense_expand, args)
+}
+@c(sx_amx_q1_0_dense_ring) @implementation
+public func sx_amx_q1_0_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    tileRing(Q1_0.self, sx_amx_q1_0_dense_expand, args)
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* The types whose blocks have plain scales, in blocks of 32 to 128 weights: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL,
- * MXFP4, NVFP4, Q2_0. */
+ * MXFP4, NVFP4, Q2_0, Q1_0. */
 #include "gguf.h"
 #include "half.h"
 #include "quants.h"
@@ -149,6 +149,20 @@ static void put_q2_0(uint8_t *b, const uint8_t *codes) {
     for (int i = 0; i < 64; i++) b[2 + i / 4] |= (uint8_t)((codes[i] & 3) << i % 4 * 2);
 }
 
+static void get_q1_0(const uint8_t *b, uint8_t *codes) {
+    for (int i = 0; i < 128; i++) codes[i] = b[2 + i / 8] >> i % 8 & 1;
+}
+
+static void put_q1_0(uint8_t *b, const uint8_t *codes) {
+    memset(b + 2, 0, 16);
+    for (int i = 0; i < 128; i++) b[2 + i / 8] |= (uint8_t)((codes[i] & 1) << i % 8);
+}
+
+/* Minus one and one. */
+static const int8_t values_q1_0[2] = {-1, 1};
+
+static void random_q1_0(uint8_t *b, uint64_t *state) { store_u16(b, float_to_f16(random_scale(state, 4))); }
+
 static void random_q2_0(uint8_t *b, uint64_t *state) { store_u16(b, float_to_f16(random_scale(state, 4))); }
 
 static void random_nvfp4(uint8_t *b, uint64_t *state) {
@@ -167,5 +181,7 @@ const quant_type quant_types_plain[] = {
     {GGUF_MXFP4, 32, 17, 32, 16, 4, 0, 0, values_mxfp4, get_mxfp4, put_mxfp4, scale_mxfp4, random_mxfp4, "mxfp4"},
     {GGUF_NVFP4, 64, 36, 16, 16, 4, 0, 0, values_mxfp4, get_nvfp4, put_nvfp4, scale_nvfp4, random_nvfp4, "nvfp4"},
     {GGUF_Q2_0, 64, 18, 64, 4, 2, 1, 1, NULL, get_q2_0, put_q2_0, scale_alone, random_q2_0, "q2_0"},
+    {GGUF_Q1_0, 128, 18, 128, 2, 1, QUANT_NO_ZERO, 0, values_q1_0, get_q1_0, put_q1_0, scale_alone, random_q1_0,
+     "q1_0"},
 };
 const int quant_types_plain_count = sizeof quant_types_plain / sizeof *quant_types_plain;

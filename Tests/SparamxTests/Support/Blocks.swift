@@ -104,13 +104,14 @@ struct BlockDescription {
         switch Int(type) {
         case SX_Q2_K, SX_Q3_K, SX_Q4_K, SX_Q5_K, SX_Q6_K, SX_IQ4_XS: return 256
         case SX_NVFP4, SX_Q2_0: return 64
+        case SX_Q1_0: return 128
         default: return 32
         }
     }
 
     var bytes: Int {
         switch Int(type) {
-        case SX_Q4_0, SX_IQ4_NL, SX_Q2_0: return 18
+        case SX_Q4_0, SX_IQ4_NL, SX_Q2_0, SX_Q1_0: return 18
         case SX_Q4_1: return 20
         case SX_Q5_0: return 22
         case SX_Q5_1: return 24
@@ -151,6 +152,7 @@ struct BlockDescription {
 
     var codeBits: Int {
         switch Int(type) {
+        case SX_Q1_0: return 1
         case SX_Q2_K, SX_Q2_0: return 2
         case SX_Q3_K: return 3
         case SX_Q5_0, SX_Q5_1, SX_Q5_K: return 5
@@ -171,6 +173,7 @@ struct BlockDescription {
         case SX_Q5_0: return [(6 + k % 16, half, 4), (2 + k / 8, k % 8, 1)]
         case SX_Q5_1: return [(8 + k % 16, half, 4), (4 + k / 8, k % 8, 1)]
         case SX_Q8_0: return [(2 + k, 0, 8)]
+        case SX_Q1_0: return [(2 + k / 8, k % 8, 1)]
         case SX_Q2_0: return [(2 + k / 4, k % 4 * 2, 2)]
         case SX_Q2_K: return [(16 + k / 128 * 32 + k % 32, k / 32 % 4 * 2, 2)]
         case SX_Q3_K: return [(32 + k / 128 * 32 + k % 32, k / 32 % 4 * 2, 2), (k % 32, k / 32, 1)]
@@ -223,7 +226,7 @@ struct BlockDescription {
         switch Int(type) {
         case SX_Q4_0, SX_IQ4_NL, SX_IQ4_XS: return 8
         case SX_Q5_0: return 16
-        case SX_Q8_0, SX_MXFP4, SX_NVFP4: return 0
+        case SX_Q8_0, SX_MXFP4, SX_NVFP4, SX_Q1_0: return 0
         case SX_Q3_K: return 4
         case SX_Q2_0: return 1
         case SX_Q6_K: return 32
@@ -238,6 +241,7 @@ struct BlockDescription {
         case SX_Q5_0: return code - 16
         case SX_Q8_0: return Int(Int8(truncatingIfNeeded: code))
         case SX_Q3_K: return code - 4
+        case SX_Q1_0: return code * 2 - 1
         case SX_Q2_0: return code - 1
         case SX_Q6_K: return code - 32
         case SX_IQ4_NL, SX_IQ4_XS:
