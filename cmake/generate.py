@@ -20,6 +20,13 @@ BODIES = {
     ("amx", "ring"): "tileRing({T}.self, {e}, args)",
     ("amx", "gemm"): "tileGemm({T}.self, {e}, args)",
 }
+# The same for the types of 2 bytes, each of which has functions of its own on AVX-512: {t} is the type's symbol.
+WIDE = {
+    ("avx512", "gemm"): "{t}Gemm(sparse: {sparse}, args)",
+    ("amx", "ring"): "wideRing(half: {half}, sparse: {sparse}, args)",
+    ("amx", "gemm"): "wideGemm(half: {half}, sparse: {sparse}, args)",
+}
+MOST_SUMS = {"bf16": 8, "f16": 4}  # tokens whose sums fit the registers: more of them take several passes
 # What the codec does with one row's part of a chunk, for a type that is known at run time.
 FILE, WRITTEN = "_ file: UnsafeRawPointer", "_ file: UnsafeMutableRawPointer"
 CODECS = [
@@ -54,6 +61,24 @@ def kernels_of(kind, level):
                 yield export(symbol, "args", "UnsafePointer<sx_kernel_args>", body)
 
 
+def wide_kernels_of(kind, level):
+    """The exported functions of BF16 or F16."""
+    for form in kind.forms:
+        for kernel in definitions.kernels()[kind.kernels]:
+            if kernel.level != level:
+                continue
+            facts = {"t": kind.symbol, "half": str(kind.symbol == "f16").lower(),
+                     "sparse": str(form == "sparse").lower()}
+            if (level, kernel.name) in WIDE:
+                body = WIDE[level, kernel.name].format(**facts)
+            else:
+                tokens = int(kernel.name.removeprefix("m"))
+                count = min(tokens, MOST_SUMS[kind.symbol])
+                body = f"{kind.symbol}Decode({count}, passes: {tokens // count}, sparse: {facts['sparse']}, args)"
+            yield export(f"sx_{level}_{kind.symbol}_{form}_{kernel.name}", "args", "UnsafePointer<sx_kernel_args>",
+                         body)
+
+
 def codec(kinds, name, parameters, arguments):
     lines = [f"func {name}(", f"    _ type: Int32, {parameters}", ") {", "    sx_unwind_tables()", "    switch type {"]
     lines += [f"    case Int32(SX_{kind.name}): {kind.name}.{name}({arguments})" for kind in kinds]
@@ -77,6 +102,7 @@ def numbers(kind):
 
 def text():
     kinds = [kind for kind in definitions.types() if kind.quantized]
+    wide = [kind for kind in definitions.types() if not kind.quantized]
     parts = ["// Written by cmake/generate.py from types.def and kernels.def; do not edit. Each room compiles its own "
              "part.",
              "import CKernelABI", "", *map(numbers, kinds), "", "#if ROOM_REFERENCE || ROOM_AVX512", ""]
@@ -84,6 +110,8 @@ def text():
         parts += [codec(kinds, *row), ""]
     for level in ("avx512", "amx"):
         parts += [f"#elseif ROOM_AMX" if level == "amx" else "#endif\n#if ROOM_AVX512", ""]
+        for kind in wide:
+            parts += [*wide_kernels_of(kind, level), ""]
         for kind in kinds:
             parts += [*kernels_of(kind, level), ""]
     return "\n".join(parts + ["#endif", ""])

@@ -146,21 +146,9 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
 }
 
 @inline(__always)
-private func wideGemm(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+func wideGemm(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     gemm(inPlace: !half && !sparse, args) { first, second, chunk, steps, out, nothing in
         WidePair(half: half, sparse: sparse, args, first, second, chunk, steps: steps, out, nothing: nothing)
     }
 }
-
-@c(sx_amx_bf16_dense_gemm) @implementation
-public func sx_amx_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
-    sx_unwind_tables()
-    wideGemm(half: false, sparse: false, args)
-}
-@c(sx_amx_bf16_sparse_gemm) @implementation
-public func sx_amx_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { wideGemm(half: false, sparse: true, args) }
-@c(sx_amx_f16_dense_gemm) @implementation
-public func sx_amx_f16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) { wideGemm(half: true, sparse: false, args) }
-@c(sx_amx_f16_sparse_gemm) @implementation
-public func sx_amx_f16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { wideGemm(half: true, sparse: true, args) }

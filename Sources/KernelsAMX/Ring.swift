@@ -5,7 +5,7 @@ import CInstructions
 // while the tiles of block i multiply. Memory is the limit; the tile unit works in the shadow of the expansion.
 
 @inline(__always)
-private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     // Dense BF16 is multiplied where it lies.
     let inPlace = !half && !sparse
@@ -73,15 +73,3 @@ private func ring(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_a
         }
     }
 }
-
-@c(sx_amx_bf16_dense_ring) @implementation
-public func sx_amx_bf16_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
-    sx_unwind_tables()
-    ring(half: false, sparse: false, args)
-}
-@c(sx_amx_bf16_sparse_ring) @implementation
-public func sx_amx_bf16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: false, sparse: true, args) }
-@c(sx_amx_f16_dense_ring) @implementation
-public func sx_amx_f16_dense_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: true, sparse: false, args) }
-@c(sx_amx_f16_sparse_ring) @implementation
-public func sx_amx_f16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) { ring(half: true, sparse: true, args) }

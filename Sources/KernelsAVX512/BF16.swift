@@ -16,7 +16,7 @@ private func multiply(_ count: Int, _ sums: inout FloatSums, _ w0: __m512i, _ w1
 
 /// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass, from L2 then.
 @inline(__always)
-private func decode(_ count: Int, passes: Int = 1, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+func bf16Decode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let step = count * passes * 64
     eachDistantPair(args) { first, second in
@@ -98,7 +98,7 @@ private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ b
 }
 
 @inline(__always)
-private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+func bf16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let tiles = UnsafeMutableRawPointer(args.scratch), results = tiles + Int(SX_GEMM_BYTES)
     let stride = min(Int(args.x.m), Int(SX_GEMM_M)) * 128
@@ -160,35 +160,3 @@ private func gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
         }
     }
 }
-
-@c(sx_avx512_bf16_dense_m1) @implementation
-public func sx_avx512_bf16_dense_m1(_ args: UnsafePointer<sx_kernel_args>) { decode(1, sparse: false, args) }
-@c(sx_avx512_bf16_dense_m2) @implementation
-public func sx_avx512_bf16_dense_m2(_ args: UnsafePointer<sx_kernel_args>) { decode(2, sparse: false, args) }
-@c(sx_avx512_bf16_dense_m3) @implementation
-public func sx_avx512_bf16_dense_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: false, args) }
-@c(sx_avx512_bf16_dense_m4) @implementation
-public func sx_avx512_bf16_dense_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: false, args) }
-@c(sx_avx512_bf16_sparse_m1) @implementation
-public func sx_avx512_bf16_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) { decode(1, sparse: true, args) }
-@c(sx_avx512_bf16_sparse_m2) @implementation
-public func sx_avx512_bf16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) { decode(2, sparse: true, args) }
-@c(sx_avx512_bf16_sparse_m3) @implementation
-public func sx_avx512_bf16_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) { decode(3, sparse: true, args) }
-@c(sx_avx512_bf16_sparse_m4) @implementation
-public func sx_avx512_bf16_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) { decode(4, sparse: true, args) }
-@c(sx_avx512_bf16_dense_m8) @implementation
-public func sx_avx512_bf16_dense_m8(_ args: UnsafePointer<sx_kernel_args>) { decode(8, sparse: false, args) }
-@c(sx_avx512_bf16_dense_m16) @implementation
-public func sx_avx512_bf16_dense_m16(_ args: UnsafePointer<sx_kernel_args>) { decode(8, passes: 2, sparse: false, args) }
-@c(sx_avx512_bf16_sparse_m8) @implementation
-public func sx_avx512_bf16_sparse_m8(_ args: UnsafePointer<sx_kernel_args>) { decode(8, sparse: true, args) }
-@c(sx_avx512_bf16_sparse_m16) @implementation
-public func sx_avx512_bf16_sparse_m16(_ args: UnsafePointer<sx_kernel_args>) { decode(8, passes: 2, sparse: true, args) }
-@c(sx_avx512_bf16_dense_gemm) @implementation
-public func sx_avx512_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
-    sx_unwind_tables()
-    gemm(sparse: false, args)
-}
-@c(sx_avx512_bf16_sparse_gemm) @implementation
-public func sx_avx512_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) { gemm(sparse: true, args) }

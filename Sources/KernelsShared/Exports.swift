@@ -219,6 +219,112 @@ func writeSides(
 #endif
 #if ROOM_AVX512
 
+@c(sx_avx512_bf16_dense_gemm) @implementation
+public func sx_avx512_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Gemm(sparse: false, args)
+}
+@c(sx_avx512_bf16_dense_m16) @implementation
+public func sx_avx512_bf16_dense_m16(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(8, passes: 2, sparse: false, args)
+}
+@c(sx_avx512_bf16_dense_m8) @implementation
+public func sx_avx512_bf16_dense_m8(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(8, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_dense_m4) @implementation
+public func sx_avx512_bf16_dense_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(4, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_dense_m3) @implementation
+public func sx_avx512_bf16_dense_m3(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(3, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_dense_m2) @implementation
+public func sx_avx512_bf16_dense_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(2, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_dense_m1) @implementation
+public func sx_avx512_bf16_dense_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(1, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_sparse_gemm) @implementation
+public func sx_avx512_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Gemm(sparse: true, args)
+}
+@c(sx_avx512_bf16_sparse_m16) @implementation
+public func sx_avx512_bf16_sparse_m16(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(8, passes: 2, sparse: true, args)
+}
+@c(sx_avx512_bf16_sparse_m8) @implementation
+public func sx_avx512_bf16_sparse_m8(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(8, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_bf16_sparse_m4) @implementation
+public func sx_avx512_bf16_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(4, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_bf16_sparse_m3) @implementation
+public func sx_avx512_bf16_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(3, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_bf16_sparse_m2) @implementation
+public func sx_avx512_bf16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(2, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_bf16_sparse_m1) @implementation
+public func sx_avx512_bf16_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Decode(1, passes: 1, sparse: true, args)
+}
+
+@c(sx_avx512_f16_dense_gemm) @implementation
+public func sx_avx512_f16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Gemm(sparse: false, args)
+}
+@c(sx_avx512_f16_dense_m8) @implementation
+public func sx_avx512_f16_dense_m8(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(4, passes: 2, sparse: false, args)
+}
+@c(sx_avx512_f16_dense_m4) @implementation
+public func sx_avx512_f16_dense_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(4, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_f16_dense_m3) @implementation
+public func sx_avx512_f16_dense_m3(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(3, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_f16_dense_m2) @implementation
+public func sx_avx512_f16_dense_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(2, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_f16_dense_m1) @implementation
+public func sx_avx512_f16_dense_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(1, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_f16_sparse_gemm) @implementation
+public func sx_avx512_f16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Gemm(sparse: true, args)
+}
+@c(sx_avx512_f16_sparse_m8) @implementation
+public func sx_avx512_f16_sparse_m8(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(4, passes: 2, sparse: true, args)
+}
+@c(sx_avx512_f16_sparse_m4) @implementation
+public func sx_avx512_f16_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(4, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_f16_sparse_m3) @implementation
+public func sx_avx512_f16_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(3, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_f16_sparse_m2) @implementation
+public func sx_avx512_f16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(2, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_f16_sparse_m1) @implementation
+public func sx_avx512_f16_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    f16Decode(1, passes: 1, sparse: true, args)
+}
+
 @c(sx_avx512_q8_0_dense_gemm) @implementation
 public func sx_avx512_q8_0_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
     quantGemm(Q8_0.self, Dense.self, args)
@@ -732,6 +838,40 @@ public func sx_avx512_q1_0_dense_m1(_ args: UnsafePointer<sx_kernel_args>) {
 }
 
 #elseif ROOM_AMX
+
+@c(sx_amx_bf16_dense_gemm) @implementation
+public func sx_amx_bf16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    wideGemm(half: false, sparse: false, args)
+}
+@c(sx_amx_bf16_dense_ring) @implementation
+public func sx_amx_bf16_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    wideRing(half: false, sparse: false, args)
+}
+@c(sx_amx_bf16_sparse_gemm) @implementation
+public func sx_amx_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    wideGemm(half: false, sparse: true, args)
+}
+@c(sx_amx_bf16_sparse_ring) @implementation
+public func sx_amx_bf16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    wideRing(half: false, sparse: true, args)
+}
+
+@c(sx_amx_f16_dense_gemm) @implementation
+public func sx_amx_f16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    wideGemm(half: true, sparse: false, args)
+}
+@c(sx_amx_f16_dense_ring) @implementation
+public func sx_amx_f16_dense_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    wideRing(half: true, sparse: false, args)
+}
+@c(sx_amx_f16_sparse_gemm) @implementation
+public func sx_amx_f16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    wideGemm(half: true, sparse: true, args)
+}
+@c(sx_amx_f16_sparse_ring) @implementation
+public func sx_amx_f16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    wideRing(half: true, sparse: true, args)
+}
 
 @c(sx_amx_q8_0_dense_expand) @implementation
 public func sx_amx_q8_0_dense_expand(_ next: UnsafeMutablePointer<sx_expansion>) {

@@ -55,6 +55,14 @@ struct RangeTree {
         return Range(begin: node.begin, end: node.end, value: node.value)
     }
 
+    /// The longest way from the root, in ranges. Only tests ask.
+    var depth: Int { depth(below: root) }
+
+    private func depth(below at: UInt32) -> Int {
+        guard let nodes, at != RangeTree.none else { return 0 }
+        return 1 + max(depth(below: nodes[Int(at)].left), depth(below: nodes[Int(at)].right))
+    }
+
     /// Room has been reserved, and no range overlaps this one.
     mutating func insert(_ begin: Int, _ end: Int, value: Int) {
         guard let nodes else { return }
