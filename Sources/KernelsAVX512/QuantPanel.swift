@@ -41,6 +41,7 @@ struct QuantPanel {
 
     /// Reads a chunk. What is only padding becomes background, or 0 where the background is found by counting.
     func read(_ chunk: Int) {
+        sx_unwind_tables()
         let present = fileBlocks(chunk), padding = UInt8(truncatingIfNeeded: max(q.background, 0))
         if Int(args.rows) < 16 || present < blocks(chunk) { natural.initializeMemory(as: UInt8.self, repeating: padding, count: 4096) }
         var column = 0

@@ -95,7 +95,10 @@ private func write(_ panel: QuantPanel, _ chunk: Int) {
 }
 
 @c(sx_avx512_quant_unpack_dense) @implementation
-public func sx_avx512_quant_unpack_dense(_ args: UnsafePointer<sx_codec_args>) { unpack(sparse: false, args) }
+public func sx_avx512_quant_unpack_dense(_ args: UnsafePointer<sx_codec_args>) {
+    sx_unwind_tables()
+    unpack(sparse: false, args)
+}
 
 @c(sx_avx512_quant_unpack_sparse) @implementation
 public func sx_avx512_quant_unpack_sparse(_ args: UnsafePointer<sx_codec_args>) { unpack(sparse: true, args) }
