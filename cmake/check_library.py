@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HEADER = os.path.join(HERE, "..", "include", "sparamx.h")
 SONAME = "libsparamx.so.0"
 VERSION = "SPARAMX_1"
+GLIBC = (2, 34)  # the oldest that it runs with: README.md
 MAX_BYTES = 1 << 20
 
 TYPES = "|".join(kind.symbol for kind in definitions.types())
@@ -126,6 +127,9 @@ def check_sections(report, path):
     needed = brackets("NEEDED")
     report.check(sorted(set(needed) - {"libc.so.6", "libm.so.6"}), "needs libc alone (and libm at most)")
     report.check([] if "libc.so.6" in needed else ["libc.so.6 is missing"], "needs libc")
+    versions = {tuple(map(int, v.split("."))) for v in re.findall(r"\bGLIBC_([\d.]+)", run("readelf", "-VW", path))}
+    report.check([".".join(map(str, v)) for v in sorted(versions) if v > GLIBC],
+                 f"runs with glibc {'.'.join(map(str, GLIBC))}")
     report.check(brackets("RPATH") + brackets("RUNPATH"), "no RPATH")
     report.check([] if brackets("SONAME") == [SONAME] else brackets("SONAME") or ["none"], f"the soname is {SONAME}")
     report.check([name for name, _ in entries if name == "TEXTREL"], "no text relocations")

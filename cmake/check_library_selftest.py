@@ -34,6 +34,8 @@ __attribute__((used)) static void local(void) {
 #        message that has to come, compiler arguments, then replacements in the source
 BREAKS = [
     ("needs libc alone", ["-Wl,--no-as-needed", "-l:libstdc++.so.6", "-lm"], {}),
+    ("runs with glibc", [], {"IN_BASELINE": "extern void arc4random_buf(void *, unsigned long); "
+                                            "char four[4]; arc4random_buf(four, 4);"}),
     ("every function has", [], {"IN_BASELINE": 'ASM(".pushsection .text.bare,\\"ax\\"; .type bare,@function; '
                                                'bare: nop; ret; .size bare,.-bare; .popsection");'}),
     ("no RPATH", ["-Wl,-rpath,/somewhere"], {}),
