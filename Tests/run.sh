@@ -3,12 +3,13 @@
 # the exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
 #
 # Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
-#                             fuzz qemu sandbox beside load package examples prune swift tsan
+#                             fuzz qemu sandbox beside load package distribution examples prune swift tsan
 set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
-all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package examples prune swift tsan)
+all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution examples prune swift
+    tsan)
 case "${1-}" in
 -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
@@ -56,6 +57,9 @@ install_packages() {
 install_tools() {
     local tools=() as_root=()
     ! wanted qemu || have qemu-x86_64 || tools+=(qemu-user)
+    ! wanted distribution || have dpkg-shlibdeps || tools+=(dpkg-dev)
+    ! wanted distribution || have lintian || tools+=(lintian)
+    ! wanted distribution || have debootstrap || tools+=(debootstrap)
     ! wanted abi-guard || have abidiff || tools+=(abigail-tools)
     # What the tests decode AVX-512 with on CPUs that lack it.
     [ "${SPARAMX_INTERPRET:-}" != 1 ] || grep -qw avx512f /proc/cpuinfo || [ -e /usr/include/Zydis/Zydis.h ] ||
@@ -139,6 +143,8 @@ part beside "ordinary Swift, a second copy, other tile code in the same process"
 part load "a host with sixteen threads; the long form is Tests/load/run.sh build build/tests/load 600" \
     Tests/load/run.sh build build/tests/load
 part package "find_package, pkg-config, cc, FetchContent" Tests/package/run.sh build build/tests/package
+part distribution "Debian packages and an archive, in a fresh Debian" \
+    Tests/package/distribution.sh build build/tests/distribution
 emulated=()
 [ -x build/tests/abi/capability ] && emulated=(build/tests/abi)
 part examples "the programs on small models" Tests/examples/run.sh build build/tests/examples "${emulated[@]}"

@@ -1,7 +1,10 @@
-# The example programs, in examples/ of the build folder. They find the library in the folder above their own.
+# The example programs, in examples/ of the build folder. They find the library in the folder above their own;
+# installed ones in the folder beside theirs.
 
 find_package(Threads REQUIRED)
 set(sparamx_examples "${sparamx_root}/examples")
+
+include(GNUInstallDirs)
 
 function(sparamx_example name)
   add_executable(${name} ${ARGN})
@@ -11,7 +14,7 @@ function(sparamx_example name)
   set_target_properties(${name} PROPERTIES
     C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF
     RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/examples"
-    BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$ORIGIN/..")
+    BUILD_RPATH "$ORIGIN/.." INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 endfunction()
 
 file(GLOB sparamx_run_sources CONFIGURE_DEPENDS "${sparamx_examples}/run/*.c" "${sparamx_examples}/common/*.c")

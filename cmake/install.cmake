@@ -16,11 +16,20 @@ file(RELATIVE_PATH sparamx_libdir "${CMAKE_INSTALL_PREFIX}" "${CMAKE_INSTALL_FUL
 file(RELATIVE_PATH sparamx_includedir "${CMAKE_INSTALL_PREFIX}" "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
 configure_file(sparamx.pc.in "${CMAKE_CURRENT_BINARY_DIR}/package/sparamx.pc" @ONLY)
 
-install(PROGRAMS "${sparamx_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(FILES ${sparamx_links} DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(FILES "${sparamx_header}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(FILES "${sparamx_library}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT library)
+list(GET sparamx_links 0 sparamx_runtime_link)
+list(GET sparamx_links 1 sparamx_development_link)
+install(FILES "${sparamx_runtime_link}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT library)
+install(FILES "${sparamx_development_link}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT development)
+install(FILES "${sparamx_header}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT development)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfig.cmake"
-              "${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfigVersion.cmake" DESTINATION "${sparamx_package}")
-install(FILES "${CMAKE_CURRENT_BINARY_DIR}/package/sparamx.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+              "${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfigVersion.cmake"
+  DESTINATION "${sparamx_package}" COMPONENT development)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/package/sparamx.pc"
+  DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT development)
 install(FILES "${sparamx_root}/LICENSE" "${sparamx_root}/README.md" "${sparamx_root}/CHANGELOG.md"
-  DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/sparamx" OPTIONAL)
+  DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/sparamx" COMPONENT documents OPTIONAL)
+if(SPARAMX_BUILD_EXAMPLES)
+  install(TARGETS sparamx-run sparamx-explain sparamx-bench
+    RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT tools)
+endif()
