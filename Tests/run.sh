@@ -8,8 +8,8 @@ set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
-all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution examples prune swift
-    tsan)
+all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution examples prune
+    swift tsan)
 case "${1-}" in
 -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac

@@ -1,5 +1,5 @@
-# Packages, made by cpack or by cmake/packages.sh: for Debian libsparamx0 (the library), libsparamx-dev (header, and what
-# find_package and pkg-config read), sparamx-tools (the example programs); and one archive with all of it, which is
+# Packages, made by `--target package`: for Debian libsparamx0 (the library), libsparamx-dev (header, and what
+# find_package and pkg-config read) and sparamx-tools (the example programs); and one archive with all of it, which is
 # unpacked anywhere. With LLAMA_CPP_SOURCE the plugin is in the archive.
 
 set(SPARAMX_MAINTAINER "The libsparamx authors <maintainers@libsparamx.invalid>" CACHE STRING

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# package/distribution.sh BUILDDIR OUTDIR - the Debian packages and the archive that `--target package` makes: what is in
-# them, what lintian says, and a C program that uses them, the archive unpacked anywhere, the packages installed in a
+# package/distribution.sh BUILDDIR OUTDIR - the Debian packages and the archive that `--target package` makes: what is
+# in them, what lintian says, and a C program that uses them, the archive unpacked anywhere, the packages installed in a
 # fresh Debian. Last line: "N passed, N failed, N skipped".
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
