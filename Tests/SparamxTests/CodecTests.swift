@@ -39,7 +39,8 @@ final class CodecTests: XCTestCase {
                 defer { tensor.release() }
                 let expected = FormatOracle(weights, sparse: form == .sparse)
                 XCTAssertEqual(tensor.bytes, expected.bytes.count, label)
-                XCTAssertEqual(tensor.background, forms(type).contains(true) ? weights.background : 0, label)
+                let background = tensor.layout.type.hasSparseForm ? weights.background : 0
+                XCTAssertEqual(tensor.background, background, label)
                 XCTAssertEqual(tensor.layout.sparse, form == .sparse, label)
                 let found = bytes(tensor)
                 if found != expected.bytes {

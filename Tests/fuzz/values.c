@@ -24,7 +24,9 @@ int weight_type_count(void) {
     return type_count;
 }
 
-const weight_type *weight_type_at(int index) { return index >= 0 && index < weight_type_count() ? &types[index] : NULL; }
+const weight_type *weight_type_at(int index) {
+    return index >= 0 && index < weight_type_count() ? &types[index] : NULL;
+}
 
 int weight_type_index(int32_t number) {
     for (int i = 0; i < weight_type_count(); i++) {

@@ -135,7 +135,8 @@ static void run_type(errors *e, team *t, const weight_type *type, shape s, doubl
         if (e->x && e->rounded && e->row && e->y) {
             random_normals(e->x, tokens * (size_t)e->k, 7);
             round_as_ggml((uint32_t)type->id, e->x, e->m * e->k, e->rounded);
-            for (int f = 0; f < o->form_count; f++) run_product(e, o->forms[f], share);
+            int32_t forms[MAX_CHOICES];
+            for (int f = 0, count = options_forms(o, type, forms); f < count; f++) run_product(e, forms[f], share);
         } else {
             e->failures++;
         }

@@ -196,13 +196,26 @@ static bool read_option(options *o, int option) {
     }
 }
 
-/* Types for which this library has no kernels, as an older one than this program, are left out. */
+int options_forms(const options *o, const weight_type *type, int32_t forms[MAX_CHOICES]) {
+    int count = 0;
+    for (int i = 0; i < o->form_count; i++)
+        if (type->sparse || o->forms[i] != SPARAMX_FORM_SPARSE) forms[count++] = o->forms[i];
+    return count;
+}
+
+/* Types for which this library has no kernels, as an older one than this program, are left out, and those that have
+ * none of the forms or nothing to compare. */
 static void drop_declined(options *o) {
     int kept = 0;
     for (int i = 0; i < o->type_count; i++) {
-        sparamx_status status = weight_type_status(o->types[i]);
-        if (status != SPARAMX_ERR_TYPE) o->types[kept++] = o->types[i];
-        else printf("%s skipped: %s\n", o->types[i]->name, sparamx_status_string(status));
+        const weight_type *type = o->types[i];
+        int32_t forms[MAX_CHOICES];
+        int count = options_forms(o, type, forms);
+        sparamx_status status = weight_type_status(type);
+        if (status == SPARAMX_ERR_TYPE) printf("%s skipped: %s\n", type->name, sparamx_status_string(status));
+        else if (count == 0 || (o->mode == MODE_BREAK_EVEN && count < o->form_count))
+            printf("%s skipped: it has no sparse form\n", type->name);
+        else o->types[kept++] = type;
     }
     o->type_count = kept;
 }

@@ -30,6 +30,9 @@ typedef struct options {
 /* False after a sentence on stderr. Defaults are filled in by mode. */
 bool options_read(int argc, char **argv, options *o);
 
+/* The forms asked for that this type has; returns how many. */
+int options_forms(const options *o, const weight_type *type, int32_t forms[MAX_CHOICES]);
+
 extern const char options_help[];
 
 #endif /* BENCH_OPTIONS_H */

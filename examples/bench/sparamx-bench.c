@@ -28,9 +28,8 @@ typedef struct run {
 static void fill_group(const run *r, group *g, const weight_type *type, shape s, double sparsity, char label[80]) {
     const options *o = r->options;
     *g = (group){.type = type, .n = s.n, .k = s.k, .sparsity = sparsity};
-    memcpy(g->forms, o->forms, sizeof g->forms);
     memcpy(g->m, o->m, sizeof g->m);
-    g->form_count = o->form_count;
+    g->form_count = options_forms(o, type, g->forms);
     g->m_count = o->m_count;
     g->kernel = o->kernel;
     g->experts = o->experts;

@@ -21,14 +21,20 @@ const weight_type *weight_types(int *count) {
         for (int32_t i = 0; i < sparamx_kernel_count(); i++) {
             sparamx_kernel_info row = {.size = sizeof row};
             uint64_t block = 0;
-            bool new = sparamx_kernel_get(i, &row) == SPARAMX_OK && found < (int)(sizeof known / sizeof *known);
+            bool got = sparamx_kernel_get(i, &row) == SPARAMX_OK;
+            bool new = got && found < (int)(sizeof known / sizeof *known);
             if (new) block = gguf_block_length((uint32_t)row.type);
-            for (int j = 0; j < found; j++) new = new && known[j].id != row.type;
+            for (int j = 0; got && j < found; j++) {
+                if (known[j].id != row.type) continue;
+                known[j].sparse = known[j].sparse || row.form == SPARAMX_FORM_SPARSE;
+                new = false;
+            }
             if (!new || block == 0) continue;
             const char *name = gguf_type_name((uint32_t)row.type);
             for (size_t c = 0; name[c] != 0 && c < sizeof names[0] - 1; c++) names[found][c] = (char)tolower(name[c]);
             known[found] = (weight_type){names[found], row.type, (int64_t)block,
-                                         (size_t)gguf_block_bytes((uint32_t)row.type)};
+                                         (size_t)gguf_block_bytes((uint32_t)row.type),
+                                         row.form == SPARAMX_FORM_SPARSE};
             found++;
         }
     }

@@ -20,6 +20,7 @@ typedef struct weight_type {
     int32_t id;
     int64_t block; /* elements */
     size_t block_bytes;
+    bool sparse; /* whether the library has a sparse form of it */
 } weight_type;
 
 /* Those that the library has kernels for, in its order. */

@@ -80,7 +80,7 @@ struct FormatOracle {
             if code != zero || !sparse { kept[i].append(block.type == q8 ? code ^ 0x80 : code) }
         }
         let blocks = list.count / 512
-        let low = block.codeBits == 8 ? 8 : block.codeBits < 4 ? 2 : 4
+        let low = [1, 8].contains(block.codeBits) ? block.codeBits : block.codeBits < 4 ? 2 : 4
         let lows = planes(kept, blocks, low, shift: 0), highs = planes(kept, blocks, block.codeBits - low, shift: low)
         offsets.append(UInt64(bytes.count) | UInt64(lows.count) << 48)
         bytes += lows + highs
