@@ -18,8 +18,9 @@ TYPES = ("bf16", "f16", "q8_0")  # which the gguf package makes; the others come
 SPARSITIES = (0.0, 0.5)
 QUANTIZER = {kind: (kind,) for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M",
                                         "Q6_K", "IQ4_NL", "IQ4_XS")}
-# llama-quantize has no MXFP4 for models without experts, but takes it for single tensors.
-QUANTIZER["MXFP4"] = ("--tensor-type", "attn=mxfp4", "--tensor-type", "ffn=mxfp4", "Q8_0")
+# llama-quantize has no MXFP4 for models without experts and no NVFP4, but takes them for single tensors.
+QUANTIZER |= {kind: ("--tensor-type", f"attn={kind.lower()}", "--tensor-type", f"ffn={kind.lower()}", "Q8_0")
+              for kind in ("MXFP4", "NVFP4")}
 QUANTIZER_ROWS = ("--ff", "768")  # rows of whole blocks of 256, or the quantizer would choose other types
 N_SPECIAL_TOKENS = 3  # they get no preference: no end of text
 

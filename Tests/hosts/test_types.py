@@ -19,7 +19,7 @@ from test_numerics import CHUNKS, CONTEXT
 PRUNED = 0.5
 KINDS = tuple(models.QUANTIZER)
 # Weights that share a scale, and with it the code of a pruned weight.
-GROUPS = {"Q2_K": 16, "Q3_K": 16, "Q6_K": 16}
+GROUPS = {"Q2_K": 16, "Q3_K": 16, "Q6_K": 16, "NVFP4": 16}
 # Ours against the host's own divergence from float32. Measured, mean KLD: the host's 2e-5 (Q8_0, MXFP4), 2.9e-5 (other
 # blocks of 32), 4.0e-5 to 4.5e-5 (K types, IQ4_XS: activations in blocks of 256); the library's Q8_0 2e-5.
 NO_WORSE, NOISE = 1.15, 5e-6

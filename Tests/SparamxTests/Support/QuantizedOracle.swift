@@ -21,11 +21,12 @@ struct QuantizedOracle {
         weightSums = .init(repeating: 0, count: blocks * n)
         tokenSteps = .init(repeating: 0, count: m * blocks)
         halves = y
-        // ggml's blocks of 32 for activations have a float16 scale; types in blocks of 256 keep single precision.
+        // ggml's blocks of 32 for activations have a float16 scale; for types in blocks of 256 it takes others, and the
+        // library keeps single precision.
         // What a float16 cannot hold stays as it is.
         func rounded(_ value: Float) -> Float {
             let half = Float(Float16(value))
-            return block.elements == 32 && half.isFinite ? half : value
+            return block.elements < 256 && half.isFinite ? half : value
         }
         var levels = [Float](repeating: 0, count: n * weights.k)  // integers, exact in single precision, as all sums here
         var scales = [(scale: Double, minimum: Double)](repeating: (0, 0), count: parts * n)
