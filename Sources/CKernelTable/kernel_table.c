@@ -15,14 +15,17 @@
 #define SX_FUNCTION_AVX512(kernel, name, form) sx_avx512_##name##_##form##_##kernel
 #define SX_FUNCTION_AMX(kernel, name, form) sx_amx_##name##_##form##_##kernel
 
-#define SX_ENTRY(level_, kernel, first_, last_, from_, x_, multiple_, above_, exact_, scratch_, NAME, name_, form, sparse_) \
+#define SX_ENTRY(level_, kernel, first_, last_, from_, x_, multiple_, above_, exact_, scratch_, NAME, name_, \
+                 form, sparse_) \
     {.name = SX_NAME_##level_(kernel, name_, form), .function = SX_FUNCTION_##level_(kernel, name_, form), \
      .level = SX_LEVEL_##level_, .type = SX_##NAME, .sparse = sparse_, .first = first_, .last = last_, .from = from_, \
      .x = SX_X_##x_, .multiple = multiple_, .above = above_, .exact = exact_, .scratch = SX_SCRATCH_##scratch_},
 
-#define SX_DENSE_ROW(level, kernel, first, last, dense_from, sparse_from, x, multiple, above, exact, scratch, NAME, name) \
+#define SX_DENSE_ROW(level, kernel, first, last, dense_from, sparse_from, x, multiple, above, exact, scratch, NAME, \
+                     name) \
     SX_ENTRY(level, kernel, first, last, dense_from, x, multiple, above, exact, scratch, NAME, name, dense, 0)
-#define SX_SPARSE_ROW(level, kernel, first, last, dense_from, sparse_from, x, multiple, above, exact, scratch, NAME, name) \
+#define SX_SPARSE_ROW(level, kernel, first, last, dense_from, sparse_from, x, multiple, above, exact, scratch, NAME, \
+                      name) \
     SX_ENTRY(level, kernel, first, last, sparse_from, x, multiple, above, exact, scratch, NAME, name, sparse, 1)
 
 #define SX_FORMS_DENSE(LIST, NAME, name) LIST(SX_DENSE_ROW, NAME, name)
@@ -30,7 +33,8 @@
 
 static const sx_kernel_row rows[] = {
 #define SX_WIDE(NAME, name, number, forms) SX_FORMS_##forms(SX_KERNELS_##NAME, NAME, name)
-#define SX_QUANT(NAME, name, number, k, bytes, low, high, part, offset, out, levels, side, per_64_k, minimum, half, forms) \
+#define SX_QUANT(NAME, name, number, k, bytes, low, high, part, offset, out, levels, side, per_64_k, minimum, \
+                 half, forms) \
     SX_FORMS_##forms(SX_KERNELS_PARTS_OF_##part, NAME, name)
 #include "types.def"
 #undef SX_WIDE
@@ -46,7 +50,8 @@ enum {
     SX_BEGIN_##NAME, SX_FORMS_OF_##NAME = SX_COUNT_##forms, SX_ROWS_OF_##NAME = LIST(SX_ONE, ), \
     SX_LAST_##NAME = SX_BEGIN_##NAME + SX_FORMS_OF_##NAME * (SX_ROWS_OF_##NAME) - 1,
 #define SX_WIDE(NAME, name, number, forms) SX_PLACES(NAME, SX_KERNELS_##NAME, forms)
-#define SX_QUANT(NAME, name, number, k, bytes, low, high, part, offset, out, levels, side, per_64_k, minimum, half, forms) \
+#define SX_QUANT(NAME, name, number, k, bytes, low, high, part, offset, out, levels, side, per_64_k, minimum, \
+                 half, forms) \
     SX_PLACES(NAME, SX_KERNELS_PARTS_OF_##part, forms)
 #include "types.def"
 #undef SX_WIDE
@@ -60,7 +65,9 @@ const sx_kernel_row *sx_kernel_at(int32_t index) { return &rows[index]; }
 int32_t sx_kernels_of(int32_t type, int32_t sparse, int32_t *begin) {
     switch (type) {
 #define SX_WIDE(NAME, ...) \
-    case SX_##NAME: *begin = SX_BEGIN_##NAME + sparse * SX_ROWS_OF_##NAME; return sparse < SX_FORMS_OF_##NAME ? SX_ROWS_OF_##NAME : 0;
+    case SX_##NAME: \
+        *begin = SX_BEGIN_##NAME + sparse * SX_ROWS_OF_##NAME; \
+        return sparse < SX_FORMS_OF_##NAME ? SX_ROWS_OF_##NAME : 0;
 #define SX_QUANT SX_WIDE
 #include "types.def"
 #undef SX_WIDE

@@ -1,5 +1,6 @@
-// A child made by fork has one thread: a lock that another thread held at that moment would be held for ever. So the thread
-// that forks holds the process-wide locks itself meanwhile. Locks of single objects are the host's affair (sparamx.h).
+// A child made by fork has one thread: a lock that another thread held at that moment would be held for ever. So the
+// thread that forks holds the process-wide locks itself meanwhile.
+// Locks of single objects are the host's affair (sparamx.h).
 #include "locks.h"
 #include <pthread.h>
 

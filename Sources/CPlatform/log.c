@@ -52,8 +52,8 @@ bool sx_log_enabled(void) {
     return enabled;
 }
 
-// Bytes of the UTF-8 character at s that is safe to show on a terminal, 0 if there is none: control characters (also those
-// above 127) and what is no UTF-8 are not. Nothing is read from s[most] on.
+// Bytes of the UTF-8 character at s that is safe to show on a terminal, 0 if there is none: control characters (also
+// those above 127) and what is no UTF-8 are not. Nothing is read from s[most] on.
 static size_t shown(const unsigned char *s, size_t most) {
     if (s[0] < 0x80) return s[0] >= 0x20 && s[0] != 0x7f;
     size_t length = s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;

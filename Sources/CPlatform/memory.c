@@ -24,15 +24,15 @@ static void *map_anywhere(size_t bytes) {
 
 void *sx_map(size_t bytes) {
     if (bytes < 2 * huge || bytes > SIZE_MAX - huge) return map_anywhere(bytes);
-    // Start on a 2 MB frame: a mapping that starts anywhere loses up to two frames to small pages. What is cut off is never
-    // usable: with mlockall it would become resident first.
+    // Start on a 2 MB frame: a mapping that starts anywhere loses up to two frames to small pages. What is cut off is
+    // never usable: with mlockall it would become resident first.
     char *p = sx_reserve(bytes + huge);
     if (!p) return map_anywhere(bytes);
     size_t page = 4096, length = (bytes + page - 1) & ~(page - 1);
     size_t before = (huge - ((uintptr_t)p & (huge - 1))) & (huge - 1);
     size_t after = ((bytes + huge + page - 1) & ~(page - 1)) - before - length;
-    // Cutting can take one mapping more than the process may have; without cuts it does not. What is once given back may be
-    // another thread's by now, so only the rest goes.
+    // Cutting can take one mapping more than the process may have; without cuts it does not. What is once given back
+    // may be another thread's by now, so only the rest goes.
     if (before && munmap(p, before) != 0) {
         sx_unmap(p, before + length + after);
         return map_anywhere(bytes);
@@ -48,7 +48,8 @@ void *sx_map(size_t bytes) {
 }
 
 void sx_unmap(void *pointer, size_t bytes) {
-    // The kernel joins neighbours to one mapping, so this too can be a cut. Then the addresses are lost, the memory is not.
+    // The kernel joins neighbours to one mapping, so this too can be a cut.
+    // Then the addresses are lost, the memory is not.
     if (munmap(pointer, bytes) != 0) madvise(pointer, bytes, MADV_DONTNEED);
 }
 

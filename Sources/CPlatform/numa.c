@@ -1,6 +1,6 @@
-// libnuma is loaded when it is there, there are nodes to speak of, and the host asks for interleaving. Nothing links to it.
-// Nothing of ours is held while the loader is called, and in a process that was forked while another thread was inside the
-// loader nothing but that request calls it.
+// libnuma is loaded when it is there, there are nodes to speak of, and the host asks for interleaving. Nothing links to
+// it. Nothing of ours is held while the loader is called, and in a process that was forked while another thread was
+// inside the loader nothing but that request calls it.
 #define _GNU_SOURCE
 #include "platform.h"
 #include <dlfcn.h>
@@ -25,7 +25,8 @@ static bool numa_open(numa_table *t) {
     t->handle = dlopen("libnuma.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!t->handle) return false;
     int (*available)(void) = (int (*)(void))dlsym(t->handle, "numa_available");
-    t->mbind = (long (*)(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned))dlsym(t->handle, "mbind");
+    t->mbind = (long (*)(void *, unsigned long, int, const unsigned long *, unsigned long, unsigned))
+        dlsym(t->handle, "mbind");
     t->all_nodes = (bitmask **)dlsym(t->handle, "numa_all_nodes_ptr");
     if (available && t->mbind && t->all_nodes && available() >= 0) return true;
     dlclose(t->handle);
@@ -69,8 +70,8 @@ void sx_numa_prepare(void) {
     int cancel = sx_cancel_off();
     numa_table t;
     if (numa_open(&t)) {
-        // Of threads that come at the same time one wins; the others do not wait for it, and their first tensors may lie
-        // as if they had not asked.
+        // Of threads that come at the same time one wins; the others do not wait for it, and their first tensors may
+        // lie as if they had not asked.
         if (!__atomic_exchange_n(&claimed, true, __ATOMIC_ACQ_REL)) {
             kept = t;
             __atomic_store_n(&kept_handle, t.handle, __ATOMIC_RELEASE);

@@ -1,5 +1,5 @@
-// What is found out once per process. Nothing that is done under this mutex may wait for another lock, the loader's above
-// all: a constructor that makes the first call would hold that one.
+// What is found out once per process. Nothing that is done under this mutex may wait for another lock, the loader's
+// above all: a constructor that makes the first call would hold that one.
 #include "platform.h"
 #include "locks.h"
 

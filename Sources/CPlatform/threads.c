@@ -2,8 +2,8 @@
 #include "platform.h"
 #include <signal.h>
 
-// Threads of packing need a few KB of stack. The default of 8 MB stays in the C library's cache afterwards, and all of it is
-// resident in a process that locks its memory.
+// Threads of packing need a few KB of stack. The default of 8 MB stays in the C library's cache afterwards, and all of
+// it is resident in a process that locks its memory.
 enum { MAX_THREADS = 64, STACK = 512 << 10 };
 
 typedef struct part {
@@ -18,8 +18,8 @@ static void *run(void *argument) {
     return NULL;
 }
 
-// What somebody sends to the process is for the host's threads. A fault is sent to the thread that caused it: blocked, it
-// would kill the process without the host's handler, and the host's mapped file may be what is truncated.
+// What somebody sends to the process is for the host's threads. A fault is sent to the thread that caused it: blocked,
+// it would kill the process without the host's handler, and the host's mapped file may be what is truncated.
 static void fill_with_asynchronous(sigset_t *set) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
     sigfillset(set);

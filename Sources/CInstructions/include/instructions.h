@@ -6,7 +6,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#define SX_AVX512 static inline __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,avx512vnni,avx512bf16")))
+#define SX_AVX512 static inline __attribute__((target( \
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,avx512vnni,avx512bf16")))
 #define SX_TILE static inline __attribute__((target("amx-tile,amx-int8,amx-bf16")))
 
 // Loads, stores, broadcasts.
@@ -17,18 +18,24 @@ SX_AVX512 void sx_store_ps(void *p, __m512 v) { _mm512_storeu_ps(p, v); }
 SX_AVX512 void sx_store32(void *p, __m512i v) { _mm256_storeu_si256((__m256i *)p, _mm512_castsi512_si256(v)); }
 SX_AVX512 __m512i sx_broadcast32(const void *p) { int v; __builtin_memcpy(&v, p, 4); return _mm512_set1_epi32(v); }
 SX_AVX512 __m512 sx_broadcast_ps(const void *p) { float v; __builtin_memcpy(&v, p, 4); return _mm512_set1_ps(v); }
-SX_AVX512 __m512 sx_broadcast_two_ps(const void *p) { double v; __builtin_memcpy(&v, p, 8); return _mm512_castpd_ps(_mm512_set1_pd(v)); }
+SX_AVX512 __m512 sx_broadcast_two_ps(const void *p) {
+    double v;
+    __builtin_memcpy(&v, p, 8);
+    return _mm512_castpd_ps(_mm512_set1_pd(v));
+}
 SX_AVX512 void sx_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
 SX_AVX512 void sx_prefetch_l2(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
 SX_AVX512 void sx_mask_store_ps(void *p, uint16_t mask, __m512 v) { _mm512_mask_storeu_ps(p, mask, v); }
 SX_AVX512 void sx_mask_store16(void *p, uint32_t mask, __m512i v) { _mm512_mask_storeu_epi16(p, mask, v); }
 SX_AVX512 void sx_mask_store8(void *p, uint64_t mask, __m512i v) { _mm512_mask_storeu_epi8(p, mask, v); }
-SX_AVX512 __m512i sx_mask_load8(__m512i other, uint64_t mask, const void *p) { return _mm512_mask_loadu_epi8(other, mask, p); }
+SX_AVX512 __m512i sx_mask_load8(__m512i other, uint64_t mask, const void *p) {
+    return _mm512_mask_loadu_epi8(other, mask, p);
+}
 SX_AVX512 __m512 sx_mask_load_ps(uint16_t mask, const void *p) { return _mm512_maskz_loadu_ps(mask, p); }
 
 // Expansion and its reverse.
-// Expansions from registers: reading memory, on Zen 5, they wait for all stores before them (a row expanded and stored took
-// 5.0 cycles, 3.2 with a load of its own). The empty statement keeps the compiler from joining load and expansion.
+// Expansions from registers: reading memory, on Zen 5, they wait for all stores before them (a row expanded and stored
+// took 5.0 cycles, 3.2 with a load of its own). The empty statement keeps the compiler from joining load and expansion.
 SX_AVX512 __m512i sx_expand16(uint32_t mask, __m512i v) {
     __asm__("" : "+v"(v));
     return _mm512_maskz_expand_epi16(mask, v);
@@ -64,7 +71,9 @@ SX_AVX512 __m512i sx_set32(int32_t v) { return _mm512_set1_epi32(v); }
 SX_AVX512 __m512i sx_shuffle8(__m512i v, __m512i index) { return _mm512_shuffle_epi8(v, index); }
 SX_AVX512 __m512i sx_widen_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)); }
 SX_AVX512 __m512i sx_widen_i8(const void *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
-SX_AVX512 __m512i sx_widen_twice(const void *p) { return _mm512_cvtepu8_epi32(_mm_castpd_si128(_mm_loaddup_pd((const double *)p))); }
+SX_AVX512 __m512i sx_widen_twice(const void *p) {
+    return _mm512_cvtepu8_epi32(_mm_castpd_si128(_mm_loaddup_pd((const double *)p)));
+}
 SX_AVX512 __m512i sx_sub32(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
 SX_AVX512 __m512i sx_as_integer(__m512 v) { return _mm512_castps_si512(v); }
 SX_AVX512 __m512 sx_as_float(__m512i v) { return _mm512_castsi512_ps(v); }
@@ -74,7 +83,8 @@ SX_AVX512 __m512i sx_four_times(__m512i v) {
 }
 // Levels of the 4-bit types that are not linear, for sx_shuffle8: sx_code_level() has the same numbers.
 SX_AVX512 __m512i sx_levels_iq4(void) {
-    return _mm512_broadcast_i32x4(_mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59, -39, -15));
+    return _mm512_broadcast_i32x4(_mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118,
+                                                -127, -115, -103, -90, -75, -59, -39, -15));
 }
 SX_AVX512 __m512i sx_levels_fp4(void) {
     return _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
@@ -97,7 +107,9 @@ SX_AVX512 __m512 sx_f16_low(__m512i v) { return _mm512_cvtph_ps(_mm512_castsi512
 SX_AVX512 __m512 sx_f16_high(__m512i v) { return _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1)); }
 SX_AVX512 __m512 sx_f16_load(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 SX_AVX512 __m512i sx_bf16_pack(__m512 high, __m512 low) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
-SX_AVX512 __m512i sx_round32(__m512 v) { return _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+SX_AVX512 __m512i sx_round32(__m512 v) {
+    return _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 SX_AVX512 __m512 sx_float(__m512i v) { return _mm512_cvtepi32_ps(v); }
 SX_AVX512 __m512i sx_widen_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 SX_AVX512 void sx_store_saturated8(void *p, __m512i v) { _mm_storeu_si128((__m128i *)p, _mm512_cvtsepi32_epi8(v)); }
@@ -114,7 +126,9 @@ SX_AVX512 __m512i sx_zero(void) { return _mm512_setzero_si512(); }
 SX_AVX512 __m512i sx_set8(int8_t v) { return _mm512_set1_epi8(v); }
 SX_AVX512 __m512 sx_set_ps(float v) { return _mm512_set1_ps(v); }
 SX_AVX512 __m512i sx_add32(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
-SX_AVX512 __m512i sx_absolute_bits(__m512 v) { return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)); }
+SX_AVX512 __m512i sx_absolute_bits(__m512 v) {
+    return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff));
+}
 SX_AVX512 __m512i sx_clamp_low(__m512i v) { return _mm512_max_epi32(v, _mm512_set1_epi32(-128)); }
 SX_AVX512 __m512i sx_max32(__m512i a, __m512i b) { return _mm512_max_epu32(a, b); }
 SX_AVX512 uint32_t sx_reduce_max32(__m512i v) { return _mm512_reduce_max_epu32(v); }
@@ -149,8 +163,12 @@ SX_AVX512 __m512i sx_twice_lanes(int half) {
     return _mm512_add_epi32(base, _mm512_set1_epi32(8 * half));
 }
 // Indices of the even and the odd lanes of two vectors, for sx_permute2_ps.
-SX_AVX512 __m512i sx_even_lanes(void) { return _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30); }
-SX_AVX512 __m512i sx_odd_lanes(void) { return _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31); }
+SX_AVX512 __m512i sx_even_lanes(void) {
+    return _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+SX_AVX512 __m512i sx_odd_lanes(void) {
+    return _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
 
 // Tiles. Roles are the same in every AMX kernel: 0...3 results, 4 and 5 activations, 6 and 7 weights.
 SX_TILE void sx_tile_save_config(void *p) { _tile_storeconfig(p); }

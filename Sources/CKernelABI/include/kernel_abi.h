@@ -6,9 +6,9 @@
 
 #pragma clang assume_nonnull begin
 
-// No instruction: the assembler writes unwind tables for the whole object file in which this is compiled. Embedded Swift
-// asks for none (Package.swift), so each file of kernels from which functions remain calls it once; the check of the built
-// library finds the one that does not.
+// No instruction: the assembler writes unwind tables for the whole object file in which this is compiled. Embedded
+// Swift asks for none (Package.swift), so each file of kernels from which functions remain calls it once; the check of
+// the built library finds the one that does not.
 static inline void sx_unwind_tables(void) { __asm__ volatile(".cfi_sections .eh_frame"); }
 
 enum {
@@ -26,20 +26,21 @@ enum {
 enum {
     // The reference: the levels of a chunk.
     SX_LEVELS_BYTES = 8192,
-    // Many tokens on AVX-512: two expanded chunks, with scales, minimums, a reader's memory and a list; then results: per
-    // token and pair of panels 128 bytes, for F16 per panel.
-    SX_GEMM_SECOND = 16384, SX_GEMM_SCALES = 32768, SX_GEMM_MINIMUMS = 40960, SX_GEMM_MEMORY = 49152, SX_GEMM_LIST = 49216,
+    // Many tokens on AVX-512: two expanded chunks, with scales, minimums, a reader's memory and a list; then results:
+    // per token and pair of panels 128 bytes, for F16 per panel.
+    SX_GEMM_SECOND = 16384, SX_GEMM_SCALES = 32768, SX_GEMM_MINIMUMS = 40960, SX_GEMM_MEMORY = 49152,
+    SX_GEMM_LIST = 49216,
     SX_GEMM_WIDE_LIST = 49152, // of BF16 and F16, which have neither scales nor a reader
     SX_GEMM_BYTES = 65536,
-    // Up to 32 tokens on AMX: the saved tile configuration, two slots of two expanded tiles, results on their way out.
+    // Up to 32 tokens on AMX: the saved tile configuration, two stages of two expanded tiles, results on their way out.
     SX_RING_STAGES = 4096, SX_RING_RESULTS = 16384, SX_RING_PANELS = 20480, SX_RING_BYTES = 32768,
-    // Many tokens on AMX: two slots of two expanded chunks; a quantized type's panels; then a cell of four result tiles per 32
-    // tokens and pair of panels.
+    // Many tokens on AMX: two stages of two expanded chunks; a quantized type's panels; then a cell of four result
+    // tiles per 32 tokens and pair of panels.
     SX_TILE_GEMM_STAGE = 32768, SX_TILE_GEMM_SECOND = 16384, SX_TILE_GEMM_PANELS = 98304, SX_TILE_GEMM_BYTES = 131072,
 };
 
-// One weight matrix. Streams point at the first panel of the matrix (values of the sparse form excepted: offsets are relative
-// to the start of the stream).
+// One weight matrix. Streams point at the first panel of the matrix (values of the sparse form excepted: offsets are
+// relative to the start of the stream).
 typedef struct sx_weights {
     const uint8_t *values;             // dense: all codes, panel by panel; sparse: codes that are not background
     const uint8_t *_Nullable bitmap;   // sparse: [panel][kblock][16 rows][4 or 8 bytes]
@@ -91,10 +92,12 @@ typedef struct sx_activation_args {
     int64_t rows;             // tokens the layout has room for: m, or more as the kernel's row says (the rest is zero)
     uint8_t *a;
     float *_Nullable a_scale;
-    int32_t *_Nullable a_sum; // Q8, per `part_k` codes: -offset * their sum; with a minimum the bits of a float: scale * sum
+    int32_t *_Nullable a_sum; // Q8, per `part_k` codes: -offset * their sum; with a minimum the bits of a float:
+                              // scale * sum
     int32_t part_k, offset;   // Q8: of the weight's type
     int32_t minimum;          // Q8: 1: the weight's type has one
-    int32_t half_scale;       // Q8: 1: scales, and sums that are scaled, are rounded to float16, as ggml does for such types
+    int32_t half_scale;       // Q8: 1: scales, and sums that are scaled, are rounded to float16, as ggml does for such
+                              // types
     int64_t item_begin, item_end;
 } sx_activation_args;
 
@@ -109,7 +112,8 @@ static inline int64_t sx_activation_row(int64_t rows, int64_t kblocks, int64_t k
 }
 
 // Index of the Q8 scale or sum of one part (of `parts` per K-block) of this token's share of a K-block.
-static inline int64_t sx_activation_part(int64_t rows, int64_t kblocks, int64_t kblock, int64_t part, int64_t parts, int64_t token) {
+static inline int64_t sx_activation_part(int64_t rows, int64_t kblocks, int64_t kblock, int64_t part, int64_t parts,
+                                         int64_t token) {
     int64_t tile = token / 16, tile_rows = rows - 16 * tile < 16 ? rows - 16 * tile : 16;
     return parts * sx_activation_row(rows, kblocks, kblock, 16 * tile) + part * tile_rows + token - 16 * tile;
 }
@@ -124,9 +128,11 @@ typedef struct sx_codec_args {
     uint8_t *values;              // dense: this panel's tiles; sparse: this panel's first code
     uint8_t *_Nullable bitmap;    // sparse: this panel's masks
     uint8_t *_Nullable side;      // quantized types: this panel's side stream
-    uint64_t *_Nullable counts;   // count: per chunk of 256 k the bytes in values and, above bit 48, those of the low bits
+    uint64_t *_Nullable counts;   // count: per chunk of 256 k the bytes in values and, above bit 48, those of the low
+                                  // bits
     uint64_t *_Nullable kept;     // count, sparse packing: codes that are not background are added here
-    const uint64_t *_Nullable offsets; // sparse: this panel's entries and the one after them. Packing writes nowhere else
+    const uint64_t *_Nullable offsets; // sparse: this panel's entries and the one after them. Packing writes nowhere
+                                  // else
     uint64_t *_Nullable changed;  // sparse packing: set to 1 if the source is no longer what was counted; the panel is
                                   // then worth nothing
     uint8_t *_Nullable scratch;   // quantized types: SX_CODEC_SCRATCH bytes
@@ -186,8 +192,10 @@ typedef void (*sx_expand_fn)(sx_expansion *next);
 // The product kernels: every row of every type, as sx_avx512_q4_0_dense_m1(). Those of the reference are the two above.
 #include "kernels.def"
 #define SX_REFERENCE_KERNEL(...)
-#define SX_AVX512_KERNEL(kernel, name, form) void sx_avx512_##name##_##form##_##kernel(const sx_kernel_args *_Nonnull args);
-#define SX_AMX_KERNEL(kernel, name, form) void sx_amx_##name##_##form##_##kernel(const sx_kernel_args *_Nonnull args);
+#define SX_AVX512_KERNEL(kernel, name, form) \
+    void sx_avx512_##name##_##form##_##kernel(const sx_kernel_args *_Nonnull args);
+#define SX_AMX_KERNEL(kernel, name, form) \
+    void sx_amx_##name##_##form##_##kernel(const sx_kernel_args *_Nonnull args);
 #define SX_ROW(level, kernel, first, last, from_dense, from_sparse, x, multiple, above, exact, scratch, name) \
     SX_##level##_KERNEL(kernel, name, dense) SX_##level##_KERNEL(kernel, name, sparse)
 #define SX_WIDE(NAME, name, ...) SX_KERNELS_##NAME(SX_ROW, name)

@@ -50,10 +50,12 @@ static inline sx_quant sx_quant_of(int32_t type) {
     sx_quant none = {.type = 0, .file_block_k = 1, .file_block_bytes = 2, .low_bits = 8, .part_k = 32};
     switch (type) {
 #define SX_WIDE(...)
-#define SX_QUANT(NAME, name, number, weights, bytes, low, high, part, shift, left_out, level, record, per_64_k, least, half, forms) \
+#define SX_QUANT(NAME, name, number, weights, bytes, low, high, part, shift, left_out, level, record, per_64_k, least, \
+                 half, forms) \
     case SX_##NAME: \
-        return (sx_quant){.type = number, .file_block_k = weights, .file_block_bytes = bytes, .low_bits = low, .high_bits = high, .part_k = part, \
-                          .offset = shift, .minimum = least, .half_scale = half, .background = left_out, \
+        return (sx_quant){.type = number, .file_block_k = weights, .file_block_bytes = bytes, .low_bits = low, \
+                          .high_bits = high, .part_k = part, .offset = shift, .minimum = least, \
+                          .half_scale = half, .background = left_out, \
                           .code_levels = SX_CODE_LEVELS_##level, .side = SX_SIDE_##record, .side_bytes = per_64_k};
 #include "types.def"
 #undef SX_WIDE
@@ -74,7 +76,8 @@ static inline int64_t sx_plane_bytes(int32_t bits, int64_t blocks) {
 // A dense panel of this many K-blocks of 64 k.
 static inline int64_t sx_dense_panel_bytes(sx_quant q, int64_t kblocks) {
     int64_t rest = kblocks % 4 * 2;
-    return kblocks / 4 * (512 * (q.low_bits + q.high_bits)) + sx_plane_bytes(q.low_bits, rest) + sx_plane_bytes(q.high_bits, rest);
+    return kblocks / 4 * (512 * (q.low_bits + q.high_bits)) + sx_plane_bytes(q.low_bits, rest)
+        + sx_plane_bytes(q.high_bits, rest);
 }
 
 // Nearest float16, ties to even, as a float. Whatever float16 cannot hold stays as it is: ggml gets infinities there.

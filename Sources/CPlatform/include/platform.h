@@ -36,7 +36,8 @@ bool sx_numa_interleave(void *pointer, size_t bytes); // false: not possible her
 // Threads
 typedef void (*sx_task_fn)(int32_t index, int32_t count, void *context);
 // Runs task(0...count-1) on up to count threads, which end before the call returns. A thread that cannot be made costs
-// speed only: its part runs in the caller. Not a cancellation point. Faults reach the host's handlers from every thread.
+// speed only: its part runs in the caller. Not a cancellation point.
+// Faults reach the host's handlers from every thread.
 void sx_parallel(int32_t count, sx_task_fn task, void *context);
 
 // Around what is a cancellation point and must not be one.
@@ -49,33 +50,38 @@ void sx_mutex_lock(sx_mutex *mutex);
 void sx_mutex_unlock(sx_mutex *mutex);
 void sx_mutex_destroy(sx_mutex *mutex);
 
-static inline void *_Nullable sx_load_acquire(void *_Nullable const *_Nonnull p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
-static inline void sx_store_release(void *_Nullable *_Nonnull p, void *_Nullable v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+static inline void *_Nullable sx_load_acquire(void *_Nullable const *_Nonnull p) {
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+static inline void sx_store_release(void *_Nullable *_Nonnull p, void *_Nullable v) {
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
 
 static inline int64_t sx_count_load(const int64_t *_Nonnull p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 static inline void sx_count_add(int64_t *_Nonnull p, int64_t v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 
-// Calls fill(storage, cap) once per process and returns storage: 1 KB of zero-initialised memory. fill must not wait for
-// anything. cap: what sx_once_cap set, else INT32_MAX.
+// Calls fill(storage, cap) once per process and returns storage: 1 KB of zero-initialised memory. fill must not wait
+// for anything. cap: what sx_once_cap set, else INT32_MAX.
 void *sx_once(void (*fill)(void *storage, int32_t cap));
 bool sx_once_cap(int32_t level); // false: too late, fill has been called
 
-// Memory of this size, aligned to 64 bytes, for the products at start-up: whether a CPU works must not depend on free memory.
-// Used inside sx_once only. Pages that are not touched take no memory.
+// Memory of this size, aligned to 64 bytes, for the products at start-up: whether a CPU works must not depend on free
+// memory. Used inside sx_once only. Pages that are not touched take no memory.
 enum { SX_SELF_TEST_BYTES = 448 << 10 };
 void *sx_self_test_memory(void);
 
-// The host's log receiver. When sx_log_set returns, no call to the receiver before it is running or will be made, unless it
-// is called from inside a receiver: then other calls may still be running.
+// The host's log receiver. When sx_log_set returns, no call to the receiver before it is running or will be made,
+// unless it is called from inside a receiver: then other calls may still be running.
 typedef void (*sx_log_fn)(int32_t level, const char *_Null_unspecified message, void *_Null_unspecified user);
 void sx_log_set(sx_log_fn _Nullable log, void *_Nullable user);
 bool sx_log_enabled(void);
 void sx_log(int32_t level, const char *message, const char *_Nullable name);
-// Copies text to out (room bytes, terminated), '?' for what must not reach a terminal: control characters, broken UTF-8.
+// Copies text to out (room bytes, terminated), '?' for what must not reach a terminal:
+// control characters, broken UTF-8.
 void sx_log_clean(char *out, size_t room, const char *text);
 
-// Floating point as this library's results are defined: round to nearest, subnormal numbers kept, no exceptions. Returns
-// what the thread had (MXCSR), to be restored.
+// Floating point as this library's results are defined: round to nearest, subnormal numbers kept, no exceptions.
+// Returns what the thread had (MXCSR), to be restored.
 static inline uint32_t sx_float_standard(void) {
     uint32_t before, standard = 0x1f80;
     __asm__ volatile("stmxcsr %0" : "=m"(before));
