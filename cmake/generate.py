@@ -89,13 +89,13 @@ def numbers(kind):
     """The numbers as a Swift constant: of a C function the compiler would learn them too late to specialize kernels."""
     weights, size, low, high, part, offset, left_out, levels, side, side_bytes, minimum, half = kind.numbers
     file = f"type: Int32(SX_{kind.name}), file_block_k: {weights}, file_block_bytes: {size}"
-    bits = f"low_bits: {low}, high_bits: {high}"
+    bits = f"low_bits: {low}, high_bits: {high}, part_k: {part}"
     numbers = f"offset: {offset}, minimum: {minimum}, half_scale: {half}, background: {left_out}"
     return f"""extension {kind.name} {{
     @inline(__always) static var quant: sx_quant {{
-        sx_quant({file}, {bits}, part_k: {part},
-                 {numbers}, code_levels: Int32(SX_CODE_LEVELS_{levels}),
-                 side: Int32(SX_SIDE_{side}), side_bytes: {side_bytes})
+        sx_quant({file},
+                 {bits}, {numbers},
+                 code_levels: Int32(SX_CODE_LEVELS_{levels}), side: Int32(SX_SIDE_{side}), side_bytes: {side_bytes})
     }}
 }}"""
 

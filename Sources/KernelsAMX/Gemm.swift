@@ -2,9 +2,9 @@ import CKernelABI
 import CInstructions
 
 // 33 tokens and more: 512 k of two panels are expanded (or, dense BF16, just pointed at) once and multiplied with all
-// tokens, two tiles of tokens at a time, while the next pair is expanded (or fetched). What made the difference (prototype
-// gemm4, Emerald Rapids): activations by tileloaddt1, weights resident in L1, results in contiguous tiles until the last
-// chunk.
+// tokens, two tiles of tokens at a time, while the next pair is expanded (or fetched). What made the difference
+// (prototype gemm4, Emerald Rapids): activations by tileloaddt1, weights resident in L1, results in contiguous tiles
+// until the last chunk.
 
 /// Brings the weights of the next pair to L2, evenly spread over the steps of this one: few tokens leave few steps, so
 /// each has more lines to fetch.
@@ -69,8 +69,8 @@ protocol PairMaker {
 /// the tiles of the first panel go, those of the second are 16 KB behind.
 @inline(__always)
 func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
-                            _ make: (_ first: Int, _ second: Int, _ chunk: Int, _ steps: Int, _ out: UnsafeMutableRawPointer,
-                                     _ nothing: Bool) -> Maker) {
+                            _ make: (_ first: Int, _ second: Int, _ chunk: Int, _ steps: Int,
+                                     _ out: UnsafeMutableRawPointer, _ nothing: Bool) -> Maker) {
     // Two slots: one is multiplied while the other is filled. L1 holds the first, which every step touches, and lets
     // the other go to L2.
     let tiles = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
@@ -100,7 +100,8 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
             var ahead = Ahead(denseTile(args, inPlace ? soon.pair : 0, inPlace ? soon.chunk * 16 : 0),
                               denseTile(args, inPlace ? soonSecond : 0, inPlace ? soon.chunk * 16 : 0),
                               lines: nothing ? 0 : 256, steps: steps)
-            var maker = make(soon.pair, soonSecond, soon.chunk, steps, tiles + slotInUse * Int(SX_TILE_GEMM_STAGE), nothing)
+            var maker = make(soon.pair, soonSecond, soon.chunk, steps,
+                             tiles + slotInUse * Int(SX_TILE_GEMM_STAGE), nothing)
             let meanwhile = {
                 if inPlace { ahead.fetch() } else { maker.step() }
             }
@@ -121,7 +122,8 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
                     sx_tile_load_3(kept + 3072, 64)
                 }
                 if left > 16 {
-                    let x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, chunk * 16, token + 16) * 64
+                    let x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped)
+                        + activationRow(args, chunk * 16, token + 16) * 64
                     cell(two: true, blocks, x0, x1, w0, w1, meanwhile)
                 } else {
                     cell(two: false, blocks, x0, x0, w0, w1, meanwhile)

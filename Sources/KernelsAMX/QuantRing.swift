@@ -6,12 +6,12 @@ import CInstructions
 // deep: A 32 bytes wide, B 8 rows. The sums of one step are scaled while the next step multiplies and the one after it
 // is expanded.
 
-/// Where things are behind SX_RING_STAGES: two slots of two panels' levels, four of scales and minimums (two K-blocks before
-/// the one that is expanded are still to be scaled), expansions.
+/// Where things are behind SX_RING_STAGES: two slots of two panels' levels, four of scales and minimums (two K-blocks
+/// before the one that is expanded are still to be scaled), expansions.
 private let sidesAt = 4096, expansionsAt = 8192
 
-/// Scales the integer sums of one K-block (two panels x two halves) for one tile of tokens. d0, d1: scales of the halves,
-/// 256 bytes behind them minimums.
+/// Scales the integer sums of one K-block (two panels x two halves) for one tile of tokens. d0, d1: scales of the
+/// halves, 256 bytes behind them minimums.
 @inline(__always)
 private func scaleSums(minimum: Bool, _ rows: Int, _ sums: UnsafeRawPointer, _ totals: UnsafeMutableRawPointer,
                        _ d0: UnsafeRawPointer, _ d1: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
@@ -75,11 +75,13 @@ func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
     withTiles(rows: rows, deep: false, args) {
         let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
         let sides = slots + sidesAt
-        let sums = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)  // two of 4 KB, behind them per tile of tokens two totals of 1 KB
+        // Two of 4 KB, behind them per tile of tokens two totals of 1 KB.
+        let sums = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
         let kblocks = Int(args.w.kblocks)
         eachDistantPair(args) { first, second in
             let p0 = expansion(pointer, first, 0, slot: slots, sides: sides, slots + expansionsAt)
-            let p1 = expansion(pointer, second, 0, slot: slots + 1024, sides: sides + 512, slots + (expansionsAt + expansionBytes))
+            let p1 = expansion(pointer, second, 0, slot: slots + 1024, sides: sides + 512,
+                               slots + (expansionsAt + expansionBytes))
             (sums + 8192).initializeMemory(as: UInt64.self, repeating: 0, count: 512)
             expand(p0)
             expand(p1)

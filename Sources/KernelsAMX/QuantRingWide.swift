@@ -1,8 +1,8 @@
 import CKernelABI
 import CInstructions
 
-// Up to 32 tokens, quantized types with scales per 16: dequantized to bf16 and multiplied as Ring.swift does it. Tiles of
-// bytes would be 16 k deep, a quarter full, and their sums are scaled four times per K-block.
+// Up to 32 tokens, quantized types with scales per 16: dequantized to bf16 and multiplied as Ring.swift does it. Tiles
+// of bytes would be 16 k deep, a quarter full, and their sums are scaled four times per K-block.
 
 /// Behind the results: what QuantPanels needs. In the ring: two slots of two panels x two tiles.
 
@@ -30,7 +30,9 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
                 if tile >= 0 {
                     if tile & 15 == 0 {
                         x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, tile, 0) * 64
-                        if two { x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, tile, 16) * 64 }
+                        if two {
+                            x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, tile, 16) * 64
+                        }
                     }
                     let w0 = UnsafeRawPointer(slots) + (tile & 1) * 2048
                     sx_tile_load_4(x0, 64)

@@ -1,15 +1,16 @@
 import CKernelABI
 import CInstructions
 
-// The part of the quantized kernels that is compiled for each type: one K-block (64 k) of one panel from the packed form
-// to levels, scales and minimums.
+// The part of the quantized kernels that is compiled for each type: one K-block (64 k) of one panel from the packed
+// form to levels, scales and minimums.
 
 @inline(__always)
 func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: UnsafeMutablePointer<sx_expansion>) {
     let q = Q.quant, sparse = F.sparse
     let next = pointer.pointee, args = next.args.pointee
     let panel = Int(next.panel), kblock = Int(next.kblock), pair = kblock & 3
-    let side = UnsafeRawPointer(args.w.side.unsafelyUnwrapped) + (panel * Int(args.w.kblocks) + kblock & ~3) * Int(q.side_bytes)
+    let side = UnsafeRawPointer(args.w.side.unsafelyUnwrapped)
+        + (panel * Int(args.w.kblocks) + kblock & ~3) * Int(q.side_bytes)
     sx_prefetch(side + (pair * Int(q.side_bytes) + 1024))
     if q.low_bits == 8 && !sparse {
         let tile = denseTile(args, panel, kblock)

@@ -31,7 +31,9 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
             while kblock < kblocks {
                 if kblock & 15 == 0 {
                     x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, kblock, 0) * 64
-                    if two { x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, kblock, 16) * 64 }
+                    if two {
+                        x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, kblock, 16) * 64
+                    }
                 }
                 sx_tile_load_4(x0, 64)
                 if two { sx_tile_load_5(x1, 64) }

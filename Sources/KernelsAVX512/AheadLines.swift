@@ -1,8 +1,8 @@
 import CKernelABI
 import CInstructions
 
-/// Memory that will be read soon, as a list of ranges, and how much of it to bring to L2 at a time: a burst would wait for
-/// the few misses that a core can have under way.
+/// Memory that will be read soon, as a list of ranges, and how much of it to bring to L2 at a time: a burst would wait
+/// for the few misses that a core can have under way.
 struct AheadLines {
     private let list: UnsafeMutableRawPointer  // address and lines of each range
     private var at: UnsafeRawPointer           // in the range that is being fetched
@@ -66,9 +66,11 @@ func wideAhead(_ args: sx_kernel_args, sparse: Bool, _ pair: Int, _ chunk: Int, 
         let panel = min(pair + side, Int(args.panel_end) - 1)
         if sparse {
             let entries = args.w.offsets.unsafelyUnwrapped + panel * Int(args.w.chunks)
-            let begin = Int(sx_offset_bytes(entries[chunk * 2])), end = Int(sx_offset_bytes(entries[min(chunk * 2 + 2, Int(args.w.chunks))]))
+            let begin = Int(sx_offset_bytes(entries[chunk * 2]))
+            let end = Int(sx_offset_bytes(entries[min(chunk * 2 + 2, Int(args.w.chunks))]))
             ahead.add(UnsafeRawPointer(args.w.values) + begin, end - begin)
-            ahead.add(UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + block) * 64), blocks * 64)
+            ahead.add(UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + block) * 64),
+                      blocks * 64)
         } else {
             ahead.add(denseTile(args, panel, block), blocks * 1024)
         }

@@ -14,7 +14,8 @@ private func multiply(_ count: Int, _ sums: inout FloatSums, _ w0: __m512i, _ w1
     }
 }
 
-/// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass, from L2 then.
+/// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass,
+/// from L2 then.
 @inline(__always)
 func bf16Decode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
@@ -86,7 +87,8 @@ func bf16Decode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePointe
 
 /// Expands one chunk of a panel into tiles.
 @inline(__always)
-private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ blocks: Int, _ to: UnsafeMutableRawPointer) {
+private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ blocks: Int,
+                    _ to: UnsafeMutableRawPointer) {
     var rows = WideRows(args, sparse: true, panel, firstBlock)
     var out = to
     let end = to + blocks * 1024
@@ -114,11 +116,13 @@ func bf16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
             w0 = denseTile(args, panel, firstBlock)
             w1 = denseTile(args, second, firstBlock)
         }
-        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 2, UnsafeMutableRawPointer(args.scratch) + Int(SX_GEMM_WIDE_LIST))
+        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 2,
+                              UnsafeMutableRawPointer(args.scratch) + Int(SX_GEMM_WIDE_LIST))
         var tile = 0
         while tile < tokens {
             let rows = min(16, tokens - tile)
-            let x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, firstBlock, firstToken + tile) * 64
+            let x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped)
+                + activationRow(args, firstBlock, firstToken + tile) * 64
             eachGroup(rows, 8) { count, group in
                 var sums = FloatSums()
                 let kept = results + (slot * stride + (tile + group) * 128)

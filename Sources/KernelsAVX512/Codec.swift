@@ -55,15 +55,16 @@ let readAhead = 1024
 private func encode(sparse: Bool, _ args: sx_codec_args) {
     var values = UnsafeMutableRawPointer(args.values)
     var mask = sparse ? UnsafeMutableRawPointer(args.bitmap.unsafelyUnwrapped) : values
-    // Of the sparse form: the bytes that are left of the chunk, by what was counted. The source may have changed since, and
-    // behind them is another thread's panel, or another mapping.
+    // Of the sparse form: the bytes that are left of the chunk, by what was counted. The source may have changed since,
+    // and behind them is another thread's panel, or another mapping.
     var room = 0, kept = 0, changed = false
     var kblock = 0
     while kblock < Int(args.kblocks) {
         if sparse && kblock % 8 == 0 {
             changed = changed || room != 0
             let offsets = args.offsets.unsafelyUnwrapped + kblock / 8
-            values = UnsafeMutableRawPointer(args.values) + Int(sx_offset_bytes(offsets[0]) - sx_offset_bytes(args.offsets.unsafelyUnwrapped[0]))
+            values = UnsafeMutableRawPointer(args.values)
+                + Int(sx_offset_bytes(offsets[0]) - sx_offset_bytes(args.offsets.unsafelyUnwrapped[0]))
             room = Int(sx_offset_bytes(offsets[1]) - sx_offset_bytes(offsets[0]))
         }
         var rows = Rows { column in
@@ -84,7 +85,8 @@ private func encode(sparse: Bool, _ args: sx_codec_args) {
                     present = room / 2
                 }
                 mask.storeBytes(of: bits, as: UInt32.self)
-                sx_mask_store16(values, UInt32(truncatingIfNeeded: (UInt64(1) << UInt64(present)) - 1), sx_compress16(bits, codes))
+                sx_mask_store16(values, UInt32(truncatingIfNeeded: (UInt64(1) << UInt64(present)) - 1),
+                                sx_compress16(bits, codes))
                 values += present * 2
                 room -= present * 2
                 mask += 4

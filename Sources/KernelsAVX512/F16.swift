@@ -21,7 +21,8 @@ private func joinPairs(_ low: __m512, _ high: __m512) -> __m512 {
     return sx_add(sx_permute2_ps(low, sx_even_lanes(), high), sx_permute2_ps(low, sx_odd_lanes(), high))
 }
 
-/// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass, from L2 then.
+/// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass,
+/// from L2 then.
 @inline(__always)
 func f16Decode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
@@ -116,7 +117,8 @@ func f16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
         let firstBlock = chunk * 16, blocks = min(16, Int(args.w.kblocks) - firstBlock)
         let last = firstBlock + blocks == Int(args.w.kblocks)
         let pairEnd = min(pair + 2, Int(args.panel_end))
-        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 4, weights + Int(SX_GEMM_WIDE_LIST))
+        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 4,
+                              weights + Int(SX_GEMM_WIDE_LIST))
         var panel = pair
         while panel < pairEnd {
             // A widened panel fills the L1 alone, so the panels of a pair take turns; each keeps half of the results.
@@ -125,7 +127,8 @@ func f16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
             var tile = 0
             while tile < tokens {
                 let rows = min(16, tokens - tile)
-                let x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, firstBlock, firstToken + tile) * 128
+                let x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped)
+                    + activationRow(args, firstBlock, firstToken + tile) * 128
                 eachGroup(rows, 8) { count, group in
                     var sums = FloatSums()
                     let kept = keptPanel + (tile + group) * 128

@@ -1,15 +1,16 @@
 import CKernelABI
 import CInstructions
 
-// Quantized types, 1, 2 or 4 tokens (3 are 4, one of them zero): vpdpbusd of codes (unsigned; the background comes with the expansion for free) and
-// signed 8-bit activations. Integer sums of a part (32 or 16 weights) start at -offset times the sum of the activations,
-// are scaled and added in single precision as the reference does it, in the same order: bit-equal to it.
+// Quantized types, 1, 2 or 4 tokens (3 are 4, one of them zero): vpdpbusd of codes (unsigned; the background comes with
+// the expansion for free) and signed 8-bit activations. Integer sums of a part (32 or 16 weights) start at -offset
+// times the sum of the activations, are scaled and added in single precision as the reference does it, in the same
+// order: bit-equal to it.
 
 /// Ends a part: scales its integer sums and adds them to the results.
 @inline(__always)
-private func accumulate(_ q: sx_quant, _ count: Int, _ totals: inout FloatSums, _ sums: inout IntegerSums, sixteenfold: Bool,
-                        _ scale0: (__m512, __m512), _ scale1: (__m512, __m512), _ tokenScales: UnsafeRawPointer,
-                        _ tokenSums: UnsafeRawPointer) {
+private func accumulate(_ q: sx_quant, _ count: Int, _ totals: inout FloatSums, _ sums: inout IntegerSums,
+                        sixteenfold: Bool, _ scale0: (__m512, __m512), _ scale1: (__m512, __m512),
+                        _ tokenScales: UnsafeRawPointer, _ tokenSums: UnsafeRawPointer) {
     sums.each(count) { token, x, y in
         if sixteenfold {
             x = sx_sixteenth(x)
@@ -36,9 +37,10 @@ private func accumulate(_ q: sx_quant, _ count: Int, _ totals: inout FloatSums, 
 
 /// One block of 32 of two panels.
 @inline(__always)
-private func block<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: Int, odd: Bool, _ index: Int, _ r0: inout QuantRows, _ r1: inout QuantRows,
-                   _ side0: UnsafeRawPointer, _ side1: UnsafeRawPointer, _ totals: inout FloatSums, _ x: UnsafeRawPointer,
-                   _ tokenScales: UnsafeRawPointer, _ tokenSums: inout UnsafeRawPointer) {
+private func block<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: Int, odd: Bool, _ index: Int,
+                   _ r0: inout QuantRows, _ r1: inout QuantRows,
+                   _ side0: UnsafeRawPointer, _ side1: UnsafeRawPointer, _ totals: inout FloatSums,
+                   _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer, _ tokenSums: inout UnsafeRawPointer) {
     let q = Q.quant, sparse = F.sparse
     let sixteenfold = odd && QuantRows.sixteenfold(q)
     let parts = 32 / Int(q.part_k), rows = Int(q.part_k) / 4
@@ -57,7 +59,8 @@ private func block<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: I
             let at = part * rows + row
             r0.prefetch(q, sparse: sparse, at)
             r1.prefetch(q, sparse: sparse, at)
-            let w0 = r0.row(q, sparse: sparse, at, odd: odd, sixteenfold: sixteenfold), w1 = r1.row(q, sparse: sparse, at, odd: odd, sixteenfold: sixteenfold)
+            let w0 = r0.row(q, sparse: sparse, at, odd: odd, sixteenfold: sixteenfold)
+            let w1 = r1.row(q, sparse: sparse, at, odd: odd, sixteenfold: sixteenfold)
             sums.each(count) { token, a, b in
                 let four = sx_broadcast32(x + (token * 64 + at * 4))
                 a = sx_dpbusd(a, w0, four)
@@ -65,8 +68,8 @@ private func block<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: I
             }
             row += 1
         }
-        accumulate(q, count, &totals, &sums, sixteenfold: sixteenfold, quantScale(q, side0, number), quantScale(q, side1, number),
-                   tokenScales, tokenSums)
+        accumulate(q, count, &totals, &sums, sixteenfold: sixteenfold, quantScale(q, side0, number),
+                   quantScale(q, side1, number), tokenScales, tokenSums)
         tokenSums += count * 4
         part += 1
     }
@@ -75,7 +78,8 @@ private func block<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: I
 }
 
 @inline(__always)
-func quantDecode<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: Int, _ pointer: UnsafePointer<sx_kernel_args>) {
+func quantDecode<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: Int,
+                                              _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let q = Q.quant, sparse = F.sparse
     let memory = UnsafeMutableRawPointer(args.scratch)
@@ -87,16 +91,18 @@ func quantDecode<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: Int
         var tokenSums = UnsafeRawPointer(args.x.sums.unsafelyUnwrapped)
         var chunk = 0
         while chunk * 4 < kblocks {
-            let s0 = QuantStreams(q, sparse: sparse, args, first, chunk), s1 = QuantStreams(q, sparse: sparse, args, second, chunk)
+            let s0 = QuantStreams(q, sparse: sparse, args, first, chunk)
+            let s1 = QuantStreams(q, sparse: sparse, args, second, chunk)
             var r0 = QuantRows(s0, memory), r1 = QuantRows(s1, memory + 32)
             let pairs = min(4, kblocks - chunk * 4)
             var pair = 0
             while pair < pairs {
                 sx_prefetch(s0.side + (pair * Int(q.side_bytes) + 1024))
                 sx_prefetch(s1.side + (pair * Int(q.side_bytes) + 1024))
-                block(Q.self, F.self, count, odd: false, pair * 2, &r0, &r1, s0.side, s1.side, &totals, x, tokenScales, &tokenSums)
-                block(Q.self, F.self, count, odd: true, pair * 2 + 1, &r0, &r1, s0.side, s1.side, &totals, x + 32, tokenScales + count * 4,
-                      &tokenSums)
+                block(Q.self, F.self, count, odd: false, pair * 2, &r0, &r1, s0.side, s1.side, &totals, x,
+                      tokenScales, &tokenSums)
+                block(Q.self, F.self, count, odd: true, pair * 2 + 1, &r0, &r1, s0.side, s1.side, &totals, x + 32,
+                      tokenScales + count * 4, &tokenSums)
                 tokenScales += count * 8
                 x += count * 64
                 pair += 1

@@ -56,7 +56,8 @@ private func pitch(_ bits: Int32) -> Int { 512 * Int(bits) + 128 }
 
 /// Merges planes of `bits` bits, `pitch` bytes apart, taken from bit `shift` of each code, to `count` bytes.
 @inline(__always)
-private func merge(_ bits: Int32, shift: Int32, _ planes: UnsafeRawPointer, _ pitch: Int, _ out: UnsafeMutableRawPointer, _ count: Int) {
+private func merge(_ bits: Int32, shift: Int32, _ planes: UnsafeRawPointer, _ pitch: Int,
+                   _ out: UnsafeMutableRawPointer, _ count: Int) {
     var done = 0
     while done < count {
         var merged = sx_zero()
@@ -74,7 +75,11 @@ private func merge(_ bits: Int32, shift: Int32, _ planes: UnsafeRawPointer, _ pi
             plane += 1
         }
         let left = count - done
-        if left >= 64 { sx_store(out + done, merged) } else { sx_mask_store8(out + done, (1 << UInt64(left)) - 1, merged) }
+        if left >= 64 {
+            sx_store(out + done, merged)
+        } else {
+            sx_mask_store8(out + done, (1 << UInt64(left)) - 1, merged)
+        }
         done += 64
     }
 }
@@ -97,12 +102,16 @@ private func pack(sparse: Bool, _ pointer: UnsafePointer<sx_codec_args>) {
             highBytes = Int(sx_offset_bytes(offsets[chunk + 1]) - sx_offset_bytes(offsets[chunk])) - lowBytes
             if !fillPlanes(panel, blocks, &mask, lowBytes, highBytes) { args.changed.unsafelyUnwrapped[0] = 1 }
             merge(q.low_bits, shift: 0, panel.lows, pitch(q.low_bits), values, lowBytes)
-            if highBytes > 0 { merge(q.high_bits, shift: q.low_bits, panel.highs, pitch(q.high_bits), values + lowBytes, highBytes) }
+            if highBytes > 0 {
+                merge(q.high_bits, shift: q.low_bits, panel.highs, pitch(q.high_bits), values + lowBytes, highBytes)
+            }
         } else {
             // Blocks lie where planes would: 512 bytes each.
             (panel.ordered + blocks * 512).initializeMemory(as: UInt8.self, repeating: 0, count: (8 - blocks) * 512)
             mergeBlocks(q.low_bits, shift: 0, panel.ordered, values, lowBytes)
-            if highBytes > 0 { mergeBlocks(q.high_bits, shift: q.low_bits, panel.ordered, values + lowBytes, highBytes) }
+            if highBytes > 0 {
+                mergeBlocks(q.high_bits, shift: q.low_bits, panel.ordered, values + lowBytes, highBytes)
+            }
         }
         values += lowBytes + highBytes
         chunk += 1
@@ -110,7 +119,8 @@ private func pack(sparse: Bool, _ pointer: UnsafePointer<sx_codec_args>) {
 }
 
 @inline(__always)
-private func mergeBlocks(_ bits: Int32, shift: Int32, _ blocks: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ bytes: Int) {
+private func mergeBlocks(_ bits: Int32, shift: Int32, _ blocks: UnsafeRawPointer,
+                         _ out: UnsafeMutableRawPointer, _ bytes: Int) {
     var done = 0
     while done < bytes {
         merge(bits, shift: shift, blocks + done * (8 / Int(bits)), 512, out + done, 512)
@@ -127,7 +137,8 @@ private func packSide(_ panel: QuantPanel, _ chunk: Int, sparse: Bool) {
         readSides(q.type, panel.file(column, chunk), present, side, column)
         var part = 0
         while sparse && q.background < 0 && part < present * panel.parts {
-            setBackground(q, side, part, column, panel.backgrounds.load(fromByteOffset: part * 64 + column * 4, as: UInt8.self))
+            setBackground(q, side, part, column,
+                          panel.backgrounds.load(fromByteOffset: part * 64 + column * 4, as: UInt8.self))
             part += 1
         }
         column += 1
@@ -136,7 +147,8 @@ private func packSide(_ panel: QuantPanel, _ chunk: Int, sparse: Bool) {
 
 /// Writes a chunk's masks and puts what is kept of every block behind what its planes hold. false: that is not what was
 /// counted. The planes have room for whatever the source became.
-private func fillPlanes(_ panel: QuantPanel, _ blocks: Int, _ mask: inout UnsafeMutableRawPointer, _ lowBytes: Int, _ highBytes: Int) -> Bool {
+private func fillPlanes(_ panel: QuantPanel, _ blocks: Int, _ mask: inout UnsafeMutableRawPointer,
+                        _ lowBytes: Int, _ highBytes: Int) -> Bool {
     let q = panel.q
     let lowPlanes = 8 / Int(q.low_bits), highPlanes = q.high_bits == 0 ? 1 : 8 / Int(q.high_bits)
     // What is not filled is zero in the merged bytes.
@@ -188,7 +200,8 @@ private func zeroBehind(_ end: UnsafeMutableRawPointer) { sx_store(end, sx_zero(
 
 /// Appends what is kept of a block and writes its masks.
 @inline(__always)
-private func compress(_ panel: QuantPanel, _ block: Int, _ mask: UnsafeMutableRawPointer, _ out: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
+private func compress(_ panel: QuantPanel, _ block: Int, _ mask: UnsafeMutableRawPointer,
+                      _ out: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     var out = out
     var row = 0
     while row < 8 {

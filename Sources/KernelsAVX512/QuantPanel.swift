@@ -43,7 +43,9 @@ struct QuantPanel {
     func read(_ chunk: Int) {
         sx_unwind_tables()
         let present = fileBlocks(chunk), padding = UInt8(truncatingIfNeeded: max(q.background, 0))
-        if Int(args.rows) < 16 || present < blocks(chunk) { natural.initializeMemory(as: UInt8.self, repeating: padding, count: 4096) }
+        if Int(args.rows) < 16 || present < blocks(chunk) {
+            natural.initializeMemory(as: UInt8.self, repeating: padding, count: 4096)
+        }
         var column = 0
         while column < Int(args.rows) {
             let from = file(column, chunk)

@@ -1,12 +1,12 @@
 import CKernelABI
 import CInstructions
 
-// Expanded weights of two panels times up to 16 tokens. The same code for all types whose parts have the same size and a
-// minimum or none, so it is there four times and not once per type.
+// Expanded weights of two panels times up to 16 tokens. The same code for all types whose parts have the same size and
+// a minimum or none, so it is there four times and not once per type.
 //
-// Up to 6 tokens at a time: 12 integer sums, 12 results and 2 rows of weights fill the registers. Rows of a part are written
-// out, not looped over: on Zen 5 the loop cost a third of the rate (3.7 against 5.3 G vpdpbusd/s, at most 7.4; scaling every
-// 32 k takes the rest).
+// Up to 6 tokens at a time: 12 integer sums, 12 results and 2 rows of weights fill the registers. Rows of a part are
+// written out, not looped over: on Zen 5 the loop cost a third of the rate (3.7 against 5.3 G vpdpbusd/s, at most 7.4;
+// scaling every 32 k takes the rest).
 
 /// Size of a part, and whether it has a minimum, as a type: constant before anything is inlined.
 private protocol PartForm {
@@ -51,7 +51,8 @@ private enum Six: GroupSize { @inline(__always) static var count: Int { 6 } }
 
 /// One row of 4 k of two panels against the tokens of a group.
 @inline(__always)
-private func multiply(_ count: Int, _ sums: inout IntegerSums, _ w: UnsafeRawPointer, _ x: UnsafeRawPointer, _ row: Int) {
+private func multiply(_ count: Int, _ sums: inout IntegerSums, _ w: UnsafeRawPointer, _ x: UnsafeRawPointer,
+                      _ row: Int) {
     let u = sx_load(w + row * 64), v = sx_load(w + (row * 64 + Int(SX_GEMM_SECOND)))
     sums.each(count) { token, a, b in
         let four = sx_broadcast32(x + (token * 64 + row * 4))
@@ -62,9 +63,10 @@ private func multiply(_ count: Int, _ sums: inout IntegerSums, _ w: UnsafeRawPoi
 
 /// A group of tokens against all of the chunk.
 @inline(never)
-private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int,
-                                              fresh: Bool, _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer,
-                                              _ tokenScales: UnsafeRawPointer, _ tokenSums: UnsafeRawPointer, _ ahead: AheadLines) {
+private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: UnsafeRawPointer, _ blocks: Int,
+                                              _ rows: Int, fresh: Bool, _ kept: UnsafeMutableRawPointer,
+                                              _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
+                                              _ tokenSums: UnsafeRawPointer, _ ahead: AheadLines) {
     sx_unwind_tables()
     let count = G.count
     var totals = FloatSums()
@@ -73,7 +75,8 @@ private func group<P: PartForm, G: GroupSize>(_: P.Type, _: G.Type, _ scratch: U
     var ahead = ahead
     let end = w + blocks * 1024
     while w < end {
-        // Before the products: behind them, the compiler would move them across this loop and leave their loads in front.
+        // Before the products: behind them, the compiler would move them across this loop and leave their loads
+        // in front.
         ahead.fetch()
         var sums = IntegerSums(count, sumsAt, from: !P.minimum)
         multiply(count, &sums, w, x, 0)
@@ -117,7 +120,8 @@ private func tile<P: PartForm>(_: P.Type, _ scratch: UnsafeRawPointer, _ blocks:
     var first = 0, groups = (rows + 5) / 6, ahead = ahead
     while first < rows {
         let count = (rows - first + groups - 1) / groups
-        let kept = kept + first * 128, x = x + first * 64, scales = tokenScales + first * 4, sums = tokenSums + first * 4
+        let kept = kept + first * 128, x = x + first * 64, scales = tokenScales + first * 4
+        let sums = tokenSums + first * 4
         // Two steps: a switch would be a jump through a table, and kernels have none (cmake/check_library.py).
         if count > 3 {
             if count == 6 {
@@ -140,9 +144,9 @@ private func tile<P: PartForm>(_: P.Type, _ scratch: UnsafeRawPointer, _ blocks:
     }
 }
 
-/// Adds the products of `rows` tokens (1 to 16) with one chunk of two panels to their results. scratch: the expanded weights;
-/// fresh: there are no results yet; kept: 128 bytes per token; x, tokenScales, tokenSums: of the first token, packed as
-/// FORMAT.md says; ahead: weights that come next, fetched meanwhile.
+/// Adds the products of `rows` tokens (1 to 16) with one chunk of two panels to their results. scratch: the expanded
+/// weights; fresh: there are no results yet; kept: 128 bytes per token; x, tokenScales, tokenSums: of the first token,
+/// packed as FORMAT.md says; ahead: weights that come next, fetched meanwhile.
 @inline(__always)
 func multiplyTile<Q: QuantType>(_: Q.Type, _ scratch: UnsafeRawPointer, _ blocks: Int, _ rows: Int, fresh: Bool,
                                 _ kept: UnsafeMutableRawPointer, _ x: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,

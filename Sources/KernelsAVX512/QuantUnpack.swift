@@ -5,7 +5,8 @@ import CInstructions
 
 private func unpack(sparse: Bool, _ pointer: UnsafePointer<sx_codec_args>) {
     let panel = QuantPanel(pointer), args = panel.args, q = panel.q
-    var mask = (args.bitmap.map { UnsafeRawPointer($0) } ?? UnsafeRawPointer(args.values)).assumingMemoryBound(to: UInt64.self)
+    var mask = (args.bitmap.map { UnsafeRawPointer($0) } ?? UnsafeRawPointer(args.values))
+        .assumingMemoryBound(to: UInt64.self)
     var chunk = 0
     while chunk < panel.chunks {
         let blocks = panel.blocks(chunk)
@@ -24,8 +25,8 @@ private func unpack(sparse: Bool, _ pointer: UnsafePointer<sx_codec_args>) {
 }
 
 /// One byte per code again, in stored order.
-private func readPlanes(_ panel: QuantPanel, _ mask: UnsafePointer<UInt64>?, _ low: UnsafeRawPointer, _ high: UnsafeRawPointer,
-                        _ side: UnsafeRawPointer, _ blocks: Int) {
+private func readPlanes(_ panel: QuantPanel, _ mask: UnsafePointer<UInt64>?,
+                        _ low: UnsafeRawPointer, _ high: UnsafeRawPointer, _ side: UnsafeRawPointer, _ blocks: Int) {
     let q = panel.q, taken = panel.lows.assumingMemoryBound(to: Int.self)
     let lowMask = sx_set8(Int8(truncatingIfNeeded: (1 << q.low_bits) - 1))
     let highMask = sx_set8(Int8(truncatingIfNeeded: ((1 << q.high_bits) - 1) << q.low_bits))
@@ -73,7 +74,9 @@ private func before(_ block: Int, _ planes: Int, _ taken: UnsafePointer<Int>) ->
 
 @inline(__always)
 private func backgroundCodes(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int) -> __m512i {
-    q.background >= 0 ? sx_set8(Int8(truncatingIfNeeded: q.background)) : quantBackground(q, side, part, sixteenfold: false)
+    q.background >= 0
+        ? sx_set8(Int8(truncatingIfNeeded: q.background))
+        : quantBackground(q, side, part, sixteenfold: false)
 }
 
 /// Puts a chunk's codes and side information back into the file's blocks.
@@ -88,7 +91,8 @@ private func write(_ panel: QuantPanel, _ chunk: Int) {
     let present = panel.fileBlocks(chunk)
     var column = 0
     while column < Int(panel.args.rows) {
-        writeChunk(panel.q.type, panel.file(column, chunk), present, panel.natural.assumingMemoryBound(to: UInt8.self) + column * 256)
+        writeChunk(panel.q.type, panel.file(column, chunk), present,
+                   panel.natural.assumingMemoryBound(to: UInt8.self) + column * 256)
         writeSides(panel.q.type, panel.file(column, chunk), present, panel.side(chunk), column)
         column += 1
     }

@@ -47,7 +47,8 @@ public func sx_reference_activation_f32(_ pointer: UnsafePointer<sx_activation_a
     }
 }
 
-/// As ggml quantizes to Q8_0 and Q8_1: scale = max |x| / 127 per 32, codes to nearest by the scale before it is rounded.
+/// As ggml quantizes to Q8_0 and Q8_1: scale = max |x| / 127 per 32, codes to nearest by the scale before it
+/// is rounded.
 @c(sx_reference_activation_q8) @implementation
 public func sx_reference_activation_q8(_ pointer: UnsafePointer<sx_activation_args>) {
     let args = pointer.pointee

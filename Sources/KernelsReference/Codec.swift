@@ -106,10 +106,14 @@ public func sx_reference_pack_sparse(_ pointer: UnsafePointer<sx_codec_args>) {
 }
 
 @c(sx_reference_unpack_dense) @implementation
-public func sx_reference_unpack_dense(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer.pointee, sparse: false) }
+public func sx_reference_unpack_dense(_ pointer: UnsafePointer<sx_codec_args>) {
+    decode(pointer.pointee, sparse: false)
+}
 
 @c(sx_reference_unpack_sparse) @implementation
-public func sx_reference_unpack_sparse(_ pointer: UnsafePointer<sx_codec_args>) { decode(pointer.pointee, sparse: true) }
+public func sx_reference_unpack_sparse(_ pointer: UnsafePointer<sx_codec_args>) {
+    decode(pointer.pointee, sparse: true)
+}
 
 private func decode(_ args: sx_codec_args, sparse: Bool) {
     let source = Source(args: args)

@@ -15,7 +15,8 @@ struct PanelCodes {
     init(_ args: sx_kernel_args, panel: Int) {
         let tiles = panel * Int(args.w.kblocks)
         if args.w.sparse != 0 {
-            self.init(sparse: true, values: args.w.values + Int(sx_offset_bytes(args.w.offsets![panel * Int(args.w.chunks)])),
+            self.init(sparse: true,
+                      values: args.w.values + Int(sx_offset_bytes(args.w.offsets![panel * Int(args.w.chunks)])),
                       bitmap: args.w.bitmap! + tiles * 64)
         } else {
             self.init(sparse: false, values: args.w.values + tiles * Int(SX_TILE_BYTES), bitmap: nil)

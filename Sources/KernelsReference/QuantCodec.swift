@@ -155,7 +155,8 @@ private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
             }
             column += 1
         }
-        var lowBytes = Int(sx_plane_bytes(q.low_bits, Int64(blocks))), all = lowBytes + Int(sx_plane_bytes(q.high_bits, Int64(blocks)))
+        var lowBytes = Int(sx_plane_bytes(q.low_bits, Int64(blocks)))
+        var all = lowBytes + Int(sx_plane_bytes(q.high_bits, Int64(blocks)))
         if sparse {
             lowBytes = Int(sx_offset_low(args.offsets![chunk]))
             all = Int(sx_offset_bytes(args.offsets![chunk + 1]) - sx_offset_bytes(args.offsets![chunk]))
@@ -180,7 +181,8 @@ private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
                 if !sparse || panel.keeps(block, i) {
                     if let mask { mask[0] |= 1 << UInt8(truncatingIfNeeded: i % 8) }
                     if low + count < lowBytes && (q.high_bits == 0 || lowBytes + high + count < all) {
-                        put(q, block, panel.code(block, i), low: values + (low + count), high: values + (lowBytes + high + count))
+                        put(q, block, panel.code(block, i), low: values + (low + count),
+                            high: values + (lowBytes + high + count))
                     } else if sparse {
                         args.changed![0] = 1
                     }
@@ -192,7 +194,8 @@ private func encode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
             if sparse { args.kept![0] += UInt64(count) }
             block += 1
         }
-        if sparse && (planeBytes(q.low_bits, at, blocks) != lowBytes || planeBytes(q.high_bits, at, blocks) != all - lowBytes) {
+        if sparse && (planeBytes(q.low_bits, at, blocks) != lowBytes
+                      || planeBytes(q.high_bits, at, blocks) != all - lowBytes) {
             args.changed![0] = 1
         }
         values += all
@@ -217,7 +220,9 @@ private func decode(_ pointer: UnsafePointer<sx_codec_args>, sparse: Bool) {
         }
         let packed = QuantChunk(q, chunk: chunk, kblocks: Int(args.kblocks), values: start, lowBytes: lowBytes,
                                 bitmap: sparse ? UnsafePointer(args.bitmap!) : nil, side: args.side!)
-        packed.each { block, row, index, code in panel.codes[index / 4 * 256 + block * 32 + row * 4 + index % 4] = code }
+        packed.each { block, row, index, code in
+            panel.codes[index / 4 * 256 + block * 32 + row * 4 + index % 4] = code
+        }
         var column = 0
         while column < Int(args.rows) {
             writeChunk(q.type, panel.file(column, chunk), panel.fileBlocks(chunk), panel.codes + column * 256)

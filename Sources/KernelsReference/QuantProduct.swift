@@ -2,15 +2,17 @@ import CKernelABI
 
 /// The scale and the minimum of one column's part (32 or 16 weights) in single precision. side: of the panel's chunk.
 private func scaleAndMinimum(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: Int, _ column: Int) -> (Float, Float) {
-    func half(_ offset: Int) -> Float { floatFromF16(side.loadUnaligned(fromByteOffset: offset + column * 2, as: UInt16.self)) }
+    func half(_ offset: Int) -> Float {
+        floatFromF16(side.loadUnaligned(fromByteOffset: offset + column * 2, as: UInt16.self))
+    }
     switch q.side {
     case Int32(SX_SIDE_F16): return (half(part / Int(q.file_block_k / q.part_k) * 32), 0)
     case Int32(SX_SIDE_E8):
         let e = UInt32(side.load(fromByteOffset: part * 16 + column, as: UInt8.self))
         return (Float(bitPattern: e < 2 ? 0x0020_0000 << e : (e - 1) << 23), 0)
     case Int32(SX_SIDE_E4M3):
-        // 2^(exponent - 8) * (1 + fraction / 8), without an exponent 2^-10 * fraction; 0x7f is no number in this format and 0 in
-        // ggml, which looks at all 8 bits.
+        // 2^(exponent - 8) * (1 + fraction / 8), without an exponent 2^-10 * fraction; 0x7f is no number in this format
+        // and 0 in ggml, which looks at all 8 bits.
         let code = UInt32(side.load(fromByteOffset: part * 16 + column, as: UInt8.self)), e = code & 0x7f
         return (code == 0x7f ? 0 : e < 8 ? Float(e) * 0x1p-10 : Float(bitPattern: e << 20 + 119 << 23), 0)
     case Int32(SX_SIDE_F16_MIN):
@@ -29,7 +31,8 @@ private func scaleAndMinimum(_ q: sx_quant, _ side: UnsafeRawPointer, _ part: In
 }
 
 /// Quantized types: activations quantized in blocks of 32, integer sums per part, then in order of k
-///     y = fma(sum, scale * activation scale, y), and with a minimum y = fma(-minimum, activation scale * sum of codes, y)
+///     y = fma(sum, scale * activation scale, y), and with a minimum
+///     y = fma(-minimum, activation scale * sum of codes, y)
 /// in single precision. Integer sums are exact and the rest is fixed, so kernels can equal this bit for bit.
 @c(sx_reference_product_codes) @implementation
 public func sx_reference_product_codes(_ pointer: UnsafePointer<sx_kernel_args>) {
@@ -64,17 +67,19 @@ public func sx_reference_product_codes(_ pointer: UnsafePointer<sx_kernel_args>)
 }
 
 /// Adds what one part (32 or 16 weights of 16 columns) contributes to every token.
-private func addPart(_ args: sx_kernel_args, _ q: sx_quant, _ side: UnsafeRawPointer, _ panel: Int, _ chunk: Int, _ part: Int,
-                     _ levels: UnsafePointer<Int16>) {
+private func addPart(_ args: sx_kernel_args, _ q: sx_quant, _ side: UnsafeRawPointer, _ panel: Int, _ chunk: Int,
+                     _ part: Int, _ levels: UnsafePointer<Int16>) {
     let perBlock = 64 / Int(q.part_k), kblock = Int64(chunk * 4 + part / perBlock), inBlock = part % perBlock
     let columns = min(Int(SX_PANEL), Int(args.w.n) - panel * Int(SX_PANEL))
     var token = 0
     while token < Int(args.x.m) {
         let row = Int(sx_activation_row(args.x.rows, args.w.kblocks, kblock, Int64(token)))
-        let codes = UnsafeRawPointer(args.x.packed! + (row * 64 + inBlock * Int(q.part_k))).assumingMemoryBound(to: Int8.self)
+        let codes = UnsafeRawPointer(args.x.packed! + (row * 64 + inBlock * Int(q.part_k)))
+            .assumingMemoryBound(to: Int8.self)
         let half = Int64(inBlock * 2 / perBlock)
         let x = args.x.scales![Int(sx_activation_part(args.x.rows, args.w.kblocks, kblock, half, 2, Int64(token)))]
-        let xSum = args.x.sums![Int(sx_activation_part(args.x.rows, args.w.kblocks, kblock, Int64(inBlock), Int64(perBlock), Int64(token)))]
+        let xSum = args.x.sums![Int(sx_activation_part(args.x.rows, args.w.kblocks, kblock, Int64(inBlock),
+                                                       Int64(perBlock), Int64(token)))]
         let y = args.y.data + (token * Int(args.y.ld) + panel * Int(SX_PANEL))
         var column = 0
         while column < columns {
@@ -86,7 +91,9 @@ private func addPart(_ args: sx_kernel_args, _ q: sx_quant, _ side: UnsafeRawPoi
             }
             let (scale, minimum) = scaleAndMinimum(q, side, part, column)
             y[column] = fusedMultiplyAdd(Float(sum), scale * x, y[column])
-            if q.minimum != 0 { y[column] = fusedMultiplyAdd(-minimum, Float(bitPattern: UInt32(bitPattern: xSum)), y[column]) }
+            if q.minimum != 0 {
+                y[column] = fusedMultiplyAdd(-minimum, Float(bitPattern: UInt32(bitPattern: xSum)), y[column])
+            }
             column += 1
         }
         token += 1
@@ -105,6 +112,7 @@ extension QuantChunk {
             values += panel * Int(sx_dense_panel_bytes(q, args.w.kblocks))
         }
         self.init(q, chunk: chunk, kblocks: Int(args.w.kblocks), values: values, lowBytes: lowBytes,
-                  bitmap: args.w.sparse == 0 ? nil : args.w.bitmap! + tiles * 128, side: args.w.side! + tiles * Int(q.side_bytes))
+                  bitmap: args.w.sparse == 0 ? nil : args.w.bitmap! + tiles * 128,
+                  side: args.w.side! + tiles * Int(q.side_bytes))
     }
 }

@@ -3,114 +3,114 @@ import CKernelABI
 
 extension Q8_0 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q8_0), file_block_k: 32, file_block_bytes: 34, low_bits: 8, high_bits: 0, part_k: 32,
-                 offset: 128, minimum: 0, half_scale: 1, background: 128, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_F16), side_bytes: 64)
+        sx_quant(type: Int32(SX_Q8_0), file_block_k: 32, file_block_bytes: 34,
+                 low_bits: 8, high_bits: 0, part_k: 32, offset: 128, minimum: 0, half_scale: 1, background: 128,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_F16), side_bytes: 64)
     }
 }
 extension Q4_0 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q4_0), file_block_k: 32, file_block_bytes: 18, low_bits: 4, high_bits: 0, part_k: 32,
-                 offset: 8, minimum: 0, half_scale: 1, background: 8, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_F16), side_bytes: 64)
+        sx_quant(type: Int32(SX_Q4_0), file_block_k: 32, file_block_bytes: 18,
+                 low_bits: 4, high_bits: 0, part_k: 32, offset: 8, minimum: 0, half_scale: 1, background: 8,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_F16), side_bytes: 64)
     }
 }
 extension Q4_1 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q4_1), file_block_k: 32, file_block_bytes: 20, low_bits: 4, high_bits: 0, part_k: 32,
-                 offset: 0, minimum: 1, half_scale: 1, background: -1, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_F16_MIN), side_bytes: 144)
+        sx_quant(type: Int32(SX_Q4_1), file_block_k: 32, file_block_bytes: 20,
+                 low_bits: 4, high_bits: 0, part_k: 32, offset: 0, minimum: 1, half_scale: 1, background: -1,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_F16_MIN), side_bytes: 144)
     }
 }
 extension Q5_0 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q5_0), file_block_k: 32, file_block_bytes: 22, low_bits: 4, high_bits: 1, part_k: 32,
-                 offset: 16, minimum: 0, half_scale: 1, background: 16, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_F16), side_bytes: 64)
+        sx_quant(type: Int32(SX_Q5_0), file_block_k: 32, file_block_bytes: 22,
+                 low_bits: 4, high_bits: 1, part_k: 32, offset: 16, minimum: 0, half_scale: 1, background: 16,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_F16), side_bytes: 64)
     }
 }
 extension Q5_1 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q5_1), file_block_k: 32, file_block_bytes: 24, low_bits: 4, high_bits: 1, part_k: 32,
-                 offset: 0, minimum: 1, half_scale: 1, background: -1, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_F16_MIN), side_bytes: 148)
+        sx_quant(type: Int32(SX_Q5_1), file_block_k: 32, file_block_bytes: 24,
+                 low_bits: 4, high_bits: 1, part_k: 32, offset: 0, minimum: 1, half_scale: 1, background: -1,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_F16_MIN), side_bytes: 148)
     }
 }
 extension Q2_K {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q2_K), file_block_k: 256, file_block_bytes: 84, low_bits: 2, high_bits: 0, part_k: 16,
-                 offset: 0, minimum: 1, half_scale: 0, background: -1, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_K16_MIN), side_bytes: 96)
+        sx_quant(type: Int32(SX_Q2_K), file_block_k: 256, file_block_bytes: 84,
+                 low_bits: 2, high_bits: 0, part_k: 16, offset: 0, minimum: 1, half_scale: 0, background: -1,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_K16_MIN), side_bytes: 96)
     }
 }
 extension Q3_K {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q3_K), file_block_k: 256, file_block_bytes: 110, low_bits: 2, high_bits: 1, part_k: 16,
-                 offset: 4, minimum: 0, half_scale: 0, background: 4, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_I6), side_bytes: 72)
+        sx_quant(type: Int32(SX_Q3_K), file_block_k: 256, file_block_bytes: 110,
+                 low_bits: 2, high_bits: 1, part_k: 16, offset: 4, minimum: 0, half_scale: 0, background: 4,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_I6), side_bytes: 72)
     }
 }
 extension Q4_K {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q4_K), file_block_k: 256, file_block_bytes: 144, low_bits: 4, high_bits: 0, part_k: 32,
-                 offset: 0, minimum: 1, half_scale: 0, background: -1, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_K32), side_bytes: 80)
+        sx_quant(type: Int32(SX_Q4_K), file_block_k: 256, file_block_bytes: 144,
+                 low_bits: 4, high_bits: 0, part_k: 32, offset: 0, minimum: 1, half_scale: 0, background: -1,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_K32), side_bytes: 80)
     }
 }
 extension Q5_K {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q5_K), file_block_k: 256, file_block_bytes: 176, low_bits: 4, high_bits: 1, part_k: 32,
-                 offset: 0, minimum: 1, half_scale: 0, background: -1, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_K32), side_bytes: 84)
+        sx_quant(type: Int32(SX_Q5_K), file_block_k: 256, file_block_bytes: 176,
+                 low_bits: 4, high_bits: 1, part_k: 32, offset: 0, minimum: 1, half_scale: 0, background: -1,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_K32), side_bytes: 84)
     }
 }
 extension Q6_K {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q6_K), file_block_k: 256, file_block_bytes: 210, low_bits: 4, high_bits: 2, part_k: 16,
-                 offset: 32, minimum: 0, half_scale: 0, background: 32, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_I8), side_bytes: 72)
+        sx_quant(type: Int32(SX_Q6_K), file_block_k: 256, file_block_bytes: 210,
+                 low_bits: 4, high_bits: 2, part_k: 16, offset: 32, minimum: 0, half_scale: 0, background: 32,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_I8), side_bytes: 72)
     }
 }
 extension IQ4_NL {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_IQ4_NL), file_block_k: 32, file_block_bytes: 18, low_bits: 4, high_bits: 0, part_k: 32,
-                 offset: 128, minimum: 0, half_scale: 1, background: 8, code_levels: Int32(SX_CODE_LEVELS_IQ4),
-                 side: Int32(SX_SIDE_F16), side_bytes: 64)
+        sx_quant(type: Int32(SX_IQ4_NL), file_block_k: 32, file_block_bytes: 18,
+                 low_bits: 4, high_bits: 0, part_k: 32, offset: 128, minimum: 0, half_scale: 1, background: 8,
+                 code_levels: Int32(SX_CODE_LEVELS_IQ4), side: Int32(SX_SIDE_F16), side_bytes: 64)
     }
 }
 extension IQ4_XS {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_IQ4_XS), file_block_k: 256, file_block_bytes: 136, low_bits: 4, high_bits: 0, part_k: 32,
-                 offset: 128, minimum: 0, half_scale: 0, background: 8, code_levels: Int32(SX_CODE_LEVELS_IQ4),
-                 side: Int32(SX_SIDE_I6), side_bytes: 40)
+        sx_quant(type: Int32(SX_IQ4_XS), file_block_k: 256, file_block_bytes: 136,
+                 low_bits: 4, high_bits: 0, part_k: 32, offset: 128, minimum: 0, half_scale: 0, background: 8,
+                 code_levels: Int32(SX_CODE_LEVELS_IQ4), side: Int32(SX_SIDE_I6), side_bytes: 40)
     }
 }
 extension MXFP4 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_MXFP4), file_block_k: 32, file_block_bytes: 17, low_bits: 4, high_bits: 0, part_k: 32,
-                 offset: 12, minimum: 0, half_scale: 1, background: 0, code_levels: Int32(SX_CODE_LEVELS_FP4),
-                 side: Int32(SX_SIDE_E8), side_bytes: 32)
+        sx_quant(type: Int32(SX_MXFP4), file_block_k: 32, file_block_bytes: 17,
+                 low_bits: 4, high_bits: 0, part_k: 32, offset: 12, minimum: 0, half_scale: 1, background: 0,
+                 code_levels: Int32(SX_CODE_LEVELS_FP4), side: Int32(SX_SIDE_E8), side_bytes: 32)
     }
 }
 extension NVFP4 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_NVFP4), file_block_k: 64, file_block_bytes: 36, low_bits: 4, high_bits: 0, part_k: 16,
-                 offset: 12, minimum: 0, half_scale: 1, background: 0, code_levels: Int32(SX_CODE_LEVELS_FP4),
-                 side: Int32(SX_SIDE_E4M3), side_bytes: 64)
+        sx_quant(type: Int32(SX_NVFP4), file_block_k: 64, file_block_bytes: 36,
+                 low_bits: 4, high_bits: 0, part_k: 16, offset: 12, minimum: 0, half_scale: 1, background: 0,
+                 code_levels: Int32(SX_CODE_LEVELS_FP4), side: Int32(SX_SIDE_E4M3), side_bytes: 64)
     }
 }
 extension Q2_0 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q2_0), file_block_k: 64, file_block_bytes: 18, low_bits: 2, high_bits: 0, part_k: 32,
-                 offset: 1, minimum: 0, half_scale: 1, background: 1, code_levels: Int32(SX_CODE_LEVELS_PLAIN),
-                 side: Int32(SX_SIDE_F16), side_bytes: 32)
+        sx_quant(type: Int32(SX_Q2_0), file_block_k: 64, file_block_bytes: 18,
+                 low_bits: 2, high_bits: 0, part_k: 32, offset: 1, minimum: 0, half_scale: 1, background: 1,
+                 code_levels: Int32(SX_CODE_LEVELS_PLAIN), side: Int32(SX_SIDE_F16), side_bytes: 32)
     }
 }
 extension Q1_0 {
     @inline(__always) static var quant: sx_quant {
-        sx_quant(type: Int32(SX_Q1_0), file_block_k: 128, file_block_bytes: 18, low_bits: 1, high_bits: 0, part_k: 32,
-                 offset: 1, minimum: 0, half_scale: 1, background: 0, code_levels: Int32(SX_CODE_LEVELS_SIGN),
-                 side: Int32(SX_SIDE_F16), side_bytes: 16)
+        sx_quant(type: Int32(SX_Q1_0), file_block_k: 128, file_block_bytes: 18,
+                 low_bits: 1, high_bits: 0, part_k: 32, offset: 1, minimum: 0, half_scale: 1, background: 0,
+                 code_levels: Int32(SX_CODE_LEVELS_SIGN), side: Int32(SX_SIDE_F16), side_bytes: 16)
     }
 }
 

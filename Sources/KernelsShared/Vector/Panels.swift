@@ -39,7 +39,8 @@ func storeResult(_ args: sx_kernel_args, _ token: Int, _ panel: Int, _ sum: __m5
 /// Where a sparse panel's codes start.
 @inline(__always)
 func sparseValues(_ args: sx_kernel_args, _ panel: Int, _ chunk: Int) -> UnsafeRawPointer {
-    UnsafeRawPointer(args.w.values) + Int(sx_offset_bytes(args.w.offsets.unsafelyUnwrapped[panel * Int(args.w.chunks) + chunk]))
+    UnsafeRawPointer(args.w.values)
+        + Int(sx_offset_bytes(args.w.offsets.unsafelyUnwrapped[panel * Int(args.w.chunks) + chunk]))
 }
 
 @inline(__always)

@@ -7,9 +7,9 @@ import CInstructions
 /// Expands `kblocks` K-blocks from a chunk's first on; they may run over several chunks. levels: 1 KB per K-block;
 /// scales and minimums: 64 bytes per part.
 @inline(__always)
-func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int, _ kblocks: Int,
-                 _ levels: UnsafeMutableRawPointer, _ scales: UnsafeMutableRawPointer, _ minimums: UnsafeMutableRawPointer,
-                 _ memory: UnsafeMutableRawPointer) {
+func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_kernel_args, _ panel: Int, _ chunk: Int,
+                 _ kblocks: Int, _ levels: UnsafeMutableRawPointer, _ scales: UnsafeMutableRawPointer,
+                 _ minimums: UnsafeMutableRawPointer, _ memory: UnsafeMutableRawPointer) {
     let q = Q.quant, sparse = F.sparse
     let parts = 32 / Int(q.part_k)
     var done = 0, chunk = chunk
@@ -42,7 +42,8 @@ func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_k
 }
 
 @inline(__always)
-func expandBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, odd: Bool, _ index: Int, _ rows: inout QuantRows, _ side: UnsafeRawPointer,
+func expandBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, odd: Bool, _ index: Int, _ rows: inout QuantRows,
+                 _ side: UnsafeRawPointer,
                          _ out: UnsafeMutableRawPointer) {
     let q = Q.quant, sparse = F.sparse
     let parts = 32 / Int(q.part_k)

@@ -38,7 +38,8 @@ struct QuantRows {
     private var mask: UnsafePointer<UInt64>
     private var even, odd: UnsafeRawPointer     // 4 and 8 bits: where the next block of that parity starts
     private let low, high: UnsafeRawPointer
-    private let ends: UnsafeMutablePointer<Int>  // what blocks 0...3 took, before them 0: where a plane of 2 bits goes on
+    // What blocks 0...3 took, before them 0: where a plane of 2 bits goes on.
+    private let ends: UnsafeMutablePointer<Int>
     private var lowTurn, highTurn: __m512i       // rotation that brings a plane of 2 bits or 1 down
     private var lowNow: UnsafeRawPointer
     private var highDistance: Int                // from lowNow to where the high bits are: both advance alike
@@ -57,7 +58,8 @@ struct QuantRows {
 
     @inline(__always)
     private init(_ mask: UnsafeRawPointer, _ low: UnsafeRawPointer, _ high: UnsafeRawPointer, _ even: UnsafeRawPointer,
-                 _ odd: UnsafeRawPointer, _ ahead: UnsafeRawPointer, _ blockBytes: Int, _ memory: UnsafeMutableRawPointer) {
+                 _ odd: UnsafeRawPointer, _ ahead: UnsafeRawPointer, _ blockBytes: Int,
+                 _ memory: UnsafeMutableRawPointer) {
         self.mask = mask.assumingMemoryBound(to: UInt64.self)
         self.low = low
         self.high = high
@@ -149,7 +151,9 @@ struct QuantRows {
             codes = sx_and(codes, sx_set8(q.high_bits == 2 ? 63 : 31))
         } else if q.low_bits == 2 {
             codes = sx_rotate32(codes, lowTurn)
-            if q.high_bits == 1 { codes = sx_select(sx_set8(3), codes, sx_rotate32(sx_load(lowNow + highDistance), highTurn)) }
+            if q.high_bits == 1 {
+                codes = sx_select(sx_set8(3), codes, sx_rotate32(sx_load(lowNow + highDistance), highTurn))
+            }
             codes = sx_and(codes, sx_set8(q.high_bits == 1 ? 7 : 3))
         }
         if q.low_bits == 1 { codes = sx_and(sx_rotate32(codes, lowTurn), sx_set8(2)) }
@@ -165,10 +169,11 @@ struct QuantRows {
         return codes
     }
 
-    /// Brings closer what the next blocks of this reader will need. With high bits: in the order of memory and not of the planes,
-    /// because blocks of a chunk share lines, and the high bits lie between the low bits of this chunk and of the next, where
-    /// nothing fetched them in time (Q6_K dense, one token, Zen 5: 13 cycles per 64 weights, in this order 7). Called for rows 0...7
-    /// of a block, an eighth of a chunk: `bits` lines at most, and in the sparse form rarely more than two thirds of that.
+    /// Brings closer what the next blocks of this reader will need. With high bits: in the order of memory and not of
+    /// the planes, because blocks of a chunk share lines, and the high bits lie between the low bits of this chunk and
+    /// of the next, where nothing fetched them in time (Q6_K dense, one token, Zen 5: 13 cycles per 64 weights, in this
+    /// order 7). Called for rows 0...7 of a block, an eighth of a chunk: `bits` lines at most, and in the sparse form
+    /// rarely more than two thirds of that.
     @inline(__always)
     func prefetch(_ q: sx_quant, sparse: Bool, _ index: Int) {
         if q.high_bits == 0 {
