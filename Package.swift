@@ -5,11 +5,13 @@ import PackageDescription
 // serves `swift test`, which needs the Swift runtime. This is the one place that switches.
 let ordinary = Context.environment["SPARAMX_ORDINARY_SWIFT"] == "1"
 let mode = ordinary ? [] : ["-enable-experimental-feature", "Embedded"]
-// Embedded Swift marks every function as one that nothing unwinds through, and then writes no unwind tables: an exception from
-// a host's callback would end the process inside a `try`, and backtraces would stop here. So the mark is taken off. Not in
-// kernels: the mark would go from their intrinsics too, which then are not optimized. There line tables make the compiler
-// describe frames, and sx_unwind_tables() makes the assembler write that where it is loaded with the code.
-let unwindTables = ordinary ? [] : ["-force-remove-attribute=nounwind", "-disable-nounwind-inference"].flatMap { ["-Xllvm", $0] }
+// Embedded Swift marks every function as one that nothing unwinds through, and then writes no unwind tables: an
+// exception from a host's callback would end the process inside a `try`, and backtraces would stop here. So the mark is
+// taken off. Not in kernels: the mark would go from their intrinsics too, which then are not optimized. There line
+// tables make the compiler describe frames, and sx_unwind_tables() makes the assembler write that where it is loaded
+// with the code.
+let unwindTables = ordinary ? []
+    : ["-force-remove-attribute=nounwind", "-disable-nounwind-inference"].flatMap { ["-Xllvm", $0] }
 // One section per function, so that the linker can drop what is not used, the unused runtime stubs above all.
 let sections = ["-Xfrontend", "-function-sections"]
 // Testable only where tests are built.
@@ -29,8 +31,8 @@ let amx = avx512 + ["amx-tile", "amx-int8", "amx-bf16"]
 // Only sparamx_* leaves the library, and nothing it does not use stays in it.
 let script = Context.packageDirectory + "/cmake/sparamx.map"
 let link: [LinkerSetting] = ordinary ? [] : [
-    .unsafeFlags(mode + ["-wmo"] + ["--version-script=" + script, "-soname=libsparamx.so.0", "--gc-sections", "-z", "defs",
-                                    "-z", "relro", "-z", "now"].flatMap { ["-Xlinker", $0] })
+    .unsafeFlags(mode + ["-wmo"] + ["--version-script=" + script, "-soname=libsparamx.so.0", "--gc-sections",
+                                    "-z", "defs", "-z", "relro", "-z", "now"].flatMap { ["-Xlinker", $0] })
 ]
 
 // What runs AVX-512 code on CPUs without it; Tests/swift.sh decides whether it is needed and can be built.
@@ -42,7 +44,8 @@ let tests: [Target] = !ordinary ? [] : [
             exclude: ["README.md", "build.sh", "interpreter", "preload", "selftest"],
             publicHeadersPath: "include", cSettings: [.unsafeFlags(["-O3"])]),
     .testTarget(name: "SparamxTests",
-                dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "CInstructions", "CTileEmulator", "KernelsReference", "SparamxCore"]
+                dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "CInstructions", "CTileEmulator",
+                               "KernelsReference", "SparamxCore"]
                     + (interpreted ? ["CInterpreter"] : []),
                 exclude: ["README.md"],
                 swiftSettings: interpreted ? [.define("INTERPRETED")] : []),
@@ -50,7 +53,8 @@ let tests: [Target] = !ordinary ? [] : [
     .target(name: "CInterpreter", dependencies: ["CTileEmulator"], path: "Tests/emulator/interpreter",
             exclude: ["README.md", "selftest"],
             publicHeadersPath: "include",
-            cSettings: [.unsafeFlags(["-O2", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt", "-fno-strict-aliasing"])],
+            cSettings: [.unsafeFlags(["-O2", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mpopcnt",
+                                      "-fno-strict-aliasing"])],
             linkerSettings: [.linkedLibrary("Zydis")])
 ])
 
@@ -75,7 +79,8 @@ let package = Package(
         .target(name: "KernelsAMX", dependencies: ["CKernelABI", "CInstructions"], exclude: signs,
                 swiftSettings: kernels("ROOM_AMX", amx)),
         .target(name: "SparamxCore",
-                dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "KernelsReference", "KernelsAVX512", "KernelsAMX"],
+                dependencies: ["CKernelABI", "CKernelTable", "CPlatform", "KernelsReference", "KernelsAVX512",
+                               "KernelsAMX"],
                 exclude: signs, swiftSettings: baseline),
         .target(name: "CExports", exclude: signs),
         .target(name: "Sparamx", dependencies: ["CSparamx", "CExports", "CPlatform", "SparamxCore"],

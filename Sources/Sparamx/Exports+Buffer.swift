@@ -38,7 +38,8 @@ public func sparamx_buffer_create(_ size: Int, _ options: UnsafePointer<sparamx_
             pack = try readPackOptions(form: o.form, threads: o.pack_threads, numa: o.numa)
             weights = try readUsage(o.usage)
         }
-        result.pointee = OpaquePointer(try Buffer.create(size: size, forWeights: weights, options: pack, isa: requireLevel()))
+        result.pointee = OpaquePointer(try Buffer.create(size: size, forWeights: weights, options: pack,
+                                                         isa: requireLevel()))
     }
 }
 

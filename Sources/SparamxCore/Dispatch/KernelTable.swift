@@ -58,7 +58,8 @@ package struct KernelRow: @unchecked Sendable {
     }
 }
 
-/// The list of kernels: kernels.def and types.def. The plan, the tests, the benchmark and the support matrix all read it.
+/// The list of kernels: kernels.def and types.def.
+/// The plan, the tests, the benchmark and the support matrix all read it.
 package enum KernelTable {
     package static var count: Int { Int(sx_kernel_count()) }
     package static var many: Int { Int(SX_ANY_TOKENS) }

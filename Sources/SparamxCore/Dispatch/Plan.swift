@@ -16,9 +16,11 @@ package struct Plan {
     package let workBytes: Int
 
     /// raw: the weight is in the file's layout and is packed as the product goes.
-    package init(_ layout: PackedLayout, m: Int, threads: Int, isa: ISA, forced: Int? = nil, raw: Bool = false) throws(Status) {
+    package init(_ layout: PackedLayout, m: Int, threads: Int, isa: ISA, forced: Int? = nil,
+                 raw: Bool = false) throws(Status) {
         guard m >= 1, m <= KernelTable.many, threads >= 1, threads <= 1024 else { throw .range }
-        guard let index = forced ?? KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else {
+        guard let index = forced
+            ?? KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else {
             throw .type
         }
         kernel = KernelTable.row(index)
@@ -28,7 +30,8 @@ package struct Plan {
         self.m = m
         self.threads = threads
         rows = try kernel.rows(m)
-        let blocks = kernel.activation == .plain ? 0 : layout.kblocks * layout.type.kPerBlock / kernel.activation.kPerBlock
+        let blocks = kernel.activation == .plain
+            ? 0 : layout.kblocks * layout.type.kPerBlock / kernel.activation.kPerBlock
         kblocks = blocks
         let activationRows = try Checked.product(rows, blocks)
         let activationBytes = try Checked.product(activationRows, kernel.activation.rowBytes)
@@ -43,7 +46,8 @@ package struct Plan {
         let side = raw ? try Checked.product(layout.kblocks, 2 * type.sideBytes) : 0
         sideOffset = try Checked.sum(tilesOffset, values)
         codecOffset = try Checked.roundUp(try Checked.sum(sideOffset, side), to: 64)
-        scratchBytes = try Checked.roundUp(try Checked.sum(codecOffset, raw && type.isQuantized ? Int(SX_CODEC_SCRATCH) : 0), to: 64)
+        scratchBytes = try Checked.roundUp(
+            try Checked.sum(codecOffset, raw && type.isQuantized ? Int(SX_CODEC_SCRATCH) : 0), to: 64)
         workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
     }
 

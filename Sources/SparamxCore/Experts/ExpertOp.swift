@@ -91,7 +91,8 @@ package struct ExpertOp {
         worker.begin()
         defer { worker.end() }
         let slots = (y.ne.1, y.ne.2)
-        try product.run(worker, numbers, x: RowLayout(base: from, ne: slots, repeats: x.ne.1, nb: (x.nb.1, x.nb.2, x.nb.3)),
+        try product.run(worker, numbers, x: RowLayout(base: from, ne: slots, repeats: x.ne.1,
+                                                      nb: (x.nb.1, x.nb.2, x.nb.3)),
                         y: RowLayout(base: to, ne: slots, repeats: y.ne.1, nb: (y.nb.1, y.nb.2, y.nb.3)))
     }
 }

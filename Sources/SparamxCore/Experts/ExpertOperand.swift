@@ -65,7 +65,9 @@ package struct ExpertOperand {
 
     /// The row of the kernel table for this many rows of x.
     func chooseKernel(_ m: Int) throws(Status) -> Int {
-        guard let index = KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else { throw .type }
+        guard let index = KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else {
+            throw .type
+        }
         return index
     }
 
@@ -76,7 +78,8 @@ package struct ExpertOperand {
     func matrix(_ expert: Int) -> Weights {
         if let tensor { return .packed(tensor, matrix: expert) }
         let file = file!
-        return .raw(layout, Rows(base: file.base + expert * file.matrixStride, rowStride: file.rowStride, matrixStride: 0))
+        return .raw(layout, Rows(base: file.base + expert * file.matrixStride, rowStride: file.rowStride,
+                                 matrixStride: 0))
     }
 }
 

@@ -46,7 +46,8 @@ struct Groups {
     private mutating func append(_ product: ExpertProduct, expert: Int, first: Int, count rows: Int,
                                  _ kernels: (Int, Int)) throws(Status) {
         let one = try product.first.makePlan(kernels.0, m: rows), mine = Groups.packing(one)
-        let part = Group.Part(plan: one, activations: activations.0, itemsBegin: items.0, itemsEnd: items.0 + mine.items)
+        let part = Group.Part(plan: one, activations: activations.0, itemsBegin: items.0,
+                              itemsEnd: items.0 + mine.items)
         var cost = estimateCost(product.first, one, expert), other: Group.Part? = nil
         if let second = product.second {
             let two = try second.makePlan(kernels.1, m: rows)

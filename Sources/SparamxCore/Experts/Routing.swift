@@ -14,8 +14,8 @@ package struct ExpertIDs {
     }
 }
 
-/// Rows sorted by expert. Each thread makes its own in its own range of the work area: a pass over some thousand numbers
-/// costs less than one more barrier, and with few tokens there is next to nothing to sort.
+/// Rows sorted by expert. Each thread makes its own in its own range of the work area: a pass over some thousand
+/// numbers costs less than one more barrier, and with few tokens there is next to nothing to sort.
 struct Routing {
     let rows, experts: Int
     let ids: UnsafeMutablePointer<Int32>     // a copy: what has been checked is what is used

@@ -1,5 +1,5 @@
-/// Where the rows of x and dst are. A row of dst has an index in each of three dimensions; x has the same rows, or fewer
-/// in the first dimension and repeats them there.
+/// Where the rows of x and dst are. A row of dst has an index in each of three dimensions; x has the same rows, or
+/// fewer in the first dimension and repeats them there.
 package struct RowLayout {
     let base: UnsafeMutableRawPointer
     let ne: (Int, Int), repeats: Int

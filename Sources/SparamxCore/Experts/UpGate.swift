@@ -15,8 +15,10 @@ package struct Gate {
     }
 
     /// out = f(gate) * up; out may be one of the two.
-    package func apply(up: UnsafePointer<Float>, gate: UnsafePointer<Float>, out: UnsafeMutablePointer<Float>, count: Int, isa: ISA) {
-        var args = sx_up_gate_args(up: up, gate: gate, out: out, count: Int64(count), function: function.rawValue, limit: limit)
+    package func apply(up: UnsafePointer<Float>, gate: UnsafePointer<Float>, out: UnsafeMutablePointer<Float>,
+                       count: Int, isa: ISA) {
+        var args = sx_up_gate_args(up: up, gate: gate, out: out, count: Int64(count), function: function.rawValue,
+                                   limit: limit)
         if isa == .reference { sx_reference_up_gate(&args) } else { sx_avx512_up_gate(&args) }
     }
 }

@@ -16,7 +16,8 @@ package struct Codec {
         if isa == .reference {
             return type.isQuantized
                 ? CodecFunctions(count: sx_reference_quant_count, packDense: sx_reference_quant_pack_dense,
-                                 packSparse: sx_reference_quant_pack_sparse, unpackDense: sx_reference_quant_unpack_dense,
+                                 packSparse: sx_reference_quant_pack_sparse,
+                                 unpackDense: sx_reference_quant_unpack_dense,
                                  unpackSparse: sx_reference_quant_unpack_sparse)
                 : CodecFunctions(count: sx_reference_count, packDense: sx_reference_pack_dense,
                                  packSparse: sx_reference_pack_sparse, unpackDense: sx_reference_unpack_dense,

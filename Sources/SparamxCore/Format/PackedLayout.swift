@@ -32,7 +32,8 @@ package struct PackedLayout {
         guard valueBytes < 1 << 48 else { throw .range }
         bitmapOffset = try Checked.roundUp(try Checked.sum(valueBytes, Int(SX_VALUE_PAD)), to: 64)
         sideOffset = try Checked.sum(bitmapOffset, sparse ? try Checked.product(tiles, type.maskBytes) : 0)
-        offsetsOffset = try Checked.roundUp(try Checked.sum(sideOffset, try Checked.product(tiles, type.sideBytes)), to: 8)
+        offsetsOffset = try Checked.roundUp(try Checked.sum(sideOffset, try Checked.product(tiles, type.sideBytes)),
+                                            to: 8)
         let entries = sparse ? try Checked.sum(try Checked.product(allPanels, chunks), 1) : 0
         totalBytes = try Checked.sum(offsetsOffset, try Checked.product(entries, 8))
     }

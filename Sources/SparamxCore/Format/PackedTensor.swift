@@ -44,8 +44,8 @@ package struct PackedTensor {
         layout.sparse ? Int(sx_offset_bytes(offsets[panel * layout.chunks])) : panel * layout.densePanel
     }
 
-    /// Streams of one panel, for the codec. panel counts through all matrices. While values are being written the offsets
-    /// come from elsewhere: `counted`.
+    /// Streams of one panel, for the codec. panel counts through all matrices. While values are being written the
+    /// offsets come from elsewhere: `counted`.
     package func codec(panel: Int, rows: Int, file: UnsafeMutablePointer<UInt8>, rowStride: Int,
                        scratch: UnsafeMutablePointer<UInt8>?, counted: UnsafePointer<UInt64>? = nil) -> sx_codec_args {
         let tiles = panel * layout.kblocks, offsets = counted ?? UnsafePointer(self.offsets)

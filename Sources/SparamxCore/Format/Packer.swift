@@ -13,9 +13,9 @@ package struct Rows {
     }
 }
 
-/// Packs in two passes over the panels, each shared by several threads: count what is kept, then encode it. The weights are
-/// read twice, from memory that another process may be writing. So the second pass writes only where the first one made
-/// room, and finds out whether it met the same weights.
+/// Packs in two passes over the panels, each shared by several threads: count what is kept, then encode it. The weights
+/// are read twice, from memory that another process may be writing. So the second pass writes only where the first one
+/// made room, and finds out whether it met the same weights.
 package enum Packer {
     package static func pack(_ type: WeightType, n: Int, k: Int, matrices: Int, rows: Rows, options: PackOptions,
                              codec: Codec) throws(Status) -> PackedTensor {
@@ -24,19 +24,21 @@ package enum Packer {
     }
 
     /// Sparse has to save 1/16 of the bytes: below that the expansion costs more than the bytes it saves.
-    static func choose(_ dense: PackedLayout, _ sparse: PackedLayout, _ form: FormChoice) -> (PackedLayout, FormReason) {
+    static func choose(_ dense: PackedLayout, _ sparse: PackedLayout,
+                       _ form: FormChoice) -> (PackedLayout, FormReason) {
         if !dense.type.hasSparseForm { return (dense, form == .dense ? .denseAsked : .noSparseForm) }
         switch form {
         case .dense: return (dense, .denseAsked)
         case .sparse: return (sparse, .sparseAsked)
         case .automatic:
-            return sparse.totalBytes <= dense.totalBytes - dense.totalBytes / 16 ? (sparse, .sparsePays) : (dense, .tooFewZeros)
+            return sparse.totalBytes <= dense.totalBytes - dense.totalBytes / 16
+                ? (sparse, .sparsePays) : (dense, .tooFewZeros)
         }
     }
 }
 
-/// A weight that has been counted: its form is chosen and its memory reserved, but no page of it is in use. What can fail for
-/// want of memory has been done.
+/// A weight that has been counted: its form is chosen and its memory reserved, but no page of it is in use. What can
+/// fail for want of memory has been done.
 struct Packing {
     /// What one thread found, on a cache line of its own.
     private enum Found { static let counted = 0, encoded = 1, changed = 2, words = 8 }
@@ -60,7 +62,8 @@ struct Packing {
     private let memory: UnsafeMutableRawPointer     // counts, what threads found, their scratch memory
     private let memoryBytes, foundOffset, scratchOffset: Int
 
-    init(_ type: WeightType, n: Int, k: Int, matrices: Int, rows: Rows, options: PackOptions, codec: Codec) throws(Status) {
+    init(_ type: WeightType, n: Int, k: Int, matrices: Int, rows: Rows, options: PackOptions,
+         codec: Codec) throws(Status) {
         let dense = try PackedLayout(type: type, sparse: false, n: n, k: k, matrices: matrices, sparseBytes: 0)
         entries = try Checked.sum(try Checked.product(dense.panels * matrices, dense.chunks), 1)
         threads = options.threadCount(try Checked.product(try type.rowBytes(k), try Checked.product(n, matrices)))
@@ -110,8 +113,9 @@ struct Packing {
         sx_unmap(memory, memoryBytes)
     }
 
-    private static func job(_ memory: UnsafeMutableRawPointer, _ foundOffset: Int, _ scratchOffset: Int, _ codec: CodecFunctions,
-                            _ rows: Rows, _ layout: PackedLayout, _ tensor: PackedTensor?) -> Job {
+    private static func job(_ memory: UnsafeMutableRawPointer, _ foundOffset: Int, _ scratchOffset: Int,
+                            _ codec: CodecFunctions, _ rows: Rows, _ layout: PackedLayout,
+                            _ tensor: PackedTensor?) -> Job {
         Job(codec: codec, rows: rows, layout: layout, counts: memory.assumingMemoryBound(to: UInt64.self),
             found: (memory + foundOffset).assumingMemoryBound(to: UInt64.self),
             scratch: (memory + scratchOffset).assumingMemoryBound(to: UInt8.self), tensor: tensor)
@@ -154,8 +158,8 @@ struct Packing {
             let file = job.rows.base + (matrix * job.rows.matrixStride + first * job.rows.rowStride)
             let present = min(Int(SX_PANEL), layout.n - first)
             if let tensor = job.tensor {
-                var args = tensor.codec(panel: panel, rows: present, file: file, rowStride: job.rows.rowStride, scratch: scratch,
-                                        counted: UnsafePointer(job.counts))
+                var args = tensor.codec(panel: panel, rows: present, file: file, rowStride: job.rows.rowStride,
+                                        scratch: scratch, counted: UnsafePointer(job.counts))
                 args.kept = found + Found.encoded
                 args.changed = found + Found.changed
                 if tensor.layout.sparse { job.codec.packSparse(&args) } else { job.codec.packDense(&args) }
@@ -163,8 +167,8 @@ struct Packing {
                 var args = sx_codec_args(type: layout.type.number, rows: Int32(present), k: Int64(layout.k),
                                          kblocks: Int64(layout.kblocks), file: file,
                                          row_stride: Int64(job.rows.rowStride), values: file, bitmap: nil, side: nil,
-                                         counts: job.counts + panel * layout.chunks, kept: found + Found.counted, offsets: nil,
-                                         changed: nil, scratch: scratch)
+                                         counts: job.counts + panel * layout.chunks, kept: found + Found.counted,
+                                         offsets: nil, changed: nil, scratch: scratch)
                 job.codec.count(&args)
             }
             panel += 1

@@ -4,11 +4,12 @@ import CPlatform
 /// Gives back the bytes of the file.
 package enum Unpacker {
     /// Writes rows first...first+count-1 (counted through all matrices) to out, rowStride bytes apart.
-    package static func rows(_ tensor: PackedTensor, first: Int, count: Int, out: UnsafeMutablePointer<UInt8>, rowStride: Int,
-                             codec: Codec) throws(Status) {
+    package static func rows(_ tensor: PackedTensor, first: Int, count: Int, out: UnsafeMutablePointer<UInt8>,
+                             rowStride: Int, codec: Codec) throws(Status) {
         let layout = tensor.layout
         let functions = codec.functions(layout.type)
-        let scratch = layout.type.isQuantized ? sx_allocate(Int(SX_CODEC_SCRATCH))?.assumingMemoryBound(to: UInt8.self) : nil
+        let scratch = layout.type.isQuantized
+            ? sx_allocate(Int(SX_CODEC_SCRATCH))?.assumingMemoryBound(to: UInt8.self) : nil
         defer { sx_free(scratch) }
         if layout.type.isQuantized && scratch == nil { throw .noMemory }
         let rowBytes = try layout.type.rowBytes(layout.k)
@@ -31,15 +32,16 @@ package enum Unpacker {
                 guard let whole = spare else { throw .noMemory }
                 decode(tensor, panel, present, whole, rowBytes, functions, scratch)
                 for i in 0..<wanted {
-                    UnsafeMutableRawPointer(target + i * rowStride).copyMemory(from: whole + (skip + i) * rowBytes, byteCount: rowBytes)
+                    UnsafeMutableRawPointer(target + i * rowStride)
+                        .copyMemory(from: whole + (skip + i) * rowBytes, byteCount: rowBytes)
                 }
             }
             row += wanted
         }
     }
 
-    /// Writes pieces of the tightly packed tensor to out, outStride bytes apart. A panel is unpacked once for all pieces
-    /// that follow each other in it.
+    /// Writes pieces of the tightly packed tensor to out, outStride bytes apart. A panel is unpacked once for all
+    /// pieces that follow each other in it.
     package static func pieces(_ tensor: PackedTensor, _ pieces: Pieces, out: UnsafeMutableRawPointer, outStride: Int,
                                codec: Codec) throws(Status) {
         if pieces.isEmpty { return }
@@ -80,7 +82,8 @@ package enum Unpacker {
         let rowBytes = try tensor.layout.type.rowBytes(tensor.layout.k)
         let firstRow = offset / rowBytes, lastRow = (offset + size - 1) / rowBytes
         if offset % rowBytes == 0 && size % rowBytes == 0 {
-            return try rows(tensor, first: firstRow, count: size / rowBytes, out: out, rowStride: rowBytes, codec: codec)
+            return try rows(tensor, first: firstRow, count: size / rowBytes, out: out, rowStride: rowBytes,
+                            codec: codec)
         }
         // Whole rows in the middle go straight out; a cut row at either end goes through a row of its own.
         guard let spare = sx_allocate(rowBytes)?.assumingMemoryBound(to: UInt8.self) else { throw .noMemory }

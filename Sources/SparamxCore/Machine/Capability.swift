@@ -25,7 +25,9 @@ package struct Capability {
             var found = Capability.detect(
                 cpuid: { leaf, subleaf in
                     var r: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
-                    withUnsafeMutableBytes(of: &r) { sx_cpuid(leaf, subleaf, $0.baseAddress!.assumingMemoryBound(to: UInt32.self)) }
+                    withUnsafeMutableBytes(of: &r) {
+                        sx_cpuid(leaf, subleaf, $0.baseAddress!.assumingMemoryBound(to: UInt32.self))
+                    }
                     return r
                 },
                 xgetbv: { sx_xgetbv() },

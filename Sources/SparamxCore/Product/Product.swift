@@ -20,7 +20,8 @@ package enum Product {
         let work = worker.area
         let scratch = work + plan.scratchOffset + worker.index * plan.scratchBytes
         let packed = plan.activationFunction == nil ? nil : work
-        var args = makeKernelArgs(plan, weights, makeTokens(plan, x, ldx, packed: packed), sx_results(data: y, ld: Int64(ldy)), scratch)
+        var args = makeKernelArgs(plan, weights, makeTokens(plan, x, ldx, packed: packed),
+                                  sx_results(data: y, ld: Int64(ldy)), scratch)
         if let packed { packActivations(plan, worker, packed, args.x, again: again) }
         let begin = Schedule.firstPanel(plan, weights, ofShare: worker.index, of: plan.threads)
         let end = Schedule.firstPanel(plan, weights, ofShare: worker.index + 1, of: plan.threads)
@@ -39,18 +40,20 @@ package enum Product {
                               scratch: scratch.assumingMemoryBound(to: UInt8.self))
     }
 
-    /// The tokens of this plan, where the host has them (nil: the kernel does not look there) and where they are packed (nil:
-    /// they are not).
-    static func makeTokens(_ plan: Plan, _ x: UnsafePointer<Float>?, _ ld: Int, packed: UnsafeMutableRawPointer?) -> sx_tokens {
+    /// The tokens of this plan, where the host has them (nil: the kernel does not look there) and where they are packed
+    /// (nil: they are not).
+    static func makeTokens(_ plan: Plan, _ x: UnsafePointer<Float>?, _ ld: Int,
+                           packed: UnsafeMutableRawPointer?) -> sx_tokens {
         let scales = packed.map { UnsafeRawPointer($0 + plan.scaleOffset).assumingMemoryBound(to: Float.self) }
         let sums = packed.map { UnsafeRawPointer($0 + plan.sumOffset).assumingMemoryBound(to: Int32.self) }
         return sx_tokens(m: Int64(plan.m), data: x, ld: Int64(ld),
-                         packed: packed.map { UnsafeRawPointer($0).assumingMemoryBound(to: UInt8.self) }, scales: scales,
-                         sums: sums, rows: Int64(plan.rows), kblocks: Int64(plan.kblocks))
+                         packed: packed.map { UnsafeRawPointer($0).assumingMemoryBound(to: UInt8.self) },
+                         scales: scales, sums: sums, rows: Int64(plan.rows), kblocks: Int64(plan.kblocks))
     }
 
     /// Multiplies panels begin..<end; args.y.data is where column 0 of the matrix would be.
-    static func multiplyPanels(_ plan: Plan, _ weights: Weights, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
+    static func multiplyPanels(_ plan: Plan, _ weights: Weights, _ args: inout sx_kernel_args,
+                               _ begin: Int, _ end: Int) {
         if begin >= end { return }
         switch weights {
         case .packed:
@@ -61,8 +64,8 @@ package enum Product {
         }
     }
 
-    private static func packActivations(_ plan: Plan, _ worker: Worker, _ packed: UnsafeMutableRawPointer, _ x: sx_tokens,
-                                        again: Bool) {
+    private static func packActivations(_ plan: Plan, _ worker: Worker, _ packed: UnsafeMutableRawPointer,
+                                        _ x: sx_tokens, again: Bool) {
         guard let pack = plan.activationFunction, let values = x.data else { return }
         let items = plan.slabs * plan.rows
         var activation = makeActivationArgs(plan, values, Int(x.ld), packed)
@@ -74,18 +77,21 @@ package enum Product {
     }
 
     /// What packs the activations of this plan at `packed`; the items are missing.
-    static func makeActivationArgs(_ plan: Plan, _ x: UnsafePointer<Float>, _ ld: Int, _ packed: UnsafeMutableRawPointer)
+    static func makeActivationArgs(_ plan: Plan, _ x: UnsafePointer<Float>, _ ld: Int,
+                                   _ packed: UnsafeMutableRawPointer)
         -> sx_activation_args {
         let q = plan.type.quant
         return sx_activation_args(
-            x: x, ldx: Int64(ld), m: Int64(plan.m), k: Int64(plan.k), kblocks: Int64(plan.kblocks), rows: Int64(plan.rows),
-            a: packed.assumingMemoryBound(to: UInt8.self), a_scale: (packed + plan.scaleOffset).assumingMemoryBound(to: Float.self),
+            x: x, ldx: Int64(ld), m: Int64(plan.m), k: Int64(plan.k), kblocks: Int64(plan.kblocks),
+            rows: Int64(plan.rows), a: packed.assumingMemoryBound(to: UInt8.self),
+            a_scale: (packed + plan.scaleOffset).assumingMemoryBound(to: Float.self),
             a_sum: (packed + plan.sumOffset).assumingMemoryBound(to: Int32.self), part_k: q.part_k, offset: q.offset,
             minimum: q.minimum, half_scale: q.half_scale, item_begin: 0, item_end: 0)
     }
 
     /// Two panels of a matrix that is not packed, in this thread's scratch.
-    private static func makeRawWeights(_ plan: Plan, _ layout: PackedLayout, _ scratch: UnsafeMutableRawPointer) -> sx_weights {
+    private static func makeRawWeights(_ plan: Plan, _ layout: PackedLayout,
+                                       _ scratch: UnsafeMutableRawPointer) -> sx_weights {
         let bytes = UnsafePointer(scratch.assumingMemoryBound(to: UInt8.self))
         return sx_weights(values: bytes + plan.tilesOffset, bitmap: nil,
                           side: layout.type.isQuantized ? bytes + plan.sideOffset : nil, offsets: nil, n: 0,
@@ -94,7 +100,8 @@ package enum Product {
     }
 
     /// Packs two panels into this thread's scratch, multiplies them, and goes on to the next two.
-    private static func runRaw(_ plan: Plan, _ layout: PackedLayout, _ rows: Rows, _ args: inout sx_kernel_args, _ begin: Int, _ end: Int) {
+    private static func runRaw(_ plan: Plan, _ layout: PackedLayout, _ rows: Rows, _ args: inout sx_kernel_args,
+                               _ begin: Int, _ end: Int) {
         let codec = Codec(plan.kernel.isa).functions(layout.type), y = args.y.data
         let scratch = args.scratch + plan.codecOffset
         var first = begin
@@ -106,7 +113,9 @@ package enum Product {
                     type: layout.type.number, rows: Int32(min(Int(SX_PANEL), layout.n - row)), k: args.w.k,
                     kblocks: args.w.kblocks, file: rows.base + row * rows.rowStride, row_stride: Int64(rows.rowStride),
                     values: UnsafeMutablePointer(mutating: args.w.values) + i * layout.densePanel, bitmap: nil,
-                    side: args.w.side.map { UnsafeMutablePointer(mutating: $0) + i * layout.kblocks * layout.type.sideBytes },
+                    side: args.w.side.map {
+                        UnsafeMutablePointer(mutating: $0) + i * layout.kblocks * layout.type.sideBytes
+                    },
                     counts: nil, kept: nil, offsets: nil, changed: nil, scratch: scratch)
                 codec.packDense(&panel)
             }

@@ -122,8 +122,8 @@ package struct Buffer {
     }
 
     private func access(_ slot: UnsafeMutablePointer<Slot>) -> SlotAccess {
-        SlotAccess(slot: slot, staging: (base + slot.pointee.offset).assumingMemoryBound(to: UInt8.self), resident: residentBytes,
-                   options: options, codec: codec)
+        SlotAccess(slot: slot, staging: (base + slot.pointee.offset).assumingMemoryBound(to: UInt8.self),
+                   resident: residentBytes, options: options, codec: codec)
     }
 
     /// Whether a tensor that has no slot can still get one: nothing announced is where it lies.
@@ -194,7 +194,8 @@ package struct Buffer {
     }
 
     /// Calls body with a row of this many bytes of one value.
-    private func withRow(of value: UInt8, bytes: Int, _ body: (UnsafeRawPointer) throws(Status) -> Void) throws(Status) {
+    private func withRow(of value: UInt8, bytes: Int,
+                         _ body: (UnsafeRawPointer) throws(Status) -> Void) throws(Status) {
         if bytes == 0 { return try body(base) }
         guard let row = sx_map(bytes) else { throw .noMemory }
         defer { sx_unmap(row, bytes) }
@@ -203,7 +204,8 @@ package struct Buffer {
     }
 
     /// The tensor's slot, announced now if the host has not done so.
-    private static func findOrAnnounceSlot(_ handle: Handle, _ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
+    private static func findOrAnnounceSlot(_ handle: Handle,
+                                           _ tensor: Tensor) throws(Status) -> UnsafeMutablePointer<Slot> {
         do throws(Status) { return try handle.pointee.findSlot(tensor) } catch {
             if error != .foreign { throw error }
         }
@@ -218,11 +220,13 @@ package struct Buffer {
         try handle.pointee.access(findOrAnnounceSlot(handle, tensor)).write(data, pieces, dataStride: dataStride)
     }
 
-    package static func write(_ handle: Handle, _ tensor: Tensor, _ data: UnsafeRawPointer, offset: Int, size: Int) throws(Status) {
+    package static func write(_ handle: Handle, _ tensor: Tensor, _ data: UnsafeRawPointer,
+                              offset: Int, size: Int) throws(Status) {
         try write(handle, tensor, data, Pieces(offset: offset, size: size, of: tensor.bytes))
     }
 
-    package static func fill(_ handle: Handle, _ tensor: Tensor, _ value: UInt8, offset: Int, size: Int) throws(Status) {
+    package static func fill(_ handle: Handle, _ tensor: Tensor, _ value: UInt8,
+                             offset: Int, size: Int) throws(Status) {
         let pieces = try Pieces(offset: offset, size: size, of: tensor.bytes)
         try handle.pointee.access(findOrAnnounceSlot(handle, tensor)).fill(value, pieces)
     }
@@ -232,14 +236,15 @@ package struct Buffer {
         try access(findSlot(tensor)).read(out.assumingMemoryBound(to: UInt8.self), offset: offset, size: size)
     }
 
-    package func read(_ tensor: Tensor, _ out: UnsafeMutableRawPointer, _ pieces: Pieces, outStride: Int) throws(Status) {
+    package func read(_ tensor: Tensor, _ out: UnsafeMutableRawPointer, _ pieces: Pieces,
+                      outStride: Int) throws(Status) {
         let slot = access(try findSlot(tensor))
         if let packed = slot.slot.pointee.packed {
             return try Unpacker.pieces(packed, pieces, out: out, outStride: outStride, codec: codec)
         }
         for i in 0..<pieces.copies {
-            try slot.read((out + i * outStride).assumingMemoryBound(to: UInt8.self), offset: pieces.offset + i * pieces.stride,
-                          size: pieces.size)
+            try slot.read((out + i * outStride).assumingMemoryBound(to: UInt8.self),
+                          offset: pieces.offset + i * pieces.stride, size: pieces.size)
         }
     }
 

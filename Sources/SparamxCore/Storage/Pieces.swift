@@ -3,7 +3,8 @@ package struct Pieces {
     package let offset, size, copies, stride: Int
 
     /// Checks that all of them lie in a tensor of this many bytes and, if asked, that none cuts into another.
-    package init(offset: Int, size: Int, copies: Int = 1, stride: Int = 0, of bytes: Int, apart: Bool = true) throws(Status) {
+    package init(offset: Int, size: Int, copies: Int = 1, stride: Int = 0, of bytes: Int,
+                 apart: Bool = true) throws(Status) {
         guard size >= 0, copies >= 0, stride >= 0 else { throw .range }
         self.offset = offset
         self.size = size

@@ -1,8 +1,8 @@
 import CPlatform
 
 /// Disjoint half-open ranges in rising order, each with a value. A treap (Seidel and Aragon, "Randomized search trees",
-/// 1996): every operation takes time logarithmic in the number of ranges, in whatever order they come. The nodes are one
-/// array, which only `reserve` lets grow, so that nothing else can fail.
+/// 1996): every operation takes time logarithmic in the number of ranges, in whatever order they come. The nodes are
+/// one array, which only `reserve` lets grow, so that nothing else can fail.
 struct RangeTree {
     struct Range { let begin, end, value: Int }
 

@@ -28,12 +28,13 @@ struct Slot {
     /// Of a weight; 0 for a tensor that stays raw.
     var rowBytes: Int { weight.map { tensor.ne.0 / $0.type.blockElements * $0.type.blockBytes } ?? 0 }
 
-    /// What a weight becomes if all its rows are this one; nil for a tensor that stays raw. The row has to stay where it is.
+    /// What a weight becomes if all its rows are this one; nil for a tensor that stays raw.
+    /// The row has to stay where it is.
     func makePacking(ofRow row: UnsafeRawPointer, options: PackOptions, codec: Codec) throws(Status) -> Packing? {
         guard let weight else { return nil }
         let rows = Rows(base: UnsafeMutableRawPointer(mutating: row), rowStride: 0, matrixStride: 0)
-        return try Packing(weight.type, n: tensor.ne.1, k: tensor.ne.0, matrices: weight.matrices, rows: rows, options: options,
-                           codec: codec)
+        return try Packing(weight.type, n: tensor.ne.1, k: tensor.ne.0, matrices: weight.matrices, rows: rows,
+                           options: options, codec: codec)
     }
 }
 
@@ -98,7 +99,9 @@ struct SlotAccess {
             let (begin, end) = pieces.range(i)
             fresh += slot.pointee.arrived.missing(begin, end)
         }
-        if slot.pointee.arrived.total + fresh == tensor.bytes { return try complete(pieces, fresh: fresh == pieces.bytes, applyAll) }
+        if slot.pointee.arrived.total + fresh == tensor.bytes {
+            return try complete(pieces, fresh: fresh == pieces.bytes, applyAll)
+        }
         try slot.pointee.arrived.reserve(pieces.rangeCount)
         try makeStagingUsable()
         applyAll()
@@ -162,9 +165,10 @@ struct SlotAccess {
     private func pack(_ source: UnsafeRawPointer) throws(Status) -> PackedTensor {
         guard let weight = slot.pointee.weight else { throw .type }
         let row = slot.pointee.rowBytes
-        let rows = Rows(base: UnsafeMutableRawPointer(mutating: source), rowStride: row, matrixStride: row * tensor.ne.1)
-        return try Packer.pack(weight.type, n: tensor.ne.1, k: tensor.ne.0, matrices: weight.matrices, rows: rows, options: options,
-                               codec: codec)
+        let rows = Rows(base: UnsafeMutableRawPointer(mutating: source), rowStride: row,
+                        matrixStride: row * tensor.ne.1)
+        return try Packer.pack(weight.type, n: tensor.ne.1, k: tensor.ne.0, matrices: weight.matrices, rows: rows,
+                               options: options, codec: codec)
     }
 
     private func adopt(_ packed: PackedTensor) {

@@ -26,8 +26,8 @@ package struct Tensor {
             // Any order of dimensions, transposed ones included.
             total = try Checked.sum(element, try Checked.product(self.ne.0 - 1, self.nb.0))
         } else {
-            // A row is whole blocks; how many elements a block has is known for the types served, and for others the row
-            // stride says how long a row is.
+            // A row is whole blocks; how many elements a block has is known for the types served, and for others the
+            // row stride says how long a row is.
             guard self.nb.0 <= 65536 else { throw .stride }
             do throws(Status) { total = try WeightType(type).rowBytes(self.ne.0) } catch {
                 if error == .shape { throw .shape }
@@ -72,8 +72,8 @@ package struct Tensor {
         guard nb.0 == 4, nb.1 % 4 == 0, nb.2 % 4 == 0, nb.3 % 4 == 0, ne.1 == 1 || nb.1 >= row else { throw .stride }
     }
 
-    /// Of a result: that its rows, planes and blocks do not overlap either. The stride of a dimension of one is not looked
-    /// at, so each extent is counted from the first byte to the last.
+    /// Of a result: that its rows, planes and blocks do not overlap either. The stride of a dimension of one is not
+    /// looked at, so each extent is counted from the first byte to the last.
     package func requireRowsApart() throws(Status) {
         let row = try Checked.product(ne.0, 4)
         let plane = try Checked.sum(row, try Checked.product(ne.1 - 1, nb.1))

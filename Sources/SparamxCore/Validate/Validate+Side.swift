@@ -16,7 +16,8 @@ extension PackedTensor {
             fine = fields.halves(at: 0, count: 10) && (layout.sparse || fields.noLowBits(8))
                 && (q.high_bits == 0 || fields.bits(at: 320, count: 8, none: !layout.sparse))
         case Int32(SX_SIDE_K16_MIN):
-            fine = fields.bytes(at: 0, count: 16) && fields.halves(at: 256, count: 2) && fields.pairs(at: 320, count: 16, none: !layout.sparse)
+            fine = fields.bytes(at: 0, count: 16) && fields.halves(at: 256, count: 2)
+                && fields.pairs(at: 320, count: 16, none: !layout.sparse)
         default:
             let scales = 256 / Int(q.part_k)
             fine = fields.bytes(at: 0, count: scales) && fields.halves(at: scales * 16, count: 1)
@@ -49,8 +50,8 @@ extension PackedTensor {
     }
 }
 
-/// Arrays of 16 entries, one per column, of a side record. Each function: whether those of padded columns are zero (none:
-/// those of all columns).
+/// Arrays of 16 entries, one per column, of a side record. Each function: whether those of padded columns are zero
+/// (none: those of all columns).
 private struct Fields {
     let record: UnsafeRawPointer
     let columns: Int  // in the file

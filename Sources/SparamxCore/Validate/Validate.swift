@@ -4,12 +4,13 @@ import CKernelABI
 // leaves the mapping, whatever the mapping holds; and where this finds nothing, neither does a kernel:
 //
 // - a kernel loads 64 bytes of values at most, and starts a load at a chunk's first code plus the codes that the bitmap
-//   says went before. With every chunk as long as its bitmap demands and the chunks one behind the other, that is at most
-//   at the end of the values, and 64 bytes of padding follow.
+//   says went before. With every chunk as long as its bitmap demands and the chunks one behind the other, that is at
+//   most at the end of the values, and 64 bytes of padding follow.
 // - bitmap and side stream are read by tile number, offsets by chunk number: the sizes, computed again from type and
 //   dimensions, have room for those.
 //
-// What a code or a scale of a real weight is, nothing says: any bits are a weight. So a flipped bit in there is not found.
+// What a code or a scale of a real weight is, nothing says: any bits are a weight.
+// So a flipped bit in there is not found.
 
 extension PackedTensor {
     /// Throws .damaged.
@@ -17,7 +18,8 @@ extension PackedTensor {
         try verifySizes()
         let allPanels = layout.panels * layout.matrices
         try zeros(from: layout.valueBytes, to: layout.bitmapOffset)
-        try zeros(from: layout.sideOffset + allPanels * layout.kblocks * layout.type.sideBytes, to: layout.offsetsOffset)
+        try zeros(from: layout.sideOffset + allPanels * layout.kblocks * layout.type.sideBytes,
+                  to: layout.offsetsOffset)
         var codes = SparseCodes(self)
         var panel = 0
         while panel < allPanels {
@@ -47,22 +49,25 @@ extension PackedTensor {
         let stored = layout
         let fresh: PackedLayout
         do throws(Status) {
-            fresh = try PackedLayout(type: WeightType(stored.type.number), sparse: stored.sparse, n: stored.n, k: stored.k,
-                                     matrices: stored.matrices, sparseBytes: stored.valueBytes)
+            fresh = try PackedLayout(type: WeightType(stored.type.number), sparse: stored.sparse, n: stored.n,
+                                     k: stored.k, matrices: stored.matrices, sparseBytes: stored.valueBytes)
         } catch { throw .damaged }
-        guard stored.valueBytes >= 0, fresh.panels == stored.panels, fresh.kblocks == stored.kblocks, fresh.chunks == stored.chunks,
-              fresh.densePanel == stored.densePanel, fresh.valueBytes == stored.valueBytes,
-              fresh.bitmapOffset == stored.bitmapOffset, fresh.sideOffset == stored.sideOffset,
-              fresh.offsetsOffset == stored.offsetsOffset, fresh.totalBytes == stored.totalBytes,
-              fresh.type.blockBytes == stored.type.blockBytes, fresh.type.blockElements == stored.type.blockElements,
+        guard stored.valueBytes >= 0, fresh.panels == stored.panels, fresh.kblocks == stored.kblocks,
+              fresh.chunks == stored.chunks, fresh.densePanel == stored.densePanel,
+              fresh.valueBytes == stored.valueBytes, fresh.bitmapOffset == stored.bitmapOffset,
+              fresh.sideOffset == stored.sideOffset, fresh.offsetsOffset == stored.offsetsOffset,
+              fresh.totalBytes == stored.totalBytes, fresh.type.blockBytes == stored.type.blockBytes,
+              fresh.type.blockElements == stored.type.blockElements,
               same(fresh.type.quant, stored.type.quant) else { throw .damaged }
     }
 
     private func same(_ a: sx_quant, _ b: sx_quant) -> Bool {
         // Not a chain of ==, which the compiler turns into a call of memcmp: a new thing to ask of libc.
         let file = (a.type ^ b.type) | (a.file_block_k ^ b.file_block_k) | (a.file_block_bytes ^ b.file_block_bytes)
-        let codes = (a.low_bits ^ b.low_bits) | (a.high_bits ^ b.high_bits) | (a.part_k ^ b.part_k) | (a.offset ^ b.offset)
-        let rest = (a.background ^ b.background) | (a.code_levels ^ b.code_levels) | (a.side ^ b.side) | (a.side_bytes ^ b.side_bytes)
+        let codes = (a.low_bits ^ b.low_bits) | (a.high_bits ^ b.high_bits) | (a.part_k ^ b.part_k)
+            | (a.offset ^ b.offset)
+        let rest = (a.background ^ b.background) | (a.code_levels ^ b.code_levels) | (a.side ^ b.side)
+            | (a.side_bytes ^ b.side_bytes)
         return file | codes | rest | (a.minimum ^ b.minimum) | (a.half_scale ^ b.half_scale) == 0
     }
 
@@ -70,7 +75,8 @@ extension PackedTensor {
         guard zero(UnsafeRawPointer(base + from), to - from) else { throw .damaged }
     }
 
-    /// Where the file has no weight, the dense form has the background; planes that a short chunk does not need are zero.
+    /// Where the file has no weight, the dense form has the background;
+    /// planes that a short chunk does not need are zero.
     private func verifyDensePadding(_ place: Place) throws(Status) {
         if place.whole { return }
         let q = layout.type.quant
@@ -87,8 +93,11 @@ extension PackedTensor {
         }
         let start = panel + place.chunk * 512 * Int(q.low_bits + q.high_bits)
         let code = UInt8(truncatingIfNeeded: max(q.background, 0))
-        guard densePlanes(place, start, q.low_bits, code & UInt8(truncatingIfNeeded: (1 << q.low_bits) - 1)) else { throw .damaged }
-        guard q.high_bits == 0 || densePlanes(place, start + Int(sx_plane_bytes(q.low_bits, Int64(place.blocks))), q.high_bits,
+        guard densePlanes(place, start, q.low_bits, code & UInt8(truncatingIfNeeded: (1 << q.low_bits) - 1)) else {
+            throw .damaged
+        }
+        guard q.high_bits == 0 || densePlanes(place, start + Int(sx_plane_bytes(q.low_bits, Int64(place.blocks))),
+                                              q.high_bits,
                                               code >> UInt8(truncatingIfNeeded: q.low_bits & 7)) else { throw .damaged }
     }
 
@@ -184,7 +193,8 @@ private struct SparseCodes {
         let low = longest(type.quant.low_bits, counts), high = longest(type.quant.high_bits, counts)
         guard Int(sx_offset_low(entry)) == low, end + low + high <= layout.valueBytes else { throw .damaged }
         let values = UnsafeRawPointer(tensor.base + end).assumingMemoryBound(to: UInt8.self)
-        guard slack(type.quant.low_bits, counts, values, low), slack(type.quant.high_bits, counts, values + low, high) else {
+        guard slack(type.quant.low_bits, counts, values, low),
+              slack(type.quant.high_bits, counts, values + low, high) else {
             throw .damaged
         }
         end += low + high
