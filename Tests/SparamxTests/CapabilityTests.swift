@@ -18,7 +18,8 @@ final class CapabilityTests: XCTestCase {
             var p = Played()
             p[0] = (0x1c, 0, 0, 0)
             p[1] = (0, 0, 1 << 12 | 1 << 23 | 1 << 27 | 1 << 29, 0)
-            p[7] = (2, 1 << 3 | 1 << 8 | 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31, 1 << 1 | 1 << 6 | 1 << 11, 1 << 22 | 1 << 24 | 1 << 25)
+            p[7] = (2, 1 << 3 | 1 << 8 | 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31, 1 << 1 | 1 << 6 | 1 << 11,
+                    1 << 22 | 1 << 24 | 1 << 25)
             p[7, 1] = (1 << 5, 0, 0, 0)
             p[0x8000_0000] = (0x8000_0008, 0, 0, 0)
             p[0x8000_0002] = (0x6574_6e49, 0x2952_286c, 0x6f65_5820, 0x2952_286e)  // "Intel(R) Xeon(R)"
@@ -51,7 +52,8 @@ final class CapabilityTests: XCTestCase {
         }
     }
 
-    private func expect(_ p: Played, _ isa: ISA, avx512: Status, amx: Status, status: Status = .ok, _ line: UInt = #line) {
+    private func expect(_ p: Played, _ isa: ISA, avx512: Status, amx: Status, status: Status = .ok,
+                        _ line: UInt = #line) {
         let found = p.detect()
         XCTAssertEqual(found.isa, isa, line: line)
         XCTAssertEqual(found.avx512, avx512, "AVX-512", line: line)
@@ -132,7 +134,8 @@ final class CapabilityTests: XCTestCase {
 
     func testKernelRefusals() {
         var p = Played.full
-        for (errno, status) in [(1, Status.amxPermission), (22, .amxPermission), (38, .amxENOSYS), (28, .amxSignalStack), (13, .amxPermission), (95, .amxPermission)] {
+        for (errno, status) in [(1, Status.amxPermission), (22, .amxPermission), (38, .amxENOSYS),
+                                (28, .amxSignalStack), (13, .amxPermission), (95, .amxPermission)] {
             p.errno = Int32(errno)
             expect(p, .avx512, avx512: .ok, amx: status)
             XCTAssertEqual(p.detect().errno, Int32(errno))
@@ -182,7 +185,8 @@ final class CapabilityTests: XCTestCase {
     }
 
     func testUnknownNames() {
-        for name in ["AMX", "Reference", "avx", "avx5122", "amx ", " amx", "none", "0", "re", "referenc", "references"] {
+        for name in ["AMX", "Reference", "avx", "avx5122", "amx ", " amx", "none", "0", "re", "referenc",
+                     "references"] {
             var p = Played.full
             p.cap = name
             let calls = Played.Calls()
@@ -226,7 +230,11 @@ final class CapabilityTests: XCTestCase {
         let brand = withUnsafeBytes(of: found.brand) { Array($0) }
         XCTAssertEqual(brand.last, 0)
         if found.isa == .amx { XCTAssertEqual(found.amx, .ok) }
-        if found.isa.rawValue >= ISA.avx512.rawValue { XCTAssertEqual(found.avx512, .ok) } else { XCTAssertNotEqual(found.avx512, .ok) }
+        if found.isa.rawValue >= ISA.avx512.rawValue {
+            XCTAssertEqual(found.avx512, .ok)
+        } else {
+            XCTAssertNotEqual(found.avx512, .ok)
+        }
         switch ProcessInfo.processInfo.environment["SPARAMX_ISA"] {
         case "reference": XCTAssertEqual(found.isa, .reference)
         case "avx512": XCTAssertNotEqual(found.isa, .amx)

@@ -10,16 +10,18 @@ final class CheckedTests: XCTestCase {
         }
     }
 
-    private let numbers = [0, 1, 2, 3, 63, 64, 4096, 1 << 31, (1 << 31) + 1, 3_037_000_499, 3_037_000_500, 1 << 40, 1 << 61, (1 << 62) - 1,
-                           1 << 62, (1 << 62) + 1, .max - 1, .max]
+    private let numbers = [0, 1, 2, 3, 63, 64, 4096, 1 << 31, (1 << 31) + 1, 3_037_000_499, 3_037_000_500, 1 << 40,
+                           1 << 61, (1 << 62) - 1, 1 << 62, (1 << 62) + 1, .max - 1, .max]
 
     func testProductAndSum() {
         for a in numbers {
             for b in numbers {
                 let (product, productOverflow) = a.multipliedReportingOverflow(by: b)
-                XCTAssertEqual(result { () throws(Status) in try Checked.product(a, b) }, productOverflow || product > 1 << 62 ? nil : product, "\(a) * \(b)")
+                XCTAssertEqual(result { () throws(Status) in try Checked.product(a, b) },
+                               productOverflow || product > 1 << 62 ? nil : product, "\(a) * \(b)")
                 let (sum, sumOverflow) = a.addingReportingOverflow(b)
-                XCTAssertEqual(result { () throws(Status) in try Checked.sum(a, b) }, sumOverflow || sum > 1 << 62 ? nil : sum, "\(a) + \(b)")
+                XCTAssertEqual(result { () throws(Status) in try Checked.sum(a, b) },
+                               sumOverflow || sum > 1 << 62 ? nil : sum, "\(a) + \(b)")
             }
         }
         // Two numbers that passed can be added without a trap.
@@ -38,17 +40,21 @@ final class CheckedTests: XCTestCase {
     func testRoundUp() {
         for multiple in [1, 16, 32, 64, 256, 4096] {
             for a in 0..<600 {
-                XCTAssertEqual(result { () throws(Status) in try Checked.roundUp(a, to: multiple) }, (a + multiple - 1) / multiple * multiple)
+                XCTAssertEqual(result { () throws(Status) in try Checked.roundUp(a, to: multiple) },
+                               (a + multiple - 1) / multiple * multiple)
             }
             XCTAssertNil(result { () throws(Status) in try Checked.roundUp(.max, to: multiple) })
-            XCTAssertEqual(result { () throws(Status) in try Checked.roundUp(1 << 62, to: multiple) }, multiple == 1 ? 1 << 62 : nil)
+            XCTAssertEqual(result { () throws(Status) in try Checked.roundUp(1 << 62, to: multiple) },
+                           multiple == 1 ? 1 << 62 : nil)
         }
     }
 
     func testSize() {
         XCTAssertEqual(result { () throws(Status) in try Checked.size(0) }, 0)
         XCTAssertEqual(result { () throws(Status) in try Checked.size(1 << 62) }, 1 << 62)
-        for value in [(UInt64(1) << 62) + 1, 1 << 63, .max] { XCTAssertNil(result { () throws(Status) in try Checked.size(value) }) }
+        for value in [(UInt64(1) << 62) + 1, 1 << 63, .max] {
+            XCTAssertNil(result { () throws(Status) in try Checked.size(value) })
+        }
     }
 
     func testPart() {
@@ -61,11 +67,13 @@ final class CheckedTests: XCTestCase {
         for total in 0...6 {
             for offset in -3...8 {
                 for size in -3...8 {
-                    XCTAssertEqual(fits(offset, size, total), offset >= 0 && size >= 0 && offset + size <= total, "\(offset) + \(size) of \(total)")
+                    XCTAssertEqual(fits(offset, size, total), offset >= 0 && size >= 0 && offset + size <= total,
+                                   "\(offset) + \(size) of \(total)")
                 }
             }
         }
-        for (offset, size) in [(Int.max, 1), (1, Int.max), (.max, .max), (.min, .min), (.min, .max), (-1, .max), (.max, -1)] {
+        for (offset, size) in [(Int.max, 1), (1, Int.max), (.max, .max), (.min, .min), (.min, .max), (-1, .max),
+                               (.max, -1)] {
             XCTAssertFalse(fits(offset, size, 100), "\(offset) + \(size)")
         }
     }

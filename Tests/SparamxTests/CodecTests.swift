@@ -6,8 +6,8 @@ import XCTest
 final class CodecTests: XCTestCase {
     /// n, k (rounded up to the type's blocks), matrices.
     private let shapes = [
-        (1, 1, 1), (1, 2, 3), (15, 31, 1), (16, 32, 2), (17, 33, 1), (33, 63, 2), (48, 64, 1), (5, 255, 4), (16, 256, 1),
-        (31, 257, 3), (18, 513, 1), (64, 600, 1), (257, 40, 1),
+        (1, 1, 1), (1, 2, 3), (15, 31, 1), (16, 32, 2), (17, 33, 1), (33, 63, 2), (48, 64, 1), (5, 255, 4),
+        (16, 256, 1), (31, 257, 3), (18, 513, 1), (64, 600, 1), (257, 40, 1),
     ]
 
     private func each(_ body: (Matrix, FormChoice, String) throws -> Void) rethrows {
@@ -68,7 +68,9 @@ final class CodecTests: XCTestCase {
         for type in [bf16, f16] {
             for (n, k) in [(64, 1024), (65, 1040), (1, 65536)] {
                 var weights = Matrix(type, n: n, k: k)
-                for row in 0..<n { for j in 0..<k { weights.setCode(row, j, UInt16(truncatingIfNeeded: (row * k + j) &* 40503)) } }
+                for row in 0..<n {
+                    for j in 0..<k { weights.setCode(row, j, UInt16(truncatingIfNeeded: (row * k + j) &* 40503)) }
+                }
                 try survives(weights, "type \(type) \(n)x\(k)")
             }
         }
@@ -90,7 +92,8 @@ final class CodecTests: XCTestCase {
             defer { for tensor in tensors { tensor.release() } }
             for tensor in tensors {
                 XCTAssertEqual(tensor.bytes, tensors[0].bytes, label)
-                XCTAssertEqual(memcmp(tensor.base, tensors[0].base, tensor.bytes), 0, "\(label) \(form): packed bytes differ")
+                XCTAssertEqual(memcmp(tensor.base, tensors[0].base, tensor.bytes), 0,
+                               "\(label) \(form): packed bytes differ")
                 for isa in Machine.codecs {
                     var out = [UInt8](repeating: 0xaa, count: weights.bytes.count)
                     try Unpacker.bytes(tensor, offset: 0, size: out.count, out: &out, codec: Codec(isa))
@@ -103,7 +106,8 @@ final class CodecTests: XCTestCase {
     func testThreadsDoNotMatter() throws {
         for type in [bf16, f16, q8, 12, 14] {
             // More than 256 KB per thread, so that eight threads really run.
-            let weights = Matrix(type, n: 530, k: type == bf16 || type == f16 ? 2049 : type == q8 ? 4128 : 7680, matrices: 2, zeros: 60, uneven: true, seed: 5)
+            let weights = Matrix(type, n: 530, k: type == bf16 || type == f16 ? 2049 : type == q8 ? 4128 : 7680,
+                                 matrices: 2, zeros: 60, uneven: true, seed: 5)
             XCTAssertEqual(PackOptions(threads: 8).threadCount(weights.bytes.count), 8)
             for form in [FormChoice.dense, .sparse] {
                 for isa in Machine.codecs {
@@ -113,7 +117,8 @@ final class CodecTests: XCTestCase {
                         let tensor = try weights.pack(form, threads: threads, codec: isa)
                         defer { tensor.release() }
                         XCTAssertEqual(tensor.bytes, known.bytes)
-                        XCTAssertEqual(memcmp(tensor.base, known.base, known.bytes), 0, "type \(type) \(form) \(isa) \(threads) threads")
+                        XCTAssertEqual(memcmp(tensor.base, known.base, known.bytes), 0,
+                                       "type \(type) \(form) \(isa) \(threads) threads")
                     }
                 }
             }
@@ -140,9 +145,11 @@ final class CodecTests: XCTestCase {
                             let expected = try weights.pack(form, codec: isa)
                             let rows = Rows(base: source.base, rowStride: stride, matrixStride: plane)
                             let tensor = try Packer.pack(weights.type, n: n, k: k, matrices: 2, rows: rows,
-                                                         options: PackOptions(form: form, threads: 1), codec: Codec(isa))
+                                                         options: PackOptions(form: form, threads: 1),
+                                                         codec: Codec(isa))
                             XCTAssertEqual(tensor.bytes, expected.bytes)
-                            XCTAssertEqual(memcmp(tensor.base, expected.base, expected.bytes), 0, "type \(type) \(form) \(isa) gap \(gap)")
+                            XCTAssertEqual(memcmp(tensor.base, expected.base, expected.bytes), 0,
+                                           "type \(type) \(form) \(isa) gap \(gap)")
                             expected.release()
                             tensor.release()
                         }

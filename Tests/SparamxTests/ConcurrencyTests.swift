@@ -7,7 +7,8 @@ private let raceTypes = [bf16, f16, q8, 2, 14]
 
 /// What may happen at the same time, at the same time. Made for the thread sanitizer:
 ///
-///     SPARAMX_ORDINARY_SWIFT=1 swift test --sanitize=thread -c release --scratch-path build/swift-tsan --filter Concurrency
+///     SPARAMX_ORDINARY_SWIFT=1 swift test --sanitize=thread -c release --scratch-path build/swift-tsan \
+///         --filter Concurrency
 ///
 /// AMX kernels stay out: emulated tiles live in signal handlers, which the sanitizer delays.
 final class ConcurrencyTests: XCTestCase {
@@ -50,10 +51,13 @@ final class ConcurrencyTests: XCTestCase {
             defer { tensor.release() }
             for isa in Machine.codecs {
                 for m in [1, 3, 5, 40] {
-                    let index = try XCTUnwrap(KernelTable.choose(type: weights.type.number, sparse: tensor.layout.sparse, m: m, isa: isa))
-                    let x = Tokens(m: m, k: weights.k, ld: weights.k), known = Results(m: m, n: weights.n, ld: weights.n)
+                    let index = try XCTUnwrap(KernelTable.choose(type: weights.type.number,
+                                                                 sparse: tensor.layout.sparse, m: m, isa: isa))
+                    let x = Tokens(m: m, k: weights.k, ld: weights.k)
+                    let known = Results(m: m, n: weights.n, ld: weights.n)
                     x.fill(.normal, zeros: true, seed: 4)
-                    XCTAssertNil(multiply(try Plan(tensor.layout, m: m, threads: 1, isa: isa, forced: index), tensor, x, known))
+                    XCTAssertNil(multiply(try Plan(tensor.layout, m: m, threads: 1, isa: isa, forced: index),
+                                          tensor, x, known))
                     let shared = Shared((weights, tensor))
                     inParallel(5) { caller in
                         let (weights, tensor) = shared.value
@@ -77,7 +81,8 @@ final class ConcurrencyTests: XCTestCase {
     func testMultiplyingRawWeights() throws {
         for (weights, form) in cases() where form == .dense {
             for isa in Machine.codecs {
-                let layout = try PackedLayout(type: weights.type, sparse: false, n: weights.n, k: weights.k, matrices: 1, sparseBytes: 0)
+                let layout = try PackedLayout(type: weights.type, sparse: false, n: weights.n, k: weights.k,
+                                              matrices: 1, sparseBytes: 0)
                 let x = Tokens(m: 6, k: weights.k, ld: weights.k)
                 x.fill(.normal, zeros: true, seed: 4)
                 let file = Region(weights.bytes.count)
@@ -85,7 +90,8 @@ final class ConcurrencyTests: XCTestCase {
                 let rows = Rows(base: file.base, rowStride: weights.rowBytes, matrixStride: 0)
                 let results = try [1, 4].map { threads in
                     let y = Results(m: 6, n: weights.n, ld: weights.n)
-                    XCTAssertNil(multiply(try Plan(layout, m: 6, threads: threads, isa: isa, raw: true), [.raw(layout, rows)], x, [y]))
+                    XCTAssertNil(multiply(try Plan(layout, m: 6, threads: threads, isa: isa, raw: true),
+                                          [.raw(layout, rows)], x, [y]))
                     return y
                 }
                 XCTAssertNil(results[0].difference(results[1]))
@@ -95,7 +101,8 @@ final class ConcurrencyTests: XCTestCase {
 
     private func describe(_ weights: Matrix, _ data: UnsafeMutableRawPointer) throws -> Tensor {
         let row = UInt64(weights.rowBytes), matrix = row * UInt64(weights.n), all = matrix * UInt64(weights.matrices)
-        return try Tensor(type: weights.type.number, ne: (Int64(weights.k), Int64(weights.n), Int64(weights.matrices), 1),
+        return try Tensor(type: weights.type.number,
+                          ne: (Int64(weights.k), Int64(weights.n), Int64(weights.matrices), 1),
                           nb: (UInt64(weights.type.blockBytes), row, matrix, all), data: data, name: nil)
     }
 
@@ -104,10 +111,12 @@ final class ConcurrencyTests: XCTestCase {
     func testUploads() throws {
         let isa = Machine.codecs.last!, count = 8, room = 1 << 20
         let sources = (0..<count + 1).map { i in
-            Matrix(weightTypes[i % weightTypes.count], n: 60 + i, k: whole(weightTypes[i % weightTypes.count], 250), matrices: 1 + i % 2, zeros: 50, seed: UInt64(i))
+            Matrix(weightTypes[i % weightTypes.count], n: 60 + i, k: whole(weightTypes[i % weightTypes.count], 250),
+                   matrices: 1 + i % 2, zeros: 50, seed: UInt64(i))
         }
         for round in 0..<4 {
-            let handle = try Buffer.create(size: room * (count + 1), forWeights: true, options: PackOptions(threads: 2), isa: isa)
+            let handle = try Buffer.create(size: room * (count + 1), forWeights: true,
+                                           options: PackOptions(threads: 2), isa: isa)
             let base = handle.pointee.base
             let tensors = try sources.enumerated().map { try describe($1, base + $0 * room) }
             for i in stride(from: 0, to: count, by: 2) { try Buffer.announce(handle, tensors[i]) }
@@ -148,7 +157,8 @@ final class ConcurrencyTests: XCTestCase {
     }
 
     private static func readAndMultiply(_ handle: Buffer.Handle, _ weights: Matrix, _ tensor: Tensor, _ isa: ISA) {
-        let x = Tokens(m: 2, k: weights.k, ld: weights.k), y = Results(m: 2, n: weights.n, ld: weights.n), first = Results(m: 2, n: weights.n, ld: weights.n)
+        let x = Tokens(m: 2, k: weights.k, ld: weights.k), y = Results(m: 2, n: weights.n, ld: weights.n)
+        let first = Results(m: 2, n: weights.n, ld: weights.n)
         x.fill(.normal, zeros: false, seed: 1)
         for i in 0..<20 {
             var back = [UInt8](repeating: 1, count: weights.bytes.count)
@@ -162,8 +172,8 @@ final class ConcurrencyTests: XCTestCase {
         }
     }
 
-    /// Asking how much memory is in use while tensors are announced and arrive in pieces. Each answer is one that was right
-    /// at some moment.
+    /// Asking how much memory is in use while tensors are announced and arrive in pieces. Each answer is one that was
+    /// right at some moment.
     func testResidentMeanwhile() throws {
         let isa = Machine.codecs.last!, count = 3, room = 1 << 20
         let sources = (0..<count).map { Matrix(weightTypes[$0], n: 64, k: 256, zeros: 50, seed: UInt64($0)) }

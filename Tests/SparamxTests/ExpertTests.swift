@@ -14,7 +14,8 @@ final class ExpertTests: XCTestCase {
     enum Choice: CaseIterable {
         case spread, one, few, skewed, lastOnly
 
-        /// slots different experts per token, as a router chooses them; the same one several times for .one and .lastOnly.
+        /// slots different experts per token, as a router chooses them; the same one several times for .one and
+        /// .lastOnly.
         func numbers(_ slots: Int, _ tokens: Int, _ experts: Int, _ random: inout Random) -> [Int32] {
             (0..<tokens).flatMap { _ -> [Int32] in
                 switch self {
@@ -42,34 +43,41 @@ final class ExpertTests: XCTestCase {
     func testAMX() throws {
         try Machine.require(.amx, "products with experts")
         try grid(.amx)
-        if Machine.emulatesTiles { XCTAssertEqual(tile_emulator_configured_threads(), 0, "a tile configuration was left behind") }
+        if Machine.emulatesTiles {
+            XCTAssertEqual(tile_emulator_configured_threads(), 0, "a tile configuration was left behind")
+        }
     }
 
     private func grid(_ isa: ISA) throws {
         for type in kernelTypes {
             let block = try WeightType(type).blockElements
             let inputs = block == 1 ? [1, 33, 64, 257, 520] : [block, 3 * block, 2 * block]
-            let sizes = [Self.kinds, Self.tokens.count, Self.experts.count, Self.slots.count, Self.outputs.count, inputs.count,
-                         Place.allCases.count, Place.allCases.count, Choice.allCases.count, Self.threads.count, 2, 2]
+            let sizes = [Self.kinds, Self.tokens.count, Self.experts.count, Self.slots.count, Self.outputs.count,
+                         inputs.count, Place.allCases.count, Place.allCases.count, Choice.allCases.count,
+                         Self.threads.count, 2, 2]
             var failures = 0
             for (number, c) in pairwise(sizes, seed: Self.seed &+ UInt64(type)).enumerated() where failures < 3 {
                 var random = Random(Self.seed &* 1000 &+ UInt64(number))
                 let fused = c[0] > 0, alone = c[0] == 2
-                let experts = alone ? 1 : Self.experts[c[2]], slots = alone ? 1 : Self.slots[c[3]], tokens = Self.tokens[c[1]]
+                let experts = alone ? 1 : Self.experts[c[2]], slots = alone ? 1 : Self.slots[c[3]]
+                let tokens = Self.tokens[c[1]]
                 let (n, k) = (Self.outputs[c[4]], inputs[c[5]])
                 func weight(_ place: Int, _ zeros: Int) throws -> ExpertWeight {
-                    try ExpertWeight(Matrix(type, n: n, k: k, matrices: experts, zeros: zeros, uneven: true, seed: random.next()),
+                    try ExpertWeight(Matrix(type, n: n, k: k, matrices: experts, zeros: zeros, uneven: true,
+                                            seed: random.next()),
                                      Place.allCases[place])
                 }
                 let up = try weight(c[6], 50), gate = fused ? try weight(c[7], 70) : nil
                 let choice = Choice.allCases[c[8]]
                 let one = ExpertCase(up, gate, slots: slots, xSlots: c[10] == 0 ? 1 : slots, tokens: tokens,
-                                     numbers: alone ? nil : choice.numbers(slots, tokens, experts, &random), gap: [0, 3][c[11]],
-                                     seed: random.next())
+                                     numbers: alone ? nil : choice.numbers(slots, tokens, experts, &random),
+                                     gap: [0, 3][c[11]], seed: random.next())
                 one.isa = isa
-                one.function = Gate(function: random.below(2) == 0 ? .silu : .gelu, limit: random.below(3) == 0 ? 1.5 : 0)
-                let label = "type \(type), case \(number): \(n)x\(k), \(experts) experts, \(slots) of them for \(tokens) tokens, "
-                    + "\(choice), \(Self.threads[c[9]]) threads, \(Place.allCases[c[6]])\(fused ? " and \(Place.allCases[c[7]])" : "")"
+                one.function = Gate(function: random.below(2) == 0 ? .silu : .gelu,
+                                    limit: random.below(3) == 0 ? 1.5 : 0)
+                let label = "type \(type), case \(number): \(n)x\(k), \(experts) experts, \(slots) of them for "
+                    + "\(tokens) tokens, \(choice), \(Self.threads[c[9]]) threads, \(Place.allCases[c[6]])"
+                    + (fused ? " and \(Place.allCases[c[7]])" : "")
                 let trouble = try one.run(threads: Self.threads[c[9]], shift: random.below(64))
                 if let trouble = try trouble ?? one.difference() {
                     XCTFail("\(label): \(trouble)")
@@ -133,10 +141,12 @@ final class ExpertTests: XCTestCase {
                         try ExpertWeight(Matrix(type, n: 33, k: 512, matrices: 4, zeros: 50, seed: UInt64(type)), place)
                     }
                     var random = Random(6)
-                    let one = ExpertCase(try weight(type, .sparse), try weight(other, .dense), slots: 2, xSlots: 1, tokens: tokens,
-                                         numbers: Choice.skewed.numbers(2, tokens, 4, &random), gap: 0, seed: 1)
+                    let one = ExpertCase(try weight(type, .sparse), try weight(other, .dense), slots: 2, xSlots: 1,
+                                         tokens: tokens, numbers: Choice.skewed.numbers(2, tokens, 4, &random),
+                                         gap: 0, seed: 1)
                     one.isa = isa
-                    XCTAssertNil(try one.run(threads: 3) ?? one.difference(), "\(isa) types \(type) and \(other), \(tokens) tokens")
+                    XCTAssertNil(try one.run(threads: 3) ?? one.difference(),
+                                 "\(isa) types \(type) and \(other), \(tokens) tokens")
                 }
             }
         }
@@ -175,7 +185,8 @@ final class ExpertTests: XCTestCase {
                     let product = try one.product(threads: threads), work = Region(product.area.bytes)
                     one.clear()
                     for i in 0..<threads {
-                        let worker = Worker(index: i, threads: threads, work: work.base, barrier: { _ in abort() }, barrierData: nil)
+                        let worker = Worker(index: i, threads: threads, work: work.base, barrier: { _ in abort() },
+                                            barrierData: nil)
                         XCTAssertThrowsError(try one.share(product, worker)) { XCTAssertEqual($0 as? Status, .range) }
                     }
                     XCTAssertTrue(one.bits.allSatisfy { $0 == Results.untouched })
@@ -184,8 +195,8 @@ final class ExpertTests: XCTestCase {
         }
     }
 
-    /// Numbers that were good when they were checked and are not when they are used: whatever they are now, sorting stays in
-    /// its memory, and every row has an expert.
+    /// Numbers that were good when they were checked and are not when they are used: whatever they are now, sorting
+    /// stays in its memory, and every row has an expert.
     func testNumbersThatChange() throws {
         for (rows, experts) in [(1, 1), (7, 3), (40, 8)] {
             var random = Random(UInt64(rows))
@@ -222,7 +233,8 @@ final class ExpertTests: XCTestCase {
                         for _ in 0..<rows { counts[random.below(favourites)] += 1 }
                     }
                     let groups = counts.reduce(0) { $0 + ($1 + Routing.mostRows - 1) / Routing.mostRows }
-                    XCTAssertLessThanOrEqual(groups, Routing.mostGroups(rows: rows, experts: experts), "\(rows) rows, \(experts) experts")
+                    XCTAssertLessThanOrEqual(groups, Routing.mostGroups(rows: rows, experts: experts),
+                                             "\(rows) rows, \(experts) experts")
                 }
             }
         }
@@ -256,7 +268,8 @@ final class ExpertTests: XCTestCase {
 
     /// Results that each of four threads computes, per row.
     private func shares(_ one: ExpertCase) throws -> [[Int]] {
-        let threads = 4, product = try one.product(threads: threads), work = Region(product.area.bytes), n = one.up.matrix.n
+        let threads = 4, product = try one.product(threads: threads), work = Region(product.area.bytes)
+        let n = one.up.matrix.n
         func share(_ i: Int) throws {
             try one.share(product, Worker(index: i, threads: threads, work: work.base, barrier: nil, barrierData: nil))
         }
@@ -264,7 +277,9 @@ final class ExpertTests: XCTestCase {
         let shares = try (0..<threads).map { i in
             one.clear()
             try share(i)
-            return (0..<one.rows).map { row in (0..<n).filter { one.output(row)[$0].bitPattern != Results.untouched }.count }
+            return (0..<one.rows).map { row in
+                (0..<n).filter { one.output(row)[$0].bitPattern != Results.untouched }.count
+            }
         }
         for row in 0..<one.rows { XCTAssertEqual(shares.reduce(0) { $0 + $1[row] }, n, "each result once") }
         return shares
@@ -275,7 +290,8 @@ final class ExpertTests: XCTestCase {
         try Machine.require(.avx512, "sharing out")
         let weights = try ExpertWeight(Matrix(bf16, n: 512, k: 64, matrices: 3, zeros: 50, seed: 7), .sparse)
         var random = Random(3)
-        let one = ExpertCase(weights, nil, slots: 2, xSlots: 1, tokens: 512, numbers: Choice.skewed.numbers(2, 512, 3, &random), gap: 0, seed: 3)
+        let one = ExpertCase(weights, nil, slots: 2, xSlots: 1, tokens: 512,
+                             numbers: Choice.skewed.numbers(2, 512, 3, &random), gap: 0, seed: 3)
         one.isa = .avx512
         let quarter = Double(one.rows * 512 / 4)
         for share in try shares(one) {
@@ -291,7 +307,8 @@ final class ExpertTests: XCTestCase {
         for row in 0..<matrix.rows where row / 512 >= 4 { for k in 8..<256 { matrix.setCode(row, k, 0) } }
         let tensor = try matrix.pack(.sparse)
         defer { tensor.release() }
-        let one = ExpertCase(try ExpertWeight(matrix, .sparse), nil, slots: 8, xSlots: 1, tokens: 1, numbers: Array(0..<8), gap: 0, seed: 3)
+        let one = ExpertCase(try ExpertWeight(matrix, .sparse), nil, slots: 8, xSlots: 1, tokens: 1,
+                             numbers: Array(0..<8), gap: 0, seed: 3)
         one.isa = .avx512
         let bytes = (0..<8).map { Double(Schedule.countBytes(.packed(tensor, matrix: $0))) }, all = bytes.reduce(0, +)
         XCTAssertGreaterThan(bytes[0], 5 * bytes[7])

@@ -29,22 +29,29 @@ final class FormChoiceTests: XCTestCase {
 
     func testSizes() throws {
         for type in weightTypes {
-            for (n, shape, matrices) in [(16, 64, 1), (1, 32, 1), (17, 96, 2), (4096, 4096, 1), (33, 1056, 3), (14336, 4096, 8)] {
+            for (n, shape, matrices) in [(16, 64, 1), (1, 32, 1), (17, 96, 2), (4096, 4096, 1), (33, 1056, 3),
+                                         (14336, 4096, 8)] {
                 let k = whole(type, shape)
                 for codes in [0, 1, 31, 32, n * k * matrices / 2, n * k * matrices] {
                     for sparse in forms(type) {
-                        let layout = try PackedLayout(type: WeightType(type), sparse: sparse, n: n, k: k, matrices: matrices, sparseBytes: codes)
-                        XCTAssertEqual(layout.totalBytes, expected(type, n, k, matrices, sparse: sparse, valueBytes: codes), "type \(type) \(n)x\(k)x\(matrices) \(codes) codes")
-                        XCTAssertGreaterThanOrEqual(layout.bitmapOffset - layout.valueBytes, 64, "loads of 64 bytes leave the values")
-                        for offset in [layout.bitmapOffset, layout.sideOffset, layout.offsetsOffset] { XCTAssertEqual(offset % 8, 0) }
+                        let layout = try PackedLayout(type: WeightType(type), sparse: sparse, n: n, k: k,
+                                                      matrices: matrices, sparseBytes: codes)
+                        XCTAssertEqual(layout.totalBytes,
+                                       expected(type, n, k, matrices, sparse: sparse, valueBytes: codes),
+                                       "type \(type) \(n)x\(k)x\(matrices) \(codes) codes")
+                        XCTAssertGreaterThanOrEqual(layout.bitmapOffset - layout.valueBytes, 64,
+                                                    "loads of 64 bytes leave the values")
+                        for offset in [layout.bitmapOffset, layout.sideOffset, layout.offsetsOffset] {
+                            XCTAssertEqual(offset % 8, 0)
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Bits per weight of a large matrix: a bit of bitmap, the code, and what the type has beside its codes. Planes of a
-    /// chunk are not equally full, which costs a few hundredths.
+    /// Bits per weight of a large matrix: a bit of bitmap, the code, and what the type has beside its codes. Planes of
+    /// a chunk are not equally full, which costs a few hundredths.
     func testBitsPerWeight() throws {
         for type in weightTypes {
             for zeros in forms(type).contains(true) ? [0, 50, 70] : [0] {
@@ -74,7 +81,9 @@ final class FormChoiceTests: XCTestCase {
                     : [(0, true), (limit!, true), (limit! + 1, false), (n * k * matrices, false)]
                 for (codes, sparse) in cases {
                     var weights = Matrix(type, n: n, k: k, matrices: matrices)
-                    for i in 0..<codes { weights.setCode(i % weights.rows, i / weights.rows, 0x0101 & (type == q8 ? 0xff : 0xffff)) }
+                    for i in 0..<codes {
+                        weights.setCode(i % weights.rows, i / weights.rows, 0x0101 & (type == q8 ? 0xff : 0xffff))
+                    }
                     for isa in Machine.codecs {
                         let tensor = try weights.pack(.automatic, codec: isa)
                         defer { tensor.release() }
@@ -82,7 +91,8 @@ final class FormChoiceTests: XCTestCase {
                         XCTAssertEqual(tensor.layout.sparse, sparse, label)
                         XCTAssertEqual(tensor.reason, sparse ? .sparsePays : .tooFewZeros, label)
                         XCTAssertEqual(tensor.background, n * k * matrices - codes, label)
-                        XCTAssertEqual(tensor.bytes, expected(type, n, k, matrices, sparse: sparse, valueBytes: codes * size), label)
+                        XCTAssertEqual(tensor.bytes,
+                                       expected(type, n, k, matrices, sparse: sparse, valueBytes: codes * size), label)
                     }
                 }
             }
@@ -131,12 +141,15 @@ final class FormChoiceTests: XCTestCase {
     }
 
     func testShapesThatAreNotAllowed() {
-        for (type, n, k, matrices) in [(bf16, 0, 1, 1), (bf16, 1, 0, 1), (bf16, 1, 1, 0), (q8, 1, 31, 1), (q8, 1, 33, 1), (12, 1, 32, 1), (14, 1, 255, 1), (bf16, -1, 5, 1)] {
-            XCTAssertThrowsError(try PackedLayout(type: WeightType(type), sparse: true, n: n, k: k, matrices: matrices, sparseBytes: 0)) {
+        for (type, n, k, matrices) in [(bf16, 0, 1, 1), (bf16, 1, 0, 1), (bf16, 1, 1, 0), (q8, 1, 31, 1),
+                                       (q8, 1, 33, 1), (12, 1, 32, 1), (14, 1, 255, 1), (bf16, -1, 5, 1)] {
+            XCTAssertThrowsError(try PackedLayout(type: WeightType(type), sparse: true, n: n, k: k, matrices: matrices,
+                                                  sparseBytes: 0)) {
                 XCTAssertEqual($0 as? Status, .shape)
             }
         }
-        XCTAssertThrowsError(try PackedLayout(type: WeightType(bf16), sparse: false, n: 1 << 40, k: 1 << 40, matrices: 1, sparseBytes: 0)) {
+        XCTAssertThrowsError(try PackedLayout(type: WeightType(bf16), sparse: false, n: 1 << 40, k: 1 << 40,
+                                              matrices: 1, sparseBytes: 0)) {
             XCTAssertEqual($0 as? Status, .range)
         }
         for type: Int32 in [-1, 0, 1 << 20, 9, 15, 16, 26, 31, 38, .max] {

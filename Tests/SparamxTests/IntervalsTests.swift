@@ -22,7 +22,8 @@ final class IntervalsTests: XCTestCase {
             var intervals = Intervals(), flags = [Bool](repeating: false, count: size)
             for _ in 0..<20 {
                 let asked = piece(size, &random)
-                XCTAssertEqual(intervals.missing(asked.begin, asked.end), flags[asked.begin..<asked.end].filter { !$0 }.count)
+                XCTAssertEqual(intervals.missing(asked.begin, asked.end),
+                               flags[asked.begin..<asked.end].filter { !$0 }.count)
                 let (begin, end) = piece(size, &random)
                 try intervals.reserve(1)
                 intervals.insert(begin, end)

@@ -37,7 +37,8 @@ final class KernelGridTests: XCTestCase {
     }
 
     func testEveryRowHasALevel() {
-        XCTAssertEqual(kernelRows(.reference).count + kernelRows(.avx512).count + kernelRows(.amx).count, KernelTable.count)
+        XCTAssertEqual(kernelRows(.reference).count + kernelRows(.avx512).count + kernelRows(.amx).count,
+                       KernelTable.count)
     }
 
     private struct Point {
@@ -57,7 +58,8 @@ final class KernelGridTests: XCTestCase {
         // The quantized types share their kernels' text: a thinner grid for each of them.
         let few = row.isa == .amx ? [1, 4, 5, 15, 16, 17, 31, 32, 33, 64, 100] : [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33]
         let tokens = (wide ? Self.tokens : few).filter { row.serves.contains($0) }
-        let outputs = wide ? Self.outputs : [1, 15, 17, 32, 33, 255, 272], zeros = wide ? Self.zeros : [0, 30, 50, 70, 100]
+        let outputs = wide ? Self.outputs : [1, 15, 17, 32, 33, 255, 272]
+        let zeros = wide ? Self.zeros : [0, 30, 50, 70, 100]
         let sizes = [tokens.count, outputs.count, inputs.count, zeros.count, threads.count]
         var points = pairwise(sizes, seed: seed &+ UInt64(index)).map {
             Point(m: tokens[$0[0]], n: outputs[$0[1]], k: inputs[$0[2]], zeros: zeros[$0[3]], threads: threads[$0[4]])
@@ -65,8 +67,10 @@ final class KernelGridTests: XCTestCase {
         if row.serves.upperBound == KernelTable.many {
             // Several passes over the tokens, several blocks of pairs and several chunks in one thread.
             points += wide
-                ? [Point(m: 520, n: 290, k: inputs.last!, zeros: 50, threads: 1), Point(m: 1030, n: 264, k: 544, zeros: 70, threads: 2)]
-                : [Point(m: 520, n: 40, k: inputs.last!, zeros: 50, threads: 1), Point(m: 40, n: 290, k: inputs.last!, zeros: 70, threads: 2)]
+                ? [Point(m: 520, n: 290, k: inputs.last!, zeros: 50, threads: 1),
+                   Point(m: 1030, n: 264, k: 544, zeros: 70, threads: 2)]
+                : [Point(m: 520, n: 40, k: inputs.last!, zeros: 50, threads: 1),
+                   Point(m: 40, n: 290, k: inputs.last!, zeros: 70, threads: 2)]
         }
         for number in points.indices { points[number].seed = seed &* 1000 &+ UInt64(index * 10_000 + number) }
         return points
@@ -91,7 +95,8 @@ final class KernelGridTests: XCTestCase {
                 XCTAssertEqual(tile_emulator_configured_threads(), 0, "\(row.label) left a tile configuration behind")
             }
             XCTAssertGreaterThan(score.worst, 0, "\(row.label): the data tests nothing")
-            var line = "\(points.count) cases, largest error \(String(format: "%.1f%%", 100 * score.worst)) of the bound"
+            let worst = String(format: "%.1f%%", 100 * score.worst)
+            var line = "\(points.count) cases, largest error \(worst) of the bound"
             if row.activation == .q8 {
                 let nmse = score.error / max(score.power, .leastNonzeroMagnitude)
                 XCTAssertLessThan(nmse, 1e-4, row.label)
@@ -101,7 +106,9 @@ final class KernelGridTests: XCTestCase {
         }
     }
 
-    private func tileDots() -> UInt64 { tile_emulator_count(Int32(TILE_TDPBF16PS)) + tile_emulator_count(Int32(TILE_TDPBSUD)) }
+    private func tileDots() -> UInt64 {
+        tile_emulator_count(Int32(TILE_TDPBF16PS)) + tile_emulator_count(Int32(TILE_TDPBSUD))
+    }
 
     /// nil, or what is wrong.
     private func check(_ row: KernelRow, _ index: Int, _ p: Point, _ score: inout Score) throws -> String? {
@@ -129,17 +136,21 @@ final class KernelGridTests: XCTestCase {
         if row.isa != .reference {
             let simple = try Plan(tensor.layout, m: p.m, threads: 1, isa: .reference)
             if let trouble = multiply(simple, tensor, matrix: matrix, x, reference) { return "reference: " + trouble }
-            if row.exact, let difference = y.difference(reference) { return "not bit-equal to the reference, " + difference }
+            if row.exact, let difference = y.difference(reference) {
+                return "not bit-equal to the reference, " + difference
+            }
         }
         let known = row.isa == .reference ? nil : reference
         let exact = Oracle(weights, matrix: matrix, x: x.region.floats, ldx: x.ld, m: p.m)
-        let quantized = weights.block != nil ? QuantizedOracle(weights, matrix: matrix, x: x.region.floats, ldx: x.ld, m: p.m) : nil
+        let quantized = weights.block != nil
+            ? QuantizedOracle(weights, matrix: matrix, x: x.region.floats, ldx: x.ld, m: p.m) : nil
         if row.activation == .q8 { return compare(y, exact, quantized!, nmse: spread == .normal, &score) }
         return compare(row, y, exact, known, quantized, &score)
     }
 
     /// A weight that is packed as the product goes gives the same bits. The file's rows end at a guard page.
-    private func raw(_ row: KernelRow, _ index: Int, _ p: Point, _ matrix: Int, _ weights: Matrix, _ x: Tokens, _ y: Results)
+    private func raw(_ row: KernelRow, _ index: Int, _ p: Point, _ matrix: Int, _ weights: Matrix, _ x: Tokens,
+                     _ y: Results)
         throws -> String? {
         let size = weights.rowBytes * p.n, file = Region(size)
         weights.bytes.withUnsafeBytes { file.base.copyMemory(from: $0.baseAddress! + matrix * size, byteCount: size) }
@@ -153,11 +164,12 @@ final class KernelGridTests: XCTestCase {
 
     /// Kernels with products in floating point, against the bound. quantized: for types whose reference quantizes the
     /// activations where these kernels do not.
-    private func compare(_ row: KernelRow, _ y: Results, _ exact: Oracle, _ reference: Results?, _ quantized: QuantizedOracle?,
-                         _ score: inout Score) -> String? {
+    private func compare(_ row: KernelRow, _ y: Results, _ exact: Oracle, _ reference: Results?,
+                         _ quantized: QuantizedOracle?, _ score: inout Score) -> String? {
         for token in 0..<y.m {
             for column in 0..<y.n {
-                let value = Double(y[token, column]), bound = exact.bound(row, token, column), truth = exact.y[token * y.n + column]
+                let value = Double(y[token, column]), bound = exact.bound(row, token, column)
+                let truth = exact.y[token * y.n + column]
                 let error = abs(value - truth)
                 if !(error <= bound) { return "y[\(token), \(column)] is \(value), not \(truth) (bound \(bound))" }
                 if bound > 0 { score.worst = max(score.worst, error / bound) }
@@ -172,15 +184,20 @@ final class KernelGridTests: XCTestCase {
     }
 
     /// Kernels that quantize the activations, against the quantized problem and against the true one.
-    private func compare(_ y: Results, _ exact: Oracle, _ quantized: QuantizedOracle, nmse: Bool, _ score: inout Score) -> String? {
+    private func compare(_ y: Results, _ exact: Oracle, _ quantized: QuantizedOracle, nmse: Bool,
+                         _ score: inout Score) -> String? {
         for token in 0..<y.m {
             for column in 0..<y.n {
                 let value = Double(y[token, column]), i = token * y.n + column
                 let error = abs(value - quantized.y[i]), bound = quantized.bound(token, column)
-                if !(error <= bound) { return "y[\(token), \(column)] is \(value), not \(quantized.y[i]) (quantized; bound \(bound))" }
+                if !(error <= bound) {
+                    return "y[\(token), \(column)] is \(value), not \(quantized.y[i]) (quantized; bound \(bound))"
+                }
                 score.worst = max(score.worst, error / bound)
                 let off = value - exact.y[i]
-                if !(abs(off) <= quantized.trueBound(token, column)) { return "y[\(token), \(column)] is \(value), not \(exact.y[i])" }
+                if !(abs(off) <= quantized.trueBound(token, column)) {
+                    return "y[\(token), \(column)] is \(value), not \(exact.y[i])"
+                }
                 if nmse {
                     score.error += off * off
                     score.power += exact.y[i] * exact.y[i]

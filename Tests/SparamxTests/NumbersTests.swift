@@ -36,7 +36,8 @@ final class NumbersTests: XCTestCase {
             check(-Float(bitPattern: pattern))
         }
         for bits in 0..<UInt16(0x7bff) {
-            let here = Float(Float16(bitPattern: bits)), next = Float(Float16(bitPattern: bits + 1)), tie = (here + next) / 2
+            let here = Float(Float16(bitPattern: bits)), next = Float(Float16(bitPattern: bits + 1))
+            let tie = (here + next) / 2
             for value in [here, tie, tie.nextUp, tie.nextDown] { check(value) }
         }
         for value in [Float.infinity, -.infinity, 65504, 65519.996, 65520, .greatestFiniteMagnitude] { check(value) }
@@ -51,7 +52,11 @@ final class NumbersTests: XCTestCase {
         // Every bf16 number stays what it is, subnormals become zero.
         for bits in 0...UInt16.max {
             let x = Float(bitPattern: UInt32(bits) << 16), found = bf16FromFloat(x)
-            if x.isNaN { XCTAssertEqual(found, bits | 0x40) } else { XCTAssertEqual(found, x.isSubnormal ? bits & 0x8000 : bits) }
+            if x.isNaN {
+                XCTAssertEqual(found, bits | 0x40)
+            } else {
+                XCTAssertEqual(found, x.isSubnormal ? bits & 0x8000 : bits)
+            }
         }
         var random = Random(1)
         for _ in 0..<2_000_000 {
@@ -85,7 +90,9 @@ final class NumbersTests: XCTestCase {
         func check(_ a: Float, _ b: Float, _ c: Float) {
             if checkFMA(a, b, c) { return }
             wrong += 1
-            if wrong < 5 { XCTFail("fma(\(a), \(b), \(c)) = \(fusedMultiplyAdd(a, b, c)), not \(Foundation.fma(a, b, c))") }
+            if wrong < 5 {
+                XCTFail("fma(\(a), \(b), \(c)) = \(fusedMultiplyAdd(a, b, c)), not \(Foundation.fma(a, b, c))")
+            }
         }
         for _ in 0..<3_000_000 {
             check(Float(bitPattern: random.bits()), Float(bitPattern: random.bits()), Float(bitPattern: random.bits()))
@@ -108,7 +115,8 @@ final class NumbersTests: XCTestCase {
         for _ in 0..<1_000_000 {
             // c and half of its last place, plus or minus something tiny.
             let exponent = random.below(60) - 30
-            let c = Float(sign: random.below(2) == 0 ? .plus : .minus, exponent: exponent, significand: 1 + Float(random.below(1 << 23)) * 0x1p-23)
+            let c = Float(sign: random.below(2) == 0 ? .plus : .minus, exponent: exponent,
+                          significand: 1 + Float(random.below(1 << 23)) * 0x1p-23)
             let half = Float(sign: .plus, exponent: exponent - 24, significand: 1)
             let near = half * (1 + [Float(0), 0x1p-23, -0x1p-24, 0x1p-12, -0x1p-12][random.below(5)])
             let split = Float(sign: .plus, exponent: random.below(20) - 10, significand: 1)
@@ -122,10 +130,14 @@ final class NumbersTests: XCTestCase {
             if !checkFMA(a * 0x1p-75, b * 0x1p-75, Float(bitPattern: UInt32(random.below(1 << 10)))) { wrong += 1 }
         }
         XCTAssertEqual(wrong, 0)
-        let edges: [Float] = [0, -0.0, 1, -1, .leastNonzeroMagnitude, -.leastNonzeroMagnitude, .leastNormalMagnitude, .greatestFiniteMagnitude,
-                              -.greatestFiniteMagnitude, .infinity, -.infinity, .nan, 0x1p-75, 0x1p-74, 0x1p64, 0x1.fffffep63, 0x1p-149,
-                              0x1.fffffep127, 0x1.000002p0, 3, 1.0 / 3]
-        for a in edges { for b in edges { for c in edges { XCTAssertTrue(checkFMA(a, b, c), "fma(\(a), \(b), \(c))") } } }
+        let edges: [Float] = [0, -0.0, 1, -1, .leastNonzeroMagnitude, -.leastNonzeroMagnitude, .leastNormalMagnitude,
+                              .greatestFiniteMagnitude, -.greatestFiniteMagnitude, .infinity, -.infinity, .nan, 0x1p-75,
+                              0x1p-74, 0x1p64, 0x1.fffffep63, 0x1p-149, 0x1.fffffep127, 0x1.000002p0, 3, 1.0 / 3]
+        for a in edges {
+            for b in edges {
+                for c in edges { XCTAssertTrue(checkFMA(a, b, c), "fma(\(a), \(b), \(c))") }
+            }
+        }
     }
 
     func testRoundToInt32() {
@@ -135,12 +147,14 @@ final class NumbersTests: XCTestCase {
         }
         var random = Random(4)
         for _ in 0..<2_000_000 {
-            for x in [Float(bitPattern: random.bits()), random.normal() * 200, Float(random.below(1 << 26) - 1 << 25) / 2] {
+            for x in [Float(bitPattern: random.bits()), random.normal() * 200,
+                      Float(random.below(1 << 26) - 1 << 25) / 2] {
                 XCTAssertEqual(roundToInt32(x), expected(x), "\(x)")
             }
         }
-        for x: Float in [0, -0.0, 0.5, -0.5, 1.5, 2.5, -1.5, -2.5, 0.49999997, -0.49999997, 126.5, 127.5, -128.5, 0x1p31, -0x1p31,
-                         0x1.fffffep30, -0x1.fffffep30, 0x1p32, .infinity, -.infinity, .nan, .greatestFiniteMagnitude, 8388607.5, 0x1p23, -0x1p24] {
+        for x: Float in [0, -0.0, 0.5, -0.5, 1.5, 2.5, -1.5, -2.5, 0.49999997, -0.49999997, 126.5, 127.5, -128.5,
+                         0x1p31, -0x1p31, 0x1.fffffep30, -0x1.fffffep30, 0x1p32, .infinity, -.infinity, .nan,
+                         .greatestFiniteMagnitude, 8388607.5, 0x1p23, -0x1p24] {
             XCTAssertEqual(roundToInt32(x), expected(x), "\(x)")
         }
     }

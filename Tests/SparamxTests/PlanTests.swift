@@ -28,8 +28,8 @@ final class PlanTests: XCTestCase {
         }
     }
 
-    /// For every type, form, level and number of tokens there is a kernel, and it is the one the header promises: the last
-    /// usable row with m_plan <= M and m_min <= M <= m_max.
+    /// For every type, form, level and number of tokens there is a kernel, and it is the one the header promises: the
+    /// last usable row with m_plan <= M and m_min <= M <= m_max.
     func testChoice() {
         for type in weightTypes {
             for sparse in forms(type) {
@@ -37,14 +37,17 @@ final class PlanTests: XCTestCase {
                     for m in tokens + [KernelTable.many] {
                         let promised = (0..<KernelTable.count).last {
                             let row = KernelTable.row($0)
-                            return row.type == type && row.sparse == sparse && row.isa.rawValue <= isa.rawValue && row.from <= m && row.serves.contains(m)
+                            return row.type == type && row.sparse == sparse && row.isa.rawValue <= isa.rawValue
+                                && row.from <= m && row.serves.contains(m)
                         }
                         XCTAssertNotNil(promised)
                         XCTAssertEqual(KernelTable.choose(type: type, sparse: sparse, m: m, isa: isa), promised)
                         let row = KernelTable.row(promised!)
                         XCTAssertEqual(row.isa == .reference, isa == .reference, "\(row.label) at \(isa)")
                         // F16 keeps its accuracy where there are few tokens.
-                        if type == f16 && m <= 16 && isa != .reference { XCTAssertEqual(row.activation, .f32, row.label) }
+                        if type == f16 && m <= 16 && isa != .reference {
+                            XCTAssertEqual(row.activation, .f32, row.label)
+                        }
                     }
                 }
             }
@@ -57,14 +60,17 @@ final class PlanTests: XCTestCase {
         var counted = 0
         for type in weightTypes {
             for sparse in [false, true] {
-                let rows = (0..<KernelTable.count).filter { KernelTable.row($0).type == type && KernelTable.row($0).sparse == sparse }
+                let rows = (0..<KernelTable.count).filter {
+                    KernelTable.row($0).type == type && KernelTable.row($0).sparse == sparse
+                }
                 XCTAssertEqual(Array(KernelTable.rows(type: type, sparse: sparse)), rows, "type \(type)")
                 counted += rows.count
             }
         }
         XCTAssertEqual(counted, KernelTable.count)
         for unknown: Int32 in [9, -1, 1000, Int32.max, Int32.min] {
-            XCTAssertTrue(KernelTable.rows(type: unknown, sparse: false).isEmpty && KernelTable.rows(type: unknown, sparse: true).isEmpty)
+            XCTAssertTrue(KernelTable.rows(type: unknown, sparse: false).isEmpty
+                          && KernelTable.rows(type: unknown, sparse: true).isEmpty)
         }
     }
 
@@ -92,7 +98,8 @@ final class PlanTests: XCTestCase {
                     let k = whole(row.type, shape)
                     for threads in [1, 2, 7, 1024] {
                         for raw in row.sparse ? [false] : [false, true] {
-                            let plan = try Plan(layout(row.type, sparse: row.sparse, n, k), m: m, threads: threads, isa: .amx, forced: index, raw: raw)
+                            let plan = try Plan(layout(row.type, sparse: row.sparse, n, k), m: m, threads: threads,
+                                                isa: .amx, forced: index, raw: raw)
                             try parts(plan, n, k, raw, "\(row.label) m \(m) \(n)x\(k) \(threads) threads raw \(raw)")
                         }
                     }
@@ -114,15 +121,17 @@ final class PlanTests: XCTestCase {
         XCTAssertLessThanOrEqual(plan.rows * blocks * rowBytes, plan.scaleOffset, label)
         XCTAssertLessThanOrEqual(plan.scaleOffset + entries, plan.sumOffset, label)
         XCTAssertLessThanOrEqual(plan.sumOffset + sums, plan.scratchOffset, label)
-        // Scratch: the kernel's own, then two dense panels with room for a whole load behind them, then their side stream,
-        // then what packing needs.
+        // Scratch: the kernel's own, then two dense panels with room for a whole load behind them, then their side
+        // stream, then what packing needs.
         let layout = try layout(row.type, sparse: false, n, k)
         let panels = raw ? 2 * layout.densePanel + 64 : 0, side = raw ? 2 * layout.kblocks * layout.type.sideBytes : 0
         XCTAssertGreaterThanOrEqual(plan.tilesOffset, row.scratchBytes(plan.m), label)
         XCTAssertLessThanOrEqual(plan.tilesOffset + panels, plan.sideOffset, label)
         XCTAssertLessThanOrEqual(plan.sideOffset + side, plan.codecOffset, label)
-        XCTAssertLessThanOrEqual(plan.codecOffset + (raw && !wide ? Int(SX_CODEC_SCRATCH) : 0), plan.scratchBytes, label)
-        for offset in [plan.scaleOffset, plan.sumOffset, plan.scratchOffset, plan.scratchBytes, plan.tilesOffset, plan.codecOffset] {
+        XCTAssertLessThanOrEqual(plan.codecOffset + (raw && !wide ? Int(SX_CODEC_SCRATCH) : 0),
+                                 plan.scratchBytes, label)
+        for offset in [plan.scaleOffset, plan.sumOffset, plan.scratchOffset, plan.scratchBytes, plan.tilesOffset,
+                       plan.codecOffset] {
             XCTAssertEqual(offset % 64, 0, label)
         }
         // 63 bytes at most go to alignment.
@@ -131,20 +140,25 @@ final class PlanTests: XCTestCase {
 
     func testWhatIsRefused() throws {
         let small = try layout(bf16, sparse: false, 16, 32)
-        for (m, threads) in [(0, 1), (-1, 1), (Int.max, 1), (KernelTable.many + 1, 1), (1, 0), (1, 1025), (1, -1), (1, Int.max)] {
-            XCTAssertThrowsError(try Plan(small, m: m, threads: threads, isa: .amx)) { XCTAssertEqual($0 as? Status, .range) }
+        for (m, threads) in [(0, 1), (-1, 1), (Int.max, 1), (KernelTable.many + 1, 1), (1, 0), (1, 1025), (1, -1),
+                             (1, Int.max)] {
+            XCTAssertThrowsError(try Plan(small, m: m, threads: threads, isa: .amx)) {
+                XCTAssertEqual($0 as? Status, .range)
+            }
         }
         for index in 0..<KernelTable.count {
             let row = KernelTable.row(index)
             for m in [row.serves.lowerBound - 1, row.serves.upperBound + 1] {
-                XCTAssertThrowsError(try Plan(layout(row.type, sparse: row.sparse, 16, 256), m: m, threads: 1, isa: .amx, forced: index)) {
+                XCTAssertThrowsError(try Plan(layout(row.type, sparse: row.sparse, 16, 256), m: m, threads: 1,
+                                              isa: .amx, forced: index)) {
                     XCTAssertEqual($0 as? Status, .range, row.label)
                 }
             }
         }
         // The largest product that is allowed at all does not trap.
         for type in weightTypes {
-            let huge = try PackedLayout(type: WeightType(type), sparse: true, n: Int(Int32.max), k: Int(Int32.max) - 255, matrices: 1, sparseBytes: 0)
+            let huge = try PackedLayout(type: WeightType(type), sparse: true, n: Int(Int32.max),
+                                        k: Int(Int32.max) - 255, matrices: 1, sparseBytes: 0)
             _ = try? Plan(huge, m: KernelTable.many, threads: 1024, isa: .amx)
             _ = try? Plan(huge, m: KernelTable.many, threads: 1024, isa: .amx, raw: true)
         }
@@ -157,13 +171,15 @@ final class PlanTests: XCTestCase {
             for (n, shape) in [(1, 32), (16, 64), (33, 96), (200, 544), (1000, 256)] {
                 let k = whole(type, shape)
                 for (zeros, uneven) in [(0, false), (50, true), (90, true), (100, false)] {
-                    let weights = Matrix(type, n: n, k: k, matrices: 2, zeros: zeros, uneven: uneven, seed: UInt64(n + zeros))
+                    let weights = Matrix(type, n: n, k: k, matrices: 2, zeros: zeros, uneven: uneven,
+                                         seed: UInt64(n + zeros))
                     for form in formChoices(type) {
                         let tensor = try weights.pack(form)
                         defer { tensor.release() }
                         for m in [1, 16, 32, 33, 512] {
                             for threads in Array(1...9) + [31, 64, 1000] {
-                                try shares(tensor, m, threads, "type \(type) \(form) \(n)x\(k) \(zeros)% m \(m), \(threads) threads")
+                                try shares(tensor, m, threads,
+                                           "type \(type) \(form) \(n)x\(k) \(zeros)% m \(m), \(threads) threads")
                             }
                         }
                     }
@@ -175,7 +191,9 @@ final class PlanTests: XCTestCase {
     private func shares(_ tensor: PackedTensor, _ m: Int, _ threads: Int, _ label: String) throws {
         let layout = tensor.layout, plan = try Plan(layout, m: m, threads: threads, isa: .amx)
         for matrix in 0..<layout.matrices {
-            let begins = (0...threads).map { Schedule.firstPanel(plan, .packed(tensor, matrix: matrix), ofShare: $0, of: threads) }
+            let begins = (0...threads).map {
+                Schedule.firstPanel(plan, .packed(tensor, matrix: matrix), ofShare: $0, of: threads)
+            }
             // Together they are all panels, each once.
             XCTAssertEqual(begins.first, 0, label)
             XCTAssertEqual(begins.last, layout.panels, label)
@@ -184,7 +202,8 @@ final class PlanTests: XCTestCase {
             let mask = layout.type.maskBytes + layout.type.sideBytes
             func bytes(_ from: Int, _ to: Int) -> Int {
                 let offsets = tensor.offsets + matrix * layout.panels * layout.chunks, low = UInt64(1) << 48
-                return Int(offsets[to * layout.chunks] % low - offsets[from * layout.chunks] % low) + (to - from) * layout.kblocks * mask
+                return Int(offsets[to * layout.chunks] % low - offsets[from * layout.chunks] % low)
+                    + (to - from) * layout.kblocks * mask
             }
             let byBytes = layout.sparse && m <= 32
             let all = byBytes ? bytes(0, layout.panels) : layout.panels

@@ -6,7 +6,9 @@ import XCTest
 final class PlatformTests: XCTestCase {
     private static let faults = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT]
     // SIGKILL and SIGSTOP cannot be blocked, and the C library keeps the two behind SIGSYS for itself.
-    private static let others = (1...64).map { Int32($0) }.filter { ![SIGKILL, SIGSTOP, 32, 33].contains($0) && !faults.contains($0) }
+    private static let others = (1...64).map { Int32($0) }.filter {
+        ![SIGKILL, SIGSTOP, 32, 33].contains($0) && !faults.contains($0)
+    }
 
     private static func mask() -> Set<Int32> {
         var set = sigset_t()
@@ -89,11 +91,14 @@ final class PlatformTests: XCTestCase {
 
     /// Names come from files: what reaches a log is one line of text without any command to a terminal.
     func testNamesInTheLog() {
-        for good in ["", "blk.0.ffn_up.weight", "Gewicht ä ö ü ß", "重み", "🦙", "\u{a0}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}"] {
+        for good in ["", "blk.0.ffn_up.weight", "Gewicht ä ö ü ß", "重み", "🦙",
+                     "\u{a0}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}"] {
             XCTAssertEqual(clean(Array(good.utf8)), Array(good.utf8))
         }
         for bad in [UInt8](1..<0x20) + [0x7f] { XCTAssertEqual(clean([0x61, bad, 0x62]), Array("a?b".utf8), "\(bad)") }
-        for second in UInt8(0x80)..<0xa0 { XCTAssertEqual(clean([0xc2, second]), Array("??".utf8), "a control above 127") }
+        for second in UInt8(0x80)..<0xa0 {
+            XCTAssertEqual(clean([0xc2, second]), Array("??".utf8), "a control above 127")
+        }
         // Broken off, without its first byte, too long, surrogates, beyond Unicode.
         let broken: [[UInt8]] = [
             [0xc3], [0xa4], [0xe9, 0x87], [0xf0, 0x9f, 0xa6], [0xc0, 0x9b], [0xc1, 0xbf], [0xe0, 0x9f, 0xbf], [0xff],

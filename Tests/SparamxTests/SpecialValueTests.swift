@@ -27,7 +27,8 @@ final class SpecialValueTests: XCTestCase {
         return y
     }
 
-    /// Weights of three columns become special: NaN in 5, +inf in 21, -inf in 49. False if the type has no such numbers.
+    /// Weights of three columns become special: NaN in 5, +inf in 21, -inf in 49. False if the type has no such
+    /// numbers.
     private func spoil(_ weights: inout Matrix) -> Bool {
         if let block = weights.block {
             guard let at = block.halves.first else { return false }
@@ -55,7 +56,8 @@ final class SpecialValueTests: XCTestCase {
             let y = try product(index, row, weights, x)
             for token in 0..<m {
                 for column in 0..<n where column != 5 && column != 21 && column != 49 {
-                    XCTAssertEqual(y.bits(token, column), clean.bits(token, column), "\(row.label) m \(m) [\(token), \(column)]")
+                    XCTAssertEqual(y.bits(token, column), clean.bits(token, column),
+                                   "\(row.label) m \(m) [\(token), \(column)]")
                 }
                 XCTAssertTrue(y[token, 5].isNaN, "\(row.label) m \(m) NaN: \(y[token, 5])")
                 if weights.block != nil && row.activation == .bf16 { continue }  // inf * code 0 is NaN there
@@ -71,9 +73,9 @@ final class SpecialValueTests: XCTestCase {
 
     func testActivationsThatAreNoNumbersStayInTheirRows() throws {
         let specials: [(String, Float)] = [
-            ("NaN", .nan), ("signalling NaN", .signalingNaN), ("-NaN", Float(bitPattern: 0xffff_ffff)), ("inf", .infinity),
-            ("-inf", -.infinity), ("huge", .greatestFiniteMagnitude), ("3e38", -3e38), ("subnormal", .leastNonzeroMagnitude),
-            ("smallest normal", .leastNormalMagnitude), ("-0", -0.0),
+            ("NaN", .nan), ("signalling NaN", .signalingNaN), ("-NaN", Float(bitPattern: 0xffff_ffff)),
+            ("inf", .infinity), ("-inf", -.infinity), ("huge", .greatestFiniteMagnitude), ("3e38", -3e38),
+            ("subnormal", .leastNonzeroMagnitude), ("smallest normal", .leastNormalMagnitude), ("-0", -0.0),
         ]
         try eachRow { index, row, m in
             let k = k(row)
@@ -89,12 +91,15 @@ final class SpecialValueTests: XCTestCase {
                 x[special, 33] = before
                 for token in 0..<m where token != special {
                     for column in 0..<n {
-                        XCTAssertEqual(y.bits(token, column), clean.bits(token, column), "\(row.label) m \(m) \(name) [\(token), \(column)]")
+                        XCTAssertEqual(y.bits(token, column), clean.bits(token, column),
+                                       "\(row.label) m \(m) \(name) [\(token), \(column)]")
                     }
                 }
                 // Left out or not, a zero weight times NaN is NaN.
                 if value.isNaN {
-                    for column in 0..<n { XCTAssertTrue(y[special, column].isNaN, "\(row.label) m \(m) \(name): \(y[special, column])") }
+                    for column in 0..<n {
+                        XCTAssertTrue(y[special, column].isNaN, "\(row.label) m \(m) \(name): \(y[special, column])")
+                    }
                 }
             }
         }
@@ -115,7 +120,9 @@ final class SpecialValueTests: XCTestCase {
                     default: break
                     }
                 }
-                for at in weights.block?.halves ?? [] { weights.setHalf(j, 0, at, [0x0000, 0x8000, 0x0001, 0x83ff, 0x0400][j % 5]) }
+                for at in weights.block?.halves ?? [] {
+                    weights.setHalf(j, 0, at, [0x0000, 0x8000, 0x0001, 0x83ff, 0x0400][j % 5])
+                }
                 if row.type == q8 { weights.setCode(j, 64, 0x80) }  // -128
             }
             for scale in [Float(1), 0x1p100, 0x1p-120, 0x1p-140] {
@@ -127,18 +134,22 @@ final class SpecialValueTests: XCTestCase {
                 }
                 let y = try product(index, row, weights, x)
                 let oracle = Oracle(weights, matrix: 0, x: x.region.floats, ldx: k, m: m)
-                // Below 127 / the largest float the inverse of a quantization step is infinite: codes are anything then.
+                // Below 127 / the largest float the inverse of a quantization step is infinite: codes are anything
+                // then.
                 if row.activation == .q8 && scale < 1 {
                     for token in 0..<m { for column in 0..<n { XCTAssertTrue(y[token, column].isFinite, row.label) } }
                     continue
                 }
-                let quantized = row.activation == .q8 ? QuantizedOracle(weights, matrix: 0, x: x.region.floats, ldx: k, m: m) : nil
+                let quantized = row.activation == .q8
+                    ? QuantizedOracle(weights, matrix: 0, x: x.region.floats, ldx: k, m: m) : nil
                 for token in 0..<m {
                     for column in 0..<n {
                         let bound = quantized?.trueBound(token, column) ?? oracle.bound(row, token, column)
                         let error = abs(Double(y[token, column]) - oracle.y[token * n + column])
                         if !(error <= bound) {
-                            return XCTFail("\(row.label) m \(m) scale \(scale) [\(token), \(column)]: \(y[token, column]) is not \(oracle.y[token * n + column]), bound \(bound)")
+                            return XCTFail("\(row.label) m \(m) scale \(scale) [\(token), \(column)]: "
+                                           + "\(y[token, column]) is not \(oracle.y[token * n + column]), "
+                                           + "bound \(bound)")
                         }
                     }
                 }

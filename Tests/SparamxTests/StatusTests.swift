@@ -7,12 +7,14 @@ import XCTest
 final class StatusTests: XCTestCase {
     /// NAME = number, as the header writes them.
     private static let header: [String: Int32] = {
-        let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../include/sparamx.h")
+        let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../include/sparamx.h")
         let text = try! String(contentsOf: file, encoding: .utf8)
         let pattern = try! NSRegularExpression(pattern: "\\b(SPARAMX_[A-Z0-9_]+)\\s*=\\s*(-?[0-9]+)")
         var values: [String: Int32] = [:]
         for match in pattern.matches(in: text, range: NSRange(text.startIndex..., in: text)) {
-            let name = String(text[Range(match.range(at: 1), in: text)!]), value = Int32(text[Range(match.range(at: 2), in: text)!])!
+            let name = String(text[Range(match.range(at: 1), in: text)!])
+            let value = Int32(text[Range(match.range(at: 2), in: text)!])!
             XCTAssertNil(values.updateValue(value, forKey: name), "\(name) twice")
         }
         return values
@@ -20,7 +22,9 @@ final class StatusTests: XCTestCase {
 
     private func family(_ prefix: String) -> [String: Int32] {
         var found: [String: Int32] = [:]
-        for (name, value) in Self.header where name.hasPrefix(prefix) { found[String(name.dropFirst(prefix.count))] = value }
+        for (name, value) in Self.header where name.hasPrefix(prefix) {
+            found[String(name.dropFirst(prefix.count))] = value
+        }
         return found
     }
 
@@ -55,7 +59,8 @@ final class StatusTests: XCTestCase {
     }
 
     func testOtherEnumerations() {
-        XCTAssertEqual(family("SPARAMX_ISA_"), ["REFERENCE": ISA.reference.rawValue, "AVX512": ISA.avx512.rawValue, "AMX": ISA.amx.rawValue])
+        XCTAssertEqual(family("SPARAMX_ISA_"),
+                       ["REFERENCE": ISA.reference.rawValue, "AVX512": ISA.avx512.rawValue, "AMX": ISA.amx.rawValue])
         // The header names every type of types.def, and those of activations and expert numbers.
         let named = Dictionary(uniqueKeysWithValues: typeNames.map { ($0.value.uppercased(), $0.key) })
         XCTAssertEqual(family("SPARAMX_TYPE_"), named.merging(["F32": 0, "I32": 26]) { a, _ in a })

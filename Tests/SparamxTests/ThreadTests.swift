@@ -23,8 +23,10 @@ final class ThreadTests: XCTestCase {
             let many = isa == .reference ? [1, 17] : shared ? [5, 17, 33] : [1, 4, 16, 17, 32, 33, 70]
             var tokens = many.filter { row.serves.contains($0) }
             if !tokens.contains(row.serves.lowerBound) { tokens.append(row.serves.lowerBound) }
-            for (shape, (n, k)) in [(272, whole(row.type, 1025)), (33, whole(row.type, 270)), (5, whole(row.type, 32))].enumerated() {
-                let weights = Matrix(row.type, n: n, k: k, matrices: 2, zeros: 60, uneven: true, seed: UInt64(index * 10 + shape))
+            for (shape, (n, k)) in [(272, whole(row.type, 1025)), (33, whole(row.type, 270)),
+                                    (5, whole(row.type, 32))].enumerated() {
+                let weights = Matrix(row.type, n: n, k: k, matrices: 2, zeros: 60, uneven: true,
+                                     seed: UInt64(index * 10 + shape))
                 let tensor = try weights.pack(row.sparse ? .sparse : .dense)
                 defer { tensor.release() }
                 for m in shape == 0 ? tokens : [tokens.last!] {
@@ -41,7 +43,9 @@ final class ThreadTests: XCTestCase {
         let known = (0..<2).map { _ in Results(m: m, n: layout.n, ld: layout.n) }
         let alone = try Plan(layout, m: m, threads: 1, isa: row.isa, forced: index)
         for matrix in 0..<2 {
-            if let trouble = multiply(alone, tensor, matrix: matrix, x, known[matrix]) { return XCTFail("\(row.label) m \(m): \(trouble)") }
+            if let trouble = multiply(alone, tensor, matrix: matrix, x, known[matrix]) {
+                return XCTFail("\(row.label) m \(m): \(trouble)")
+            }
         }
         for threads in Array(1...8) + [16] {
             let plan = try Plan(layout, m: m, threads: threads, isa: row.isa, forced: index)

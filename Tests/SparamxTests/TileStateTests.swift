@@ -32,11 +32,14 @@ final class TileStateTests: XCTestCase {
                     if tiles > 0 { config.withUnsafeBytes { sx_tile_load_config($0.baseAddress!) } }
                     let trouble = multiply(plan, tensor, x, y)
                     var after = [UInt8](repeating: 0xff, count: 64)
-                    let loaded = after.withUnsafeMutableBytes { tile_emulator_state($0.baseAddress!.assumingMemoryBound(to: UInt8.self)) }
+                    let loaded = after.withUnsafeMutableBytes {
+                        tile_emulator_state($0.baseAddress!.assumingMemoryBound(to: UInt8.self))
+                    }
                     sx_tile_release()
                     XCTAssertNil(trouble, row.label)
                     XCTAssertEqual(loaded, tiles > 0 ? 1 : 0, "\(row.label) m \(m)")
-                    XCTAssertEqual(after, tiles > 0 ? config : [UInt8](repeating: 0, count: 64), "\(row.label) m \(m), \(tiles) tiles")
+                    XCTAssertEqual(after, tiles > 0 ? config : [UInt8](repeating: 0, count: 64),
+                                   "\(row.label) m \(m), \(tiles) tiles")
                 }
             }
         }

@@ -5,18 +5,22 @@ import XCTest
 final class UnpackerTests: XCTestCase {
     private func eachTensor(_ body: (Matrix, PackedTensor, Codec, String) throws -> Void) throws {
         for type in weightTypes {
-            for (n, k, matrices) in [(33, whole(type, 70), 3), (16, whole(type, 64), 2), (1, whole(type, 257), 1), (50, whole(type, 32), 1)] {
+            for (n, k, matrices) in [(33, whole(type, 70), 3), (16, whole(type, 64), 2), (1, whole(type, 257), 1),
+                                     (50, whole(type, 32), 1)] {
                 for form in formChoices(type) {
                     let weights = Matrix(type, n: n, k: k, matrices: matrices, zeros: 50, seed: UInt64(n))
                     let tensor = try weights.pack(form)
                     defer { tensor.release() }
-                    for isa in Machine.codecs { try body(weights, tensor, Codec(isa), "type \(type) \(form) \(n)x\(k)x\(matrices) \(isa)") }
+                    for isa in Machine.codecs {
+                        try body(weights, tensor, Codec(isa), "type \(type) \(form) \(n)x\(k)x\(matrices) \(isa)")
+                    }
                 }
             }
         }
     }
 
-    private func check(_ weights: Matrix, _ tensor: PackedTensor, _ codec: Codec, _ offset: Int, _ size: Int, _ label: String) throws {
+    private func check(_ weights: Matrix, _ tensor: PackedTensor, _ codec: Codec, _ offset: Int, _ size: Int,
+                       _ label: String) throws {
         let out = Region(size, distance: offset % 3)
         out.fill(0x55)
         try Unpacker.bytes(tensor, offset: offset, size: size, out: out.octets, codec: codec)
@@ -28,7 +32,8 @@ final class UnpackerTests: XCTestCase {
         try eachTensor { weights, tensor, codec, label in
             let total = weights.bytes.count
             for offset in stride(from: 0, to: total, by: max(1, total / 97)) {
-                for size in [1, 2, 3, weights.rowBytes - 1, weights.rowBytes, weights.rowBytes + 1] where size > 0 && offset + size <= total {
+                for size in [1, 2, 3, weights.rowBytes - 1, weights.rowBytes, weights.rowBytes + 1]
+                where size > 0 && offset + size <= total {
                     try check(weights, tensor, codec, offset, size, label)
                 }
             }
@@ -63,10 +68,16 @@ final class UnpackerTests: XCTestCase {
                 let place = "\(label): \(count) rows from \(first), stride \(stride)"
                 for row in 0..<count {
                     let same = weights.bytes.withUnsafeBytes {
-                        memcmp(out.base + row * stride, $0.baseAddress! + (first + row) * weights.rowBytes, weights.rowBytes) == 0
+                        memcmp(out.base + row * stride, $0.baseAddress! + (first + row) * weights.rowBytes,
+                               weights.rowBytes) == 0
                     }
-                    let gap = row + 1 == count || (weights.rowBytes..<stride).allSatisfy { out.octets[row * stride + $0] == 0x55 }
-                    if !same || !gap { return XCTFail("\(place): row \(row) is \(same ? "right" : "wrong"), \(gap ? "" : "not ")alone written") }
+                    let gap = row + 1 == count || (weights.rowBytes..<stride).allSatisfy {
+                        out.octets[row * stride + $0] == 0x55
+                    }
+                    if !same || !gap {
+                        return XCTFail("\(place): row \(row) is \(same ? "right" : "wrong"), "
+                                       + "\(gap ? "" : "not ")alone written")
+                    }
                 }
                 if !out.intact { return XCTFail("\(place): wrote behind the last row") }
             }

@@ -19,8 +19,8 @@ final class ValidateTests: XCTestCase {
         for type in weightTypes {
             for (n, k, matrices) in [(1, 1, 1), (16, 256, 1), (17, 33, 3), (33, 290, 2), (5, 600, 1), (64, 1024, 1)] {
                 for zeros in [0, 50, 100] {
-                    let weights = Matrix(type, n: n, k: whole(type, k), matrices: matrices, zeros: zeros, uneven: n == 33,
-                                         seed: 1)
+                    let weights = Matrix(type, n: n, k: whole(type, k), matrices: matrices, zeros: zeros,
+                                         uneven: n == 33, seed: 1)
                     for form in formChoices(type) {
                         for isa in Machine.codecs {
                             let tensor = try weights.pack(form, codec: isa)
@@ -76,11 +76,13 @@ final class ValidateTests: XCTestCase {
         }
     }
 
-    /// Of the values of the sparse form every bit is a code's or slack: where one plane is shorter than the longest. A change of
-    /// slack is found, a change of a code is not: any bits are a weight. What is slack is counted here from bitmap and offsets.
+    /// Of the values of the sparse form every bit is a code's or slack: where one plane is shorter than the longest. A
+    /// change of slack is found, a change of a code is not: any bits are a weight. What is slack is counted here from
+    /// bitmap and offsets.
     func testEveryBitOfTheValues() throws {
         for type in sparseTypes {
-            let weights = Matrix(type, n: 17, k: whole(type, 256) + (whole(type, 32) == 32 ? 32 : 0), zeros: 60, seed: 6)
+            let weights = Matrix(type, n: 17, k: whole(type, 256) + (whole(type, 32) == 32 ? 32 : 0),
+                                 zeros: 60, seed: 6)
             let packed = try weights.pack(.sparse), (tensor, region) = packed.guarded()
             packed.release()
             let layout = tensor.layout, q = layout.type.quant
@@ -88,21 +90,29 @@ final class ValidateTests: XCTestCase {
             for index in 0..<layout.panels * layout.chunks {
                 let tile = index / layout.chunks * layout.kblocks + index % layout.chunks * 4
                 let blocks = min(4, layout.kblocks - index % layout.chunks * 4) * 2
-                let words = UnsafeRawPointer(tensor.bitmap + tile * layout.type.maskBytes).assumingMemoryBound(to: UInt64.self)
-                let kept = (0..<blocks).map { block in (0..<8).reduce(0) { $0 + words[block * 8 + $1].nonzeroBitCount } }
-                let start = Int(sx_offset_bytes(tensor.offsets[index])), end = Int(sx_offset_bytes(tensor.offsets[index + 1]))
+                let words = UnsafeRawPointer(tensor.bitmap + tile * layout.type.maskBytes)
+                    .assumingMemoryBound(to: UInt64.self)
+                let kept = (0..<blocks).map { block in
+                    (0..<8).reduce(0) { $0 + words[block * 8 + $1].nonzeroBitCount }
+                }
+                let start = Int(sx_offset_bytes(tensor.offsets[index]))
+                let end = Int(sx_offset_bytes(tensor.offsets[index + 1]))
                 let low = Int(sx_offset_low(tensor.offsets[index]))
-                for (width, from, to) in [(Int(q.low_bits), start, start + low), (Int(q.high_bits), start + low, end)] where width > 0 {
+                for (width, from, to) in [(Int(q.low_bits), start, start + low),
+                                          (Int(q.high_bits), start + low, end)] where width > 0 {
                     for plane in 0..<8 / width {
                         let codes = stride(from: plane, to: blocks, by: 8 / width).reduce(0) { $0 + kept[$1] }
-                        for byte in from + codes..<max(from + codes, to) { slack[byte] |= UInt8((1 << width) - 1) << UInt8(plane * width) }
+                        for byte in from + codes..<max(from + codes, to) {
+                            slack[byte] |= UInt8((1 << width) - 1) << UInt8(plane * width)
+                        }
                     }
                 }
             }
             for byte in 0..<layout.valueBytes {
                 for bit in 0..<8 {
                     region.octets[byte] ^= 1 << UInt8(bit)
-                    XCTAssertEqual(damaged(tensor), slack[byte] >> UInt8(bit) & 1 == 1, "type \(type): bit \(bit) of byte \(byte)")
+                    XCTAssertEqual(damaged(tensor), slack[byte] >> UInt8(bit) & 1 == 1,
+                                   "type \(type): bit \(bit) of byte \(byte)")
                     region.octets[byte] ^= 1 << UInt8(bit)
                 }
                 bits += slack[byte].nonzeroBitCount
@@ -215,8 +225,10 @@ final class ValidateTests: XCTestCase {
             XCTAssertTrue(damaged(whole), label)
         }
 
-        // One bit where the dense form has no weight of the file: places are bytes of a panel, chunks are of 8 KB or 4 KB.
-        for (type, k, panel, at) in [(q8, 544, 1, 63), (q8, 544, 0, 2 * 4096 + 512), (bf16, 545, 1, 62), (bf16, 545, 0, 2 * 8192 + 1026)] {
+        // One bit where the dense form has no weight of the file: places are bytes of a panel, chunks are of 8 KB or
+        // 4 KB.
+        for (type, k, panel, at) in [(q8, 544, 1, 63), (q8, 544, 0, 2 * 4096 + 512), (bf16, 545, 1, 62),
+                                     (bf16, 545, 0, 2 * 8192 + 1026)] {
             let whole = try Matrix(type, n: 20, k: k, zeros: 50, seed: 8).pack(.dense)
             defer { whole.release() }
             XCTAssertFalse(damaged(whole), "type \(type)")

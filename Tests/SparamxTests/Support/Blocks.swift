@@ -78,7 +78,8 @@ struct Block {
         let small = Block.read(scale(part), block)
         switch Int(type) {
         case SX_Q4_1, SX_Q5_1: return (half(0), -half(1))
-        case SX_Q2_K, SX_Q4_K, SX_Q5_K: return (Double(small) * half(0), Double(Block.read(minimum(part), block)) * half(1))
+        case SX_Q2_K, SX_Q4_K, SX_Q5_K:
+            return (Double(small) * half(0), Double(Block.read(minimum(part), block)) * half(1))
         case SX_Q3_K, SX_IQ4_XS: return (Double(small - 32) * half(0), 0)
         case SX_Q6_K: return (Double(Int8(truncatingIfNeeded: small)) * half(0), 0)
         case SX_MXFP4: return (Double(sign: .plus, exponent: small - 128, significand: 1), 0)
@@ -135,8 +136,8 @@ struct BlockDescription {
         }
     }
 
-    /// Bytes of the packed form, for 64 k of 16 columns, beside codes and bitmap: what 64 weights of the file have beside their
-    /// codes, and in types with minimums the backgrounds.
+    /// Bytes of the packed form, for 64 k of 16 columns, beside codes and bitmap: what 64 weights of the file have
+    /// beside their codes, and in types with minimums the backgrounds.
     var sideBytes: Int {
         switch Int(type) {
         case SX_Q4_1: return 144

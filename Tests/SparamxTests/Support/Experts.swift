@@ -30,7 +30,8 @@ final class ExpertWeight {
 
     func operand(rows: Int, isa: ISA) throws -> ExpertOperand {
         if let packed { return try ExpertOperand(packed: packed, rows: rows, isa: isa) }
-        let layout = try PackedLayout(type: matrix.type, sparse: false, n: matrix.n, k: matrix.k, matrices: 1, sparseBytes: 0)
+        let layout = try PackedLayout(type: matrix.type, sparse: false, n: matrix.n, k: matrix.k, matrices: 1,
+                                      sparseBytes: 0)
         let file = Rows(base: region.base, rowStride: matrix.rowBytes, matrixStride: matrix.rowBytes * matrix.n)
         return try ExpertOperand(raw: layout, file: file, rows: rows, isa: isa)
     }
@@ -63,8 +64,10 @@ final class ExpertCase: @unchecked Sendable {
     private var n: Int { up.matrix.n }
     private var k: Int { up.matrix.k }
 
-    init(_ up: ExpertWeight, _ gate: ExpertWeight?, slots: Int, xSlots: Int, tokens: Int, numbers: [Int32]?, gap: Int, seed: UInt64) {
-        (self.up, self.gate, self.slots, self.xSlots, self.tokens, self.numbers) = (up, gate, slots, xSlots, tokens, numbers)
+    init(_ up: ExpertWeight, _ gate: ExpertWeight?, slots: Int, xSlots: Int, tokens: Int, numbers: [Int32]?, gap: Int,
+         seed: UInt64) {
+        (self.up, self.gate, self.slots, self.xSlots) = (up, gate, slots, xSlots)
+        (self.tokens, self.numbers) = (tokens, numbers)
         (xGap, yGap, idGap) = (gap, gap, gap)
         let (n, k) = (up.matrix.n, up.matrix.k)
         x = Region((xSlots * tokens * (k + gap) - gap) * 4)
@@ -88,21 +91,25 @@ final class ExpertCase: @unchecked Sendable {
     func output(_ row: Int) -> UnsafeMutablePointer<Float> { y.floats + row * (n + yGap) }
 
     func product(threads: Int) throws -> ExpertProduct {
-        try ExpertProduct(rows: rows, experts: up.matrix.matrices, threads: threads, isa: isa, first: up.operand(rows: rows, isa: isa),
-                          second: gate?.operand(rows: rows, isa: isa), gate: function)
+        try ExpertProduct(rows: rows, experts: up.matrix.matrices, threads: threads, isa: isa,
+                          first: up.operand(rows: rows, isa: isa), second: gate?.operand(rows: rows, isa: isa),
+                          gate: function)
     }
 
     func places(_ region: Region, slots: Int, width: Int) -> RowLayout {
         RowLayout(base: region.base, ne: (self.slots, tokens), repeats: slots, nb: (width * 4, slots * width * 4, 0))
     }
 
-    var experts: ExpertIDs? { numbers.map { _ in ExpertIDs(base: ids.base, slots: slots, tokenStride: (slots + idGap) * 4) } }
+    var experts: ExpertIDs? {
+        numbers.map { _ in ExpertIDs(base: ids.base, slots: slots, tokenStride: (slots + idGap) * 4) }
+    }
 
     func clear() { for i in 0..<y.bytes / 4 { (y.base + 4 * i).storeBytes(of: Results.untouched, as: UInt32.self) } }
 
     /// What one thread does.
     func share(_ product: ExpertProduct, _ worker: Worker) throws(Status) {
-        try product.run(worker, experts, x: places(x, slots: xSlots, width: k + xGap), y: places(y, slots: slots, width: n + yGap))
+        try product.run(worker, experts, x: places(x, slots: xSlots, width: k + xGap),
+                        y: places(y, slots: slots, width: n + yGap))
     }
 
     /// Runs it, in a work area of exactly the size asked for. Returns what is wrong with the memory around.
@@ -128,7 +135,9 @@ final class ExpertCase: @unchecked Sendable {
         if !work.intact { return "wrote outside the work area" }
         if !x.intact || !y.intact { return "wrote outside x or y" }
         for row in 0..<rows - 1 {
-            for i in n..<n + yGap where output(row)[i].bitPattern != Results.untouched { return "wrote behind row \(row)" }
+            for i in n..<n + yGap where output(row)[i].bitPattern != Results.untouched {
+                return "wrote behind row \(row)"
+            }
         }
         return nil
     }

@@ -32,7 +32,11 @@ struct FormatOracle {
         if sparse { bytes += bitmap }
         bytes += side
         while bytes.count % 8 != 0 { bytes.append(0) }
-        if sparse { for offset in offsets { for i in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: offset >> UInt64(8 * i))) } } }
+        if sparse {
+            for offset in offsets {
+                for i in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: offset >> UInt64(8 * i))) }
+            }
+        }
     }
 
     /// Calls body with column and k of every place of a chunk in stored order.
@@ -73,7 +77,8 @@ struct FormatOracle {
         }
         places(weights, chunk, perColumn: 4) { column, k in
             let zero = zeros[column][k % 256 / block.part]
-            list.append((k % 256 / 32, rows[column] == nil || k >= weights.k ? zero : Int(weights.code(rows[column]!, k)), zero))
+            let code = rows[column] == nil || k >= weights.k ? zero : Int(weights.code(rows[column]!, k))
+            list.append((k % 256 / 32, code, zero))
         }
         for (i, code, zero) in list {
             mark(&bit, code != zero)
@@ -108,7 +113,9 @@ struct FormatOracle {
         }
         func byte(_ body: (Int) -> Int) { for column in 0..<16 { out.append(UInt8(truncatingIfNeeded: body(column))) } }
         func half(_ body: (Int) -> Int) {
-            for column in 0..<16 { out += [UInt8(truncatingIfNeeded: body(column)), UInt8(truncatingIfNeeded: body(column) >> 8)] }
+            for column in 0..<16 {
+                out += [UInt8(truncatingIfNeeded: body(column)), UInt8(truncatingIfNeeded: body(column) >> 8)]
+            }
         }
         func fifthBits(_ part: Int) -> [UInt8] {
             let bits = (0..<16).reduce(0) { $0 | ((zeros?[$1][part] ?? 0) >> 4) << $1 }
@@ -116,7 +123,11 @@ struct FormatOracle {
         }
         let first = chunk * 256
         func raw(_ i: Int) {
-            half { c in file(c, first).map { Int($0[$0.startIndex + block.halves[i]]) | Int($0[$0.startIndex + block.halves[i] + 1]) << 8 } ?? 0 }
+            half { c in
+                file(c, first).map {
+                    Int($0[$0.startIndex + block.halves[i]]) | Int($0[$0.startIndex + block.halves[i] + 1]) << 8
+                } ?? 0
+            }
         }
         if block.elements < 256 {
             for i in 0..<blocks * 32 / block.elements {
@@ -125,7 +136,9 @@ struct FormatOracle {
                     byte { c in file(c, k).map { Block.read(block.scale(part), $0) } ?? 0 }
                 }
                 for at in block.halves {
-                    half { c in file(c, k).map { Int($0[$0.startIndex + at]) | Int($0[$0.startIndex + at + 1]) << 8 } ?? 0 }
+                    half { c in
+                        file(c, k).map { Int($0[$0.startIndex + at]) | Int($0[$0.startIndex + at + 1]) << 8 } ?? 0
+                    }
                 }
                 if block.hasMinimum {
                     for c in 0..<8 { out.append(UInt8((zeros?[c][i] ?? 0) % 16 | ((zeros?[c + 8][i] ?? 0) % 16) << 4)) }
@@ -138,7 +151,8 @@ struct FormatOracle {
         func minimum(_ part: Int, _ c: Int) -> Int { file(c, first).map { Block.read(block.minimum(part), $0) } ?? 0 }
         for part in 0..<256 / block.part {
             switch Int(block.type) {
-            case SX_Q4_K, SX_Q5_K: half { c in (zeros?[c][part] ?? 0) % 16 | small(part, c) << 4 | minimum(part, c) << 10 }
+            case SX_Q4_K, SX_Q5_K:
+                half { c in (zeros?[c][part] ?? 0) % 16 | small(part, c) << 4 | minimum(part, c) << 10 }
             case SX_Q2_K: byte { c in small(part, c) | minimum(part, c) << 4 }
             case SX_Q6_K: byte { c in small(part, c) }
             default: byte { c in file(c, first) == nil ? 0 : small(part, c) - 32 }

@@ -39,7 +39,9 @@ enum Machine {
         let found = Capability.detect(
             cpuid: { leaf, subleaf in
                 var r: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
-                withUnsafeMutableBytes(of: &r) { sx_cpuid(leaf, subleaf, $0.baseAddress!.assumingMemoryBound(to: UInt32.self)) }
+                withUnsafeMutableBytes(of: &r) {
+                    sx_cpuid(leaf, subleaf, $0.baseAddress!.assumingMemoryBound(to: UInt32.self))
+                }
                 return r
             },
             xgetbv: { sx_xgetbv() }, requestAMX: { 38 }, cap: nil, selfTest: { _ in true })
@@ -86,7 +88,9 @@ func runnableRows() -> [(index: Int, row: KernelRow)] { runnable }
 
 private let runnable: [(index: Int, row: KernelRow)] = {
     for isa in [ISA.avx512, .amx] {
-        if let reason = Machine.missing(isa) { print("NOT COVERED HERE: \(kernelRows(isa).count) \(isa) rows of the kernel table: \(reason)") }
+        if let reason = Machine.missing(isa) {
+            print("NOT COVERED HERE: \(kernelRows(isa).count) \(isa) rows of the kernel table: \(reason)")
+        }
     }
     return (0..<KernelTable.count).map { ($0, KernelTable.row($0)) }.filter { Machine.missing($0.1.isa) == nil }
 }()

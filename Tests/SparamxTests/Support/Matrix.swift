@@ -36,8 +36,11 @@ extension Random {
             let code: UInt16
             switch type {
             case bf16: code = UInt16(truncatingIfNeeded: number(spread).bitPattern >> 16)
-            case f16: code = Float16(spread == .wide ? normal() * 0x1p-8 * Float(1 + below(65536)) : number(spread)).bitPattern
-            default: code = UInt16(below(1 << BlockDescription(type: type).codeBits))  // a Block has tables: 80% of the time of a grid
+            case f16:
+                let value = spread == .wide ? normal() * 0x1p-8 * Float(1 + below(65536)) : number(spread)
+                code = Float16(value).bitPattern
+            default: // a Block has tables: 80% of the time of a grid
+                code = UInt16(below(1 << BlockDescription(type: type).codeBits))
             }
             if Int(code) != background { return code }
         }
@@ -80,7 +83,9 @@ struct Matrix {
                 // Types with a minimum have a background per part.
                 if let block, k % block.part == 0 { zero = block.background ?? random.below(1 << block.codeBits) }
                 let kept = share < 100 && random.below(100) >= share
-                if kept || zero != 0 { setCode(row, k, kept ? random.code(number, spread, background: zero) : UInt16(zero)) }
+                if kept || zero != 0 {
+                    setCode(row, k, kept ? random.code(number, spread, background: zero) : UInt16(zero))
+                }
             }
             if let block { for i in 0..<k / block.elements { setScales(block, row, i, &random) } }
         }
@@ -95,8 +100,10 @@ struct Matrix {
             bytes[start + at + 1] = UInt8(bits >> 8)
         }
         for part in 0..<block.elements / block.part {
-            Block.write(block.scale(part), random.below(1 << block.scale(part).reduce(0) { $0 + $1.count }), &bytes, start)
-            Block.write(block.minimum(part), random.below(1 << block.minimum(part).reduce(0) { $0 + $1.count }), &bytes, start)
+            Block.write(block.scale(part), random.below(1 << block.scale(part).reduce(0) { $0 + $1.count }),
+                        &bytes, start)
+            Block.write(block.minimum(part), random.below(1 << block.minimum(part).reduce(0) { $0 + $1.count }),
+                        &bytes, start)
         }
         // A power of two: any byte would be any number at all.
         if block.type == Int32(SX_MXFP4) { bytes[start] = UInt8(118 + random.below(8)) }
@@ -109,14 +116,17 @@ struct Matrix {
     }
 
     func code(_ row: Int, _ k: Int) -> UInt16 {
-        if let block { return UInt16(block.code(k % block.elements, bytes, row * rowBytes + k / block.elements * block.bytes)) }
+        if let block {
+            return UInt16(block.code(k % block.elements, bytes, row * rowBytes + k / block.elements * block.bytes))
+        }
         let p = row * rowBytes + 2 * k
         return UInt16(bytes[p]) | UInt16(bytes[p + 1]) << 8
     }
 
     mutating func setCode(_ row: Int, _ k: Int, _ code: UInt16) {
         if let block {
-            return block.setCode(k % block.elements, Int(code), &bytes, row * rowBytes + k / block.elements * block.bytes)
+            return block.setCode(k % block.elements, Int(code), &bytes,
+                                 row * rowBytes + k / block.elements * block.bytes)
         }
         let p = row * rowBytes + 2 * k
         bytes[p] = UInt8(truncatingIfNeeded: code)
@@ -133,7 +143,9 @@ struct Matrix {
     func value(_ row: Int, _ k: Int) -> Double {
         let bits = code(row, k)
         guard let block else {
-            return type.number == bf16 ? Double(Float(bitPattern: UInt32(bits) << 16)) : Double(Float16(bitPattern: bits))
+            return type.number == bf16
+                ? Double(Float(bitPattern: UInt32(bits) << 16))
+                : Double(Float16(bitPattern: bits))
         }
         let (scale, minimum) = block.scaleAndMinimum(blockBytes(row, k), k % block.elements / block.part)
         return scale * Double(block.level(Int(bits))) - minimum

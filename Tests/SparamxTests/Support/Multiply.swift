@@ -25,7 +25,9 @@ final class Results: @unchecked Sendable {
     /// nil, or what is wrong: every result is written, nothing between the rows and around them is.
     var trouble: String? {
         for token in 0..<m {
-            for column in 0..<n where bits(token, column) == Self.untouched { return "y[\(token), \(column)] was not written" }
+            for column in 0..<n where bits(token, column) == Self.untouched {
+                return "y[\(token), \(column)] was not written"
+            }
             if token == m - 1 { break }
             for column in n..<max(n, ld) where bits(token, column) != Self.untouched {
                 return "wrote behind row \(token), column \(column)"
@@ -75,8 +77,8 @@ final class Tokens: @unchecked Sendable {
 }
 
 /// The product as a host computes it: threads of its own that meet at a barrier, and a work area of exactly the size it
-/// was told, at any address. Several products in a row share the work area. Returns nil or what is wrong with the memory
-/// around.
+/// was told, at any address. Several products in a row share the work area. Returns nil or what is wrong with the
+/// memory around.
 func multiply(_ plan: Plan, _ weights: [Weights], _ x: Tokens, _ results: [Results], shift: Int = 63) -> String? {
     let work = Region(plan.workBytes, distance: shift)
     work.fill(0xff)  // NaN and -1: nothing may be read before it is written
@@ -96,7 +98,8 @@ func multiply(_ plan: Plan, _ weights: [Weights], _ x: Tokens, _ results: [Resul
     return nil
 }
 
-func multiply(_ plan: Plan, _ tensor: PackedTensor, matrix: Int = 0, _ x: Tokens, _ y: Results, shift: Int = 63) -> String? {
+func multiply(_ plan: Plan, _ tensor: PackedTensor, matrix: Int = 0, _ x: Tokens, _ y: Results,
+              shift: Int = 63) -> String? {
     multiply(plan, [.packed(tensor, matrix: matrix)], x, [y], shift: shift)
 }
 

@@ -6,20 +6,21 @@ import CKernelABI
 /// Let y = sum of w * x over k. What a kernel does to it, with u = 2^-8 the unit roundoff of bf16 (8 significant bits)
 /// and v = 2^-24 that of single precision:
 ///
-/// 1. Activations rounded to bf16 once: x(1 + a), |a| <= u. Matrix of F16 and quantized types rounded to bf16 once where
+/// 1. Activations rounded to bf16 once: x(1 + a), |a| <= u. Matrix of F16 and quantized types rounded to bf16 once
+///    where
 ///    the activations are bf16: w(1 + b), |b| <= u. Quantized weights are rounded to single precision before:
-///    w(1 + b)(1 + d), |d| <= v. Once only, whether a minimum is subtracted or not: scale * (level - offset) - minimum is
-///    one fused operation on numbers that single precision holds exactly (scales and minimums have at most 11 + 8
+///    w(1 + b)(1 + d), |d| <= v. Once only, whether a minimum is subtracted or not: scale * (level - offset) - minimum
+///    is one fused operation on numbers that single precision holds exactly (scales and minimums have at most 11 + 8
 ///    significant bits, levels 8), so it is the exact difference that is rounded. Elsewhere a, b and d are 0.
 /// 2. A product of two bf16 numbers has 16 bits and is exact; otherwise the multiplication is fused with an addition
 ///    and rounds with it.
 /// 3. A term passes through at most `steps` additions that round, whatever their order: each multiplies it by 1 + c,
 ///    |c| <= v. All of them together: |c'| <= g = steps * v / (1 - steps * v).
 ///
-/// So |error| <= sum |w||x| * ((1 + u)^roundings * (1 + v or 1) * (1 + g) - 1), plus what is lost where numbers are subnormal:
-/// vdpbf16ps and tdpbf16ps treat subnormal factors as zero and flush subnormal sums, conversions to bf16 flush; each
-/// loses less than t = 2^-126, times the other factor where it is a factor: t * (sum |w| + (1 + u) * sum |x| + steps).
-/// In single precision subnormals are kept, a rounding there loses at most 2^-150.
+/// So |error| <= sum |w||x| * ((1 + u)^roundings * (1 + v or 1) * (1 + g) - 1), plus what is lost where numbers are
+/// subnormal: vdpbf16ps and tdpbf16ps treat subnormal factors as zero and flush subnormal sums, conversions to bf16
+/// flush; each loses less than t = 2^-126, times the other factor where it is a factor: t * (sum |w| + (1 + u) * sum
+/// |x| + steps). In single precision subnormals are kept, a rounding there loses at most 2^-150.
 ///
 /// steps: an element of K is one addition in its chain; chains over even and odd k, and over both halves, meet in one
 /// or two more. vdpbf16ps adds k and k+1 to one sum, one after the other: k + 2. The F16 kernels keep even and odd k
@@ -46,7 +47,8 @@ struct Oracle {
                 var value: Double
                 if let block = weights.block {
                     if k % block.part == 0 {
-                        (scale, minimum) = block.scaleAndMinimum(weights.blockBytes(matrix * n + row, k), k % block.elements / block.part)
+                        (scale, minimum) = block.scaleAndMinimum(weights.blockBytes(matrix * n + row, k),
+                                                                 k % block.elements / block.part)
                     }
                     value = scale * Double(block.level(Int(weights.code(matrix * n + row, k)))) - minimum
                 } else {

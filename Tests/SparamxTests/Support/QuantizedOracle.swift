@@ -28,12 +28,14 @@ struct QuantizedOracle {
             let half = Float(Float16(value))
             return block.elements < 256 && half.isFinite ? half : value
         }
-        var levels = [Float](repeating: 0, count: n * weights.k)  // integers, exact in single precision, as all sums here
+        // Integers, exact in single precision, as all sums here.
+        var levels = [Float](repeating: 0, count: n * weights.k)
         var scales = [(scale: Double, minimum: Double)](repeating: (0, 0), count: parts * n)
         for row in 0..<n {
             let source = matrix * n + row
             for i in 0..<parts {
-                scales[i * n + row] = block.scaleAndMinimum(weights.blockBytes(source, i * part), i * part % block.elements / part)
+                scales[i * n + row] = block.scaleAndMinimum(weights.blockBytes(source, i * part),
+                                                            i * part % block.elements / part)
             }
             for k in 0..<weights.k {
                 let level = block.level(Int(weights.code(source, k))), (scale, minimum) = scales[k / part * n + row]
@@ -66,7 +68,8 @@ struct QuantizedOracle {
                     }
                     for j in 0..<n {
                         let (scale, minimum) = scales[i * n + j]
-                        let term = Double(sums[j]) * scale * Double(step), less = minimum * Double(rounded(exact * total))
+                        let term = Double(sums[j]) * scale * Double(step)
+                        let less = minimum * Double(rounded(exact * total))
                         y[token * n + j] += term - less
                         magnitude[token * n + j] += term.magnitude + less.magnitude
                         halves[token * n + j] += (Double(sums[j]) * scale * (Double(step) - Double(exact))).magnitude
@@ -77,15 +80,15 @@ struct QuantizedOracle {
         }
     }
 
-    /// From the quantized problem: integer sums are exact and fit single precision (32 * 128 * 127 < 2^24); the product of
-    /// two scales rounds once (a third factor of 6 or 8 bits was exact), then one fused addition per term.
+    /// From the quantized problem: integer sums are exact and fit single precision (32 * 128 * 127 < 2^24); the product
+    /// of two scales rounds once (a third factor of 6 or 8 bits was exact), then one fused addition per term.
     func bound(_ token: Int, _ column: Int) -> Double {
         let steps = Double(steps)
         return magnitude[token * n + column] * (steps * 0x1p-24 / (1 - steps * 0x1p-24) + 0x1p-40) + 0x1p-120
     }
 
-    /// From the true product: a code is off by half a step, and a little more because 127 / largest, the product with it
-    /// and largest / 127 are rounded (three roundings of at most 127 steps: less than 2^-14 steps).
+    /// From the true product: a code is off by half a step, and a little more because 127 / largest, the product with
+    /// it and largest / 127 are rounded (three roundings of at most 127 steps: less than 2^-14 steps).
     func trueBound(_ token: Int, _ column: Int) -> Double {
         var total = bound(token, column) + halves[token * n + column]
         for block in 0..<blocks {
