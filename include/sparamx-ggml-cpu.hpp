@@ -2,8 +2,8 @@
  * sparamx-ggml-cpu.hpp - libsparamx as an extra buffer type of ggml's CPU backend.
  *
  * Header only, for C++17, compiled by the host against its own ggml headers: it needs ggml's "traits.h" (in
- * ggml/src/ggml-cpu) and works with every ggml since December 2024; sparamx.h and the other sparamx-ggml-* lie beside it.
- * The library itself is loaded at run time.
+ * ggml/src/ggml-cpu) and works with every ggml since December 2024; sparamx.h and the other sparamx-ggml-* lie beside
+ * it. The library itself is loaded at run time.
  *
  * A host calls sparamx_ggml::buffer_type() once, before it loads a model, and puts the result first into the list that
  * ggml_backend_cpu_get_extra_buffer_types() returns. NULL means that the library cannot be used here: one line on
@@ -17,7 +17,8 @@
  *   SPARAMX_TAKE   only weights with such names are taken: patterns, separated by commas, found anywhere in the name;
  *                  * stands for any characters, ? for one, ^ and $ for the ends of the name
  *   SPARAMX_LEAVE  weights with such names are not taken
- *   SPARAMX_TIED   take (the default) or leave: the output matrix of models that use their token embedding for it. The host
+ *   SPARAMX_TIED   take (the default) or leave: the output matrix of models that use their token embedding for it. The
+ *                  host
  *                  keeps the embedding itself too, to look up rows: leave saves that memory
  *   SPARAMX_STATS  set: the time spent in products and the memory of the weights are printed when the process ends
  *   SPARAMX_REFERENCE  set, for tests: works without AVX-512 too, with kernels that are too slow for anything else
@@ -65,7 +66,8 @@ inline bool can_be_packed(const sparamx_tensor & t) {
 }
 
 /* After an upload from data, which may lie in the mapped model file. */
-inline void uploaded(ggml_backend_buffer_t b, const ggml_tensor * tensor, const sparamx_tensor & t, const void * data, size_t size) {
+inline void uploaded(ggml_backend_buffer_t b, const ggml_tensor * tensor, const sparamx_tensor & t, const void * data,
+                     size_t size) {
     load_report::get().written(api(), own(b), tensor, t, own(b));
     pages::give_back(data, size);
 }
@@ -74,7 +76,8 @@ inline void uploaded(ggml_backend_buffer_t b, const ggml_tensor * tensor, const 
 template <class Result>
 Result init_tensor(ggml_backend_buffer_t buffer, ggml_tensor * tensor) {
     sparamx_status status = SPARAMX_OK;
-    if (!tensor->view_src && !is_empty(tensor)) { /* a view that looks like its source would be taken for a new tensor */
+    /* a view that looks like its source would be taken for a new tensor */
+    if (!tensor->view_src && !is_empty(tensor)) {
         sparamx_tensor t = translate(tensor);
         status = api()->buffer_init_tensor(own(buffer), &t);
         if (status == SPARAMX_OK && can_be_packed(t)) load_report::get().announced(own(buffer), tensor);
@@ -99,13 +102,15 @@ auto use_2d(Interface & i, int) -> decltype(i.set_tensor_2d, void()) {
     i.set_tensor_2d = [](ggml_backend_buffer_t b, ggml_tensor * tensor, const void * data, size_t offset, size_t size,
                          size_t copies, size_t tensor_stride, size_t data_stride) {
         sparamx_tensor t = translate(tensor);
-        check(api()->buffer_set_tensor_2d(own(b), &t, data, offset, size, copies, tensor_stride, data_stride), "upload", tensor);
+        check(api()->buffer_set_tensor_2d(own(b), &t, data, offset, size, copies, tensor_stride, data_stride),
+              "upload", tensor);
         uploaded(b, tensor, t, data, size && copies ? data_stride * (copies - 1) + size : 0);
     };
     i.get_tensor_2d = [](ggml_backend_buffer_t b, const ggml_tensor * tensor, void * data, size_t offset, size_t size,
                          size_t copies, size_t tensor_stride, size_t data_stride) {
         sparamx_tensor t = translate(tensor);
-        check(api()->buffer_get_tensor_2d(own(b), &t, data, offset, size, copies, tensor_stride, data_stride), "read", tensor);
+        check(api()->buffer_get_tensor_2d(own(b), &t, data, offset, size, copies, tensor_stride, data_stride),
+              "read", tensor);
     };
 }
 template <class Interface>
@@ -145,7 +150,9 @@ inline ggml_backend_buffer_i make_interface() {
     use_2d(i, 0);
     use_get_name(i, 0);
     i.cpy_tensor = copy_tensor;
-    i.clear = [](ggml_backend_buffer_t b, uint8_t value) { check(api()->buffer_clear(own(b), value), "clear", nullptr); };
+    i.clear = [](ggml_backend_buffer_t b, uint8_t value) {
+        check(api()->buffer_clear(own(b), value), "clear", nullptr);
+    };
     i.reset = [](ggml_backend_buffer_t b) { check(api()->buffer_reset(own(b)), "reset", nullptr); };
     return i;
 }
@@ -182,8 +189,8 @@ inline size_t alloc_size(ggml_backend_buffer_type_t, const ggml_tensor * tensor)
     const sparamx_tensor t = translate(tensor);
     size_t               bytes = 0;
     const sparamx_status status = api->buffer_type_alloc_size(&t, &bytes);
-    /* Hosts ask for tensors that they never place here, and none of them must end the process: what the library does not
-     * know takes the bytes that it has, and the host hears of a failure when it places it. */
+    /* Hosts ask for tensors that they never place here, and none of them must end the process: what the library does
+     * not know takes the bytes that it has, and the host hears of a failure when it places it. */
     return status == SPARAMX_OK ? bytes : bytes_of(tensor);
 }
 
@@ -203,8 +210,8 @@ inline ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_
     return result;
 }
 
-/* Fills in the buffer type, except for what only ggmls with devices have. False if the library cannot be used; a line on
- * stderr says why, or what is used. */
+/* Fills in the buffer type, except for what only ggmls with devices have. False if the library cannot be used; a line
+ * on stderr says why, or what is used. */
 inline bool start(decltype(&ggml_backend_buffer_init) buffer_init) {
     const library & lib = library::get();
     if (!lib.api) {
@@ -241,7 +248,8 @@ inline sparamx_buffer * buffer_of(const ggml_tensor * weight) {
 
 /* Ours, or as the host has it in its own memory: the second of a fused pair may have been left to the host. */
 inline bool is_whole_weight(const ggml_tensor * weight) {
-    return weight->op == GGML_OP_NONE && !weight->view_src && (in_our_buffer(weight) || !weight->buffer || is_host(weight->buffer));
+    return weight->op == GGML_OP_NONE && !weight->view_src &&
+        (in_our_buffer(weight) || !weight->buffer || is_host(weight->buffer));
 }
 
 /* Why a loader's weight does not come here, "" if it does. */
@@ -258,7 +266,8 @@ inline std::string refusal(const ggml_tensor * node, const node_parts & parts) {
 inline bool report_asked(const ggml_tensor * node, const node_parts & parts) {
     const std::string   why = refusal(node, parts);
     const ggml_tensor * w = parts.weight;
-    const double        share = parts.ids && w->ne[2] > parts.ids->ne[0] ? double(parts.ids->ne[0]) / double(w->ne[2]) : 1;
+    const double        share = parts.ids && w->ne[2] > parts.ids->ne[0] ?
+                                    double(parts.ids->ne[0]) / double(w->ne[2]) : 1;
     load_report::get().asked(w->name, bytes_of(w), share, why);
     return why.empty();
 }
@@ -330,7 +339,8 @@ class traits final : public ggml::cpu::tensor_traits {
 
     bool compute_forward(ggml_compute_params * params, ggml_tensor * node) override {
         compute(node, params->ith, params->nth, params->wsize, params->wdata,
-                [](void * threadpool) { host_barrier(static_cast<ggml_threadpool *>(threadpool)); }, params->threadpool);
+                [](void * threadpool) { host_barrier(static_cast<ggml_threadpool *>(threadpool)); },
+                params->threadpool);
         return true;
     }
 };

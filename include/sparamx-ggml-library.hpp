@@ -1,6 +1,6 @@
 /*
- * sparamx-ggml-library.hpp - the first half of the adapter for ggml hosts: the library that is used or the reason why none
- * is, and ggml's tensors and products in the library's words.
+ * sparamx-ggml-library.hpp - the first half of the adapter for ggml hosts: the library that is used or the reason why
+ * none is, and ggml's tensors and products in the library's words.
  *
  * Included by sparamx-ggml-cpu.hpp, which says how the adapter is used.
  */
@@ -40,13 +40,16 @@ inline std::string printable(const char * name) {
     return text.empty() ? "a tensor without a name" : text;
 }
 
-inline std::string failure(const sparamx_api * api, const char * what, const ggml_tensor * tensor, sparamx_status status) {
-    return std::string(what) + " of " + (tensor ? printable(tensor->name) : "a buffer") + " failed: " + api->status_string(status);
+inline std::string failure(const sparamx_api * api, const char * what, const ggml_tensor * tensor,
+                           sparamx_status status) {
+    return std::string(what) + " of " + (tensor ? printable(tensor->name) : "a buffer") + " failed: " +
+        api->status_string(status);
 }
 
 /* ggml's buffer interface has no way to report a failed upload, and a product that is not computed would leave the
  * host with garbage: so this ends the process, as ggml's own assertions do. */
-[[noreturn]] inline void fail(const sparamx_api * api, const char * what, const ggml_tensor * tensor, sparamx_status status) {
+[[noreturn]] inline void fail(const sparamx_api * api, const char * what, const ggml_tensor * tensor,
+                              sparamx_status status) {
     say(failure(api, what, tensor, status));
     std::abort();
 }
@@ -62,7 +65,8 @@ struct library {
      * linker runs may call this too, while another thread waits in here for the dynamic linker. If several threads come
      * first together each loads it, which is loading it once, and one of them is right. */
     static const library & get() {
-        static std::atomic<const library *> loaded{ nullptr }; /* never destroyed: hosts free buffers after static destructors */
+        /* never destroyed: hosts free buffers after static destructors */
+        static std::atomic<const library *> loaded{ nullptr };
         const library *                     known = loaded.load(std::memory_order_acquire);
         if (known) return *known;
         library * made = new library();
@@ -200,7 +204,8 @@ struct product {
 
     /* buffer, buffer2: of the library, where the weights are; NULL while they are nowhere. */
     product(const ggml_tensor * node, sparamx_buffer * buffer, sparamx_buffer * buffer2 = nullptr)
-        : parts(node), dst(translate(node)), weight(translate(parts.weight, buffer)), weight2(), x(translate(parts.x)), ids(), op() {
+        : parts(node), dst(translate(node)), weight(translate(parts.weight, buffer)), weight2(), x(translate(parts.x)),
+          ids(), op() {
         op.size = sizeof(op);
         op.kind = parts.kind;
         op.dst = &dst;

@@ -1,6 +1,6 @@
 /*
- * sparamx-ggml-names.hpp - the part of the adapter for ggml hosts that goes by names: its environment variables, and the
- * weights that it may have.
+ * sparamx-ggml-names.hpp - the part of the adapter for ggml hosts that goes by names: its environment variables, and
+ * the weights that it may have.
  *
  * Included by sparamx-ggml-library.hpp; sparamx-ggml-cpu.hpp says what each variable means.
  */
@@ -21,9 +21,9 @@ inline const char * variable(const char * name) {
     return text && *text ? text : nullptr;
 }
 
-/* Patterns for names: separated by commas or '|', each found anywhere in the name. '*' stands for any characters, '?' for
- * one, '^' at the start and '$' at the end of a pattern for the ends of the name. Takes at most as many steps as pattern
- * and name have characters, multiplied. */
+/* Patterns for names: separated by commas or '|', each found anywhere in the name. '*' stands for any characters, '?'
+ * for one, '^' at the start and '$' at the end of a pattern for the ends of the name. Takes at most as many steps as
+ * pattern and name have characters, multiplied. */
 class patterns {
     std::string text;
 
@@ -69,7 +69,8 @@ class patterns {
         }
         const char * wrong = std::strpbrk(value, "\\()[]{}+");
         if (wrong) {
-            return std::string(name) + " has '" + *wrong + "' in it: it holds names in which * and ? stand for any characters, " +
+            return std::string(name) + " has '" + *wrong +
+                "' in it: it holds names in which * and ? stand for any characters, " +
                    "separated by commas, and no regular expression";
         }
         text = value;
@@ -88,8 +89,8 @@ class patterns {
     }
 };
 
-/* How a host reads a weight: by a product with the whole of it; or it does not say, as a host does that places weights by
- * their names alone. */
+/* How a host reads a weight: by a product with the whole of it; or it does not say, as a host does that places weights
+ * by their names alone. */
 enum class reading { product, unknown };
 
 struct name_rules {
@@ -100,7 +101,8 @@ struct name_rules {
     std::string read() {
         const char * text = variable("SPARAMX_TIED");
         if (text && std::strcmp(text, "take") != 0 && std::strcmp(text, "leave") != 0) {
-            return std::string("SPARAMX_TIED is \"") + std::string(text, strnlen(text, 64)) + "\" instead of take or leave";
+            return std::string("SPARAMX_TIED is \"") + std::string(text, strnlen(text, 64)) +
+                "\" instead of take or leave";
         }
         tied = !text || std::strcmp(text, "take") == 0;
         std::string error = take.read("SPARAMX_TAKE");

@@ -20,7 +20,8 @@ namespace sparamx_ggml {
 
 namespace pages {
 
-/* The whole range lies in one mapping of a file that cannot be written through: private: whether it is a private one. */
+/* The whole range lies in one mapping of a file that cannot be written through.
+ * private: whether it is a private one. */
 inline bool is_read_only_file(uintptr_t begin, uintptr_t end, bool & is_private) {
     std::FILE * maps = std::fopen("/proc/self/maps", "re");
     if (!maps) return false;
@@ -33,7 +34,8 @@ inline bool is_read_only_file(uintptr_t begin, uintptr_t end, bool & is_private)
         unsigned long long offset;
         unsigned           major, minor;
         char               rights[5];
-        if (!starts || std::sscanf(line, "%lx-%lx %4s %llx %x:%x %lu", &from, &to, rights, &offset, &major, &minor, &inode) != 7 ||
+        if (!starts ||
+            std::sscanf(line, "%lx-%lx %4s %llx %x:%x %lu", &from, &to, rights, &offset, &major, &minor, &inode) != 7 ||
             begin < from || end > to) {
             continue;
         }
@@ -67,10 +69,10 @@ inline bool all_as_in_file(uintptr_t begin, uintptr_t end, uintptr_t page) {
     return clean;
 }
 
-/* Takes whole pages of [data, data + size) out of this process's resident memory if they belong to a file that is mapped
- * for reading alone and are as in the file: the kernel then reads the same bytes again if anybody asks. The file's pages
- * stay in the page cache, for other processes and the next start. Anything else (the heap, shared memory that is written,
- * pages that were locked) is left alone. */
+/* Takes whole pages of [data, data + size) out of this process's resident memory if they belong to a file that is
+ * mapped for reading alone and are as in the file: the kernel then reads the same bytes again if anybody asks. The
+ * file's pages stay in the page cache, for other processes and the next start. Anything else (the heap, shared memory
+ * that is written, pages that were locked) is left alone. */
 inline void give_back(const void * data, size_t size) {
     const int       kept = errno;
     const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));

@@ -1,10 +1,10 @@
 /*
- * sparamx-ggml-placement.h - which weights an engine built on ggml gives to the library, by their names in GGUF files. One
- * rule, used by the adapter and by the programs that predict what it does. Plain C, to be included from C++ too.
+ * sparamx-ggml-placement.h - which weights an engine built on ggml gives to the library, by their names in GGUF files.
+ * One rule, used by the adapter and by the programs that predict what it does. Plain C, to be included from C++ too.
  *
- * For each weight such an engine asks whether a buffer type can serve the one op that it expects: placement_asked() says
- * which one llama.cpp expects. placement_left() says which weights stay with the host even where that op is a product,
- * because other ops read the same bytes.
+ * For each weight such an engine asks whether a buffer type can serve the one op that it expects: placement_asked()
+ * says which one llama.cpp expects. placement_left() says which weights stay with the host even where that op is a
+ * product, because other ops read the same bytes.
  */
 #ifndef SPARAMX_GGML_PLACEMENT_H
 #define SPARAMX_GGML_PLACEMENT_H
@@ -15,7 +15,8 @@
 
 enum placement_op { PLACEMENT_MUL_MAT, PLACEMENT_MUL_MAT_ID, PLACEMENT_GET_ROWS, PLACEMENT_OTHER };
 
-/* Whether part stands in the name as a whole, between dots: "ssm_d" is in "blk.0.ssm_d", not in "blk.0.ssm_dt.weight". */
+/* Whether part stands in the name as a whole, between dots: "ssm_d" is in "blk.0.ssm_d", not in
+ * "blk.0.ssm_dt.weight". */
 static inline bool placement_has(const char *name, const char *part) {
     const size_t n = strlen(part);
     for (const char *at = strstr(name, part); at != NULL; at = strstr(at + 1, part))
@@ -23,20 +24,22 @@ static inline bool placement_has(const char *name, const char *part) {
     return false;
 }
 
-/* The op for which the engine loads the tensor. token_embd is looked up; where a model has no output matrix of its own, the
- * engine loads it a second time and asks for MUL_MAT: placement_is_tied(). */
+/* The op for which the engine loads the tensor. token_embd is looked up; where a model has no output matrix of its own,
+ * the engine loads it a second time and asks for MUL_MAT: placement_is_tied(). */
 static inline enum placement_op placement_asked(const char *name) {
-    static const char *const rows[] = {"token_embd", "position_embd", "token_types", "per_layer_token_embd", "attn_rel_b",
-                                       "attn_compressor_ape", "indexer_compressor_ape", "ffn_gate_tid2eid", "embed_tokens",
-                                       "d2t", "markov_w1", "selector_predecessor", "selector_successor"};
+    static const char *const rows[] = {"token_embd", "position_embd", "token_types", "per_layer_token_embd",
+                                       "attn_rel_b", "attn_compressor_ape", "indexer_compressor_ape",
+                                       "ffn_gate_tid2eid", "embed_tokens", "d2t", "markov_w1", "selector_predecessor",
+                                       "selector_successor"};
     static const char *const others[] = {
         "z_l_init", "cls.norm", "output_hc_base", "output_hc_scale", "hc_attn_base", "hc_attn_scale", "hc_ffn_base",
-        "hc_ffn_scale", "ple_conv1d", "attn_sinks", "ffn.act", "ssm_conv1d", "ssm_conv1d_q", "ssm_conv1d_k", "ssm_conv1d_v",
-        "ssm_a", "ssm_d", "attn_res_score", "ffn_res_score", "output_res_score", "time_mix_ln", "time_mix_k_k", "time_mix_k_a",
-        "time_mix_r_k", "time_mix_decay", "time_mix_w0", "time_mix_a0", "time_mix_v0", "time_mix_first", "layer_output_scale",
-        "exp_probs_b", "exp_probs_b_vl", "altup_correct_scale", "cross_attn_rel_b", "conv1d", "norm", "norm1", "norm2",
-        "conv1", "conv2", "dw", "gamma", "shortconv.conv", "indexer_kpool_ape", "enorm", "hnorm", "masked_embd_centroids",
-        "masked_embd_ordering", "attn_conv_base", "ffn_conv_base", "bias"};
+        "hc_ffn_scale", "ple_conv1d", "attn_sinks", "ffn.act", "ssm_conv1d", "ssm_conv1d_q", "ssm_conv1d_k",
+        "ssm_conv1d_v", "ssm_a", "ssm_d", "attn_res_score", "ffn_res_score", "output_res_score", "time_mix_ln",
+        "time_mix_k_k", "time_mix_k_a", "time_mix_r_k", "time_mix_decay", "time_mix_w0", "time_mix_a0", "time_mix_v0",
+        "time_mix_first", "layer_output_scale", "exp_probs_b", "exp_probs_b_vl", "altup_correct_scale",
+        "cross_attn_rel_b", "conv1d", "norm", "norm1", "norm2", "conv1", "conv2", "dw", "gamma", "shortconv.conv",
+        "indexer_kpool_ape", "enorm", "hnorm", "masked_embd_centroids", "masked_embd_ordering", "attn_conv_base",
+        "ffn_conv_base", "bias"};
     static const char *const pieces[] = {"_norm", "rope_freqs", "rope_factors", "_mix_lerp_"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (placement_has(name, others[i])) return PLACEMENT_OTHER;
@@ -65,11 +68,11 @@ static inline const char *placement_left(const char *name, enum placement_op op)
     return NULL;
 }
 
-/* Whether the engine loads token_embd.weight a second time, as the output matrix, and asks for MUL_MAT on that copy. Models
- * that only embed text have no output matrix at all; bitnet multiplies by the copy that it looks up. */
+/* Whether the engine loads token_embd.weight a second time, as the output matrix, and asks for MUL_MAT on that copy.
+ * Models that only embed text have no output matrix at all; bitnet multiplies by the copy that it looks up. */
 static inline bool placement_is_tied(const char *architecture, bool has_output) {
-    static const char *const never[] = {"bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2",
-                                        "jina-bert-v3", "eurobert", "bitnet"};
+    static const char *const never[] = {"bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert",
+                                        "jina-bert-v2", "jina-bert-v3", "eurobert", "bitnet"};
     if (has_output) return false;
     for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
         if (strcmp(architecture, never[i]) == 0) return false;

@@ -25,8 +25,8 @@ namespace sparamx_ggml {
 
 /* Counts a model's weights while it is loaded: the host asks about each, announces those that it places with us, and
  * writes them. When the last announced byte has come there is a line to print, but the host may be in the middle of a
- * line of its own (of dots, say): so it is printed when the host next asks, computes or frees something, as it does when it
- * makes a context. If nothing was taken that is known when the host computes. */
+ * line of its own (of dots, say): so it is printed when the host next asks, computes or frees something, as it does
+ * when it makes a context. If nothing was taken that is known when the host computes. */
 class load_report {
     struct weight {
         uint64_t    bytes;
@@ -73,15 +73,17 @@ class load_report {
         if (!first) return {};
         char share[16];
         std::snprintf(share, sizeof(share), "%.0f%%", 100 * read / (read + taken.read));
-        return std::to_string(count) + (count == 1 ? " matrix" : " matrices") + " left to the host, " + mb(read) + " or " + share +
-               " of the bytes per token: " + printable(name.c_str()) + " (" + first->why + ")" + (count > 1 ? " and others" : "");
+        return std::to_string(count) + (count == 1 ? " matrix" : " matrices") + " left to the host, " + mb(read) +
+               " or " + share + " of the bytes per token: " + printable(name.c_str()) + " (" + first->why + ")" +
+               (count > 1 ? " and others" : "");
     }
 
     void finish() {
         if (!expected.empty() || taken.matrices == 0) return;
         const std::string rest = left();
         if (!line.empty()) line += "\nsparamx: ";
-        line += "took " + std::to_string(taken.matrices) + (taken.matrices == 1 ? " matrix, " : " matrices, ") + mb(double(taken.bytes)) +
+        line += "took " + std::to_string(taken.matrices) + (taken.matrices == 1 ? " matrix, " : " matrices, ") +
+                mb(double(taken.bytes)) +
             " packed to " + mb(double(taken.packed)) + ", " + std::to_string(taken.sparse) + " of them sparse" +
             (rest.empty() ? "" : "; " + rest);
         has_line = true;
@@ -158,7 +160,8 @@ class load_report {
         if (++looked_at == 4096) quiet = true; /* more would only cost time */
         if (asked_about.empty()) {
             if (!w) return;
-            say_once("nothing taken: the host put " + printable(w->name) + " into its own memory without asking, as with " +
+            say_once("nothing taken: the host put " + printable(w->name) +
+                     " into its own memory without asking, as with " +
                      "--no-repack, for a GPU, or as an RPC server");
         } else {
             for (const auto & entry : asked_about) {
@@ -187,8 +190,8 @@ inline bool statistics_wanted() {
     return wanted;
 }
 
-/* How long the first of the host's threads spent in products, and how many tokens went through the first weight; what the
- * weights of the buffers freed so far took. Resident is not the library's word but the kernel's: by how much the
+/* How long the first of the host's threads spent in products, and how many tokens went through the first weight; what
+ * the weights of the buffers freed so far took. Resident is not the library's word but the kernel's: by how much the
  * anonymous memory of the process shrank when they were freed. */
 class statistics {
     std::mutex   mutex;
@@ -210,10 +213,10 @@ class statistics {
     static void print() {
         statistics &                s = get();
         std::lock_guard<std::mutex> lock(s.mutex);
-        std::fprintf(stderr, "sparamx: %lld products, %lld tokens, %.6f seconds\n", (long long) s.products, (long long) s.tokens,
-                     s.seconds);
-        std::fprintf(stderr, "sparamx: weights of %llu bytes, packed %llu, resident %llu\n", (unsigned long long) s.uploaded,
-                     (unsigned long long) s.packed, (unsigned long long) s.resident);
+        std::fprintf(stderr, "sparamx: %lld products, %lld tokens, %.6f seconds\n", (long long) s.products,
+                     (long long) s.tokens, s.seconds);
+        std::fprintf(stderr, "sparamx: weights of %llu bytes, packed %llu, resident %llu\n",
+                     (unsigned long long) s.uploaded, (unsigned long long) s.packed, (unsigned long long) s.resident);
     }
 
   public:
@@ -226,7 +229,8 @@ class statistics {
     }
 
     void add(const ggml_tensor * node, std::chrono::steady_clock::time_point since) {
-        const double                took = std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+        const double                took =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
         std::lock_guard<std::mutex> lock(mutex);
         seconds += took;
         ++products;

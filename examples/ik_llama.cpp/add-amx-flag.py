@@ -5,12 +5,13 @@
     add-amx-flag.py --undo IK_LLAMA_CPP     takes the edits out again
 
 With --amx, the tools with common arguments and llama-bench keep the weight matrices of CPU layers packed by libsparamx.
-Without it nothing is different, and the library is not looked for. While it is in use, Q, K and V and the experts' up and
-gate are not merged (-mqkv, -muge: these would read packed weights), up and gate are fused with SiLU and GELU alone, and
-every token uses all its experts (-ser has no effect).
+Without it nothing is different, and the library is not looked for. While it is in use, Q, K and V and the experts' up
+and gate are not merged (-mqkv, -muge: these would read packed weights), up and gate are fused with SiLU and GELU alone,
+and every token uses all its experts (-ser has no effect).
 
-Edited are nine files, each addition between two marked lines; two files and the library's headers are added. If a place for an addition is not
-found in exactly one spot, nothing at all is changed. The places are those of August 2026 (8337e4cd3).
+Edited are nine files, each addition between two marked lines; two files and the library's headers are added. If a place
+for an addition is not found in exactly one spot, nothing at all is changed. The places are those of August 2026
+(8337e4cd3).
 """
 
 import sys
@@ -30,8 +31,8 @@ EDITS = {
     ],
     "ggml/src/ggml.c": [
         (r'#include "ggml-moe-prefetch\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
-        (r"static void ggml_barrier\(struct ggml_compute_state_shared \* shared\) \{\n +ggml_barrier_impl\(shared\);\n\}\n#endif\n",
-         "after",
+        (r"static void ggml_barrier\(struct ggml_compute_state_shared \* shared\) \{\n"
+         r" +ggml_barrier_impl\(shared\);\n\}\n#endif\n", "after",
          "static void ggml_sparamx_barrier(void * shared) {\n"
          "    ggml_barrier((struct ggml_compute_state_shared *) shared);\n"
          "}\n"),
@@ -42,7 +43,8 @@ EDITS = {
          r" +const struct ggml_cgraph \* cgraph, int i\) \{\n\n +GGML_ASSERT\(params\);\n\n"
          r" +if \(tensor->op == GGML_OP_NONE \|\| ggml_is_empty\(tensor\)\) \{\n +return i;\n +\}\n", "after",
          "    if (ggml_sparamx_owns(tensor)) {\n"
-         "        ggml_sparamx_compute(tensor, params->ith, params->nth, params->wsize, params->wdata, ggml_sparamx_barrier, params->shared);\n"
+         "        ggml_sparamx_compute(tensor, params->ith, params->nth, params->wsize, params->wdata,\n"
+         "                             ggml_sparamx_barrier, params->shared);\n"
          "        return i;\n"
          "    }\n"),
         (r" +work_size = MAX\(work_size, cur\);\n", "before",
@@ -50,10 +52,12 @@ EDITS = {
     ],
     "ggml/src/ggml-backend.cpp": [
         (r'#include "ggml-moe-prefetch\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
-        (r"GGML_CALL static bool ggml_backend_cpu_supports_op\(ggml_backend_t backend, const struct ggml_tensor \* op\) \{\n", "after",
+        (r"GGML_CALL static bool ggml_backend_cpu_supports_op\(ggml_backend_t backend, "
+         r"const struct ggml_tensor \* op\) \{\n", "after",
          "    const int sparamx = ggml_sparamx_supports_op(op);\n"
          "    if (sparamx >= 0) return sparamx != 0;\n"),
-        (r"GGML_CALL static bool ggml_backend_cpu_supports_buft\(ggml_backend_t backend, ggml_backend_buffer_type_t buft\) \{\n", "after",
+        (r"GGML_CALL static bool ggml_backend_cpu_supports_buft\(ggml_backend_t backend, "
+         r"ggml_backend_buffer_type_t buft\) \{\n", "after",
          "    if (ggml_sparamx_is_buffer_type(buft)) return true;\n"),
         # A GPU would get the whole weight, unpacked, for every batch.
         (r" +int src_backend_id = ggml_backend_sched_backend_from_buffer\(sched, src, tensor\);\n", "after",
@@ -61,20 +65,21 @@ EDITS = {
     ],
     "src/llama-load-tensors.cpp": [
         (r'#include "ggml\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
-        (r"create_tensors_helper::create_tensors_helper\(llama_model_loader & _ml, llama_model & _model\) : ml\(_ml\), model\(_model\) \{\n",
-         "after",
+        (r"create_tensors_helper::create_tensors_helper\(llama_model_loader & _ml, llama_model & _model\) : "
+         r"ml\(_ml\), model\(_model\) \{\n", "after",
          "    if (ggml_sparamx_enabled()) {\n"
          "        ml.merge_qkv = false;\n"
          "        ml.merge_up_gate_exps = false;\n"
          "    }\n"),
         # Weights that would be in the CPU's memory; the first of the two types is that of mapped files.
-        (r"    return ctx;\n\}\n\nggml_tensor \* create_tensors_helper::create_tensor\(ggml_context \* ctx, const std::string & name, "
-         r"const std::vector<int64_t> & ne,\n", "before",
+        (r"    return ctx;\n\}\n\nggml_tensor \* create_tensors_helper::create_tensor\(ggml_context \* ctx, "
+         r"const std::string & name, const std::vector<int64_t> & ne,\n", "before",
          "    if (const ggml_tensor * weight = ggml_sparamx_enabled() ? ml.get_tensor_meta(name.c_str()) : nullptr) {\n"
          "        for (ggml_backend_buffer_type_t cpu : { default_cpu_buft, ggml_backend_cpu_buffer_type() }) {\n"
          "            const auto it = ctx_map.find(cpu);\n"
          "            if (it == ctx_map.end() || it->second != ctx) continue;\n"
-         "            if (ggml_backend_buffer_type_t type = ggml_sparamx_buffer_type_for(weight, name.c_str())) return ctx_for_buft(type);\n"
+         "            ggml_backend_buffer_type_t type = ggml_sparamx_buffer_type_for(weight, name.c_str());\n"
+         "            if (type) return ctx_for_buft(type);\n"
          "        }\n"
          "    }\n"),
     ],
@@ -106,8 +111,11 @@ EDITS = {
         (r'#include "llama-build-context\.h"\n', "after", '#include "ggml-sparamx.h"\n'),
         (r" +if \(lctx\.cparams\.fused_up_gate &&\n", "after",
          "        (!ggml_sparamx_enabled() || type_op == LLM_FFN_SILU || type_op == LLM_FFN_GELU) &&\n"),
-        (r" +if \(can_use_fmoe && lctx\.cparams\.fused_moe_up_gate && up_exps->type == gate_exps->type\) \{\n", "before",
-         "    if (ggml_sparamx_enabled() && (type_op == LLM_FFN_SWIGLU_OAI || up_exps_b || gate_exps_b)) can_use_fmoe = false;\n"),
+        (r" +if \(can_use_fmoe && lctx\.cparams\.fused_moe_up_gate && up_exps->type == gate_exps->type\) \{\n",
+         "before",
+         "    if (ggml_sparamx_enabled() && (type_op == LLM_FFN_SWIGLU_OAI || up_exps_b || gate_exps_b)) {\n"
+         "        can_use_fmoe = false;\n"
+         "    }\n"),
     ],
     "common/common.cpp": [
         (r' +if \(arg == "-rtr" \|\| arg == "--run-time-repack"\) \{\n', "before",
@@ -119,7 +127,8 @@ EDITS = {
          f'    options.push_back({{ "*",           "       --amx",                  "{HELP}" }});\n'),
     ],
     "examples/llama-bench/llama-bench.cpp": [
-        (r' +printf\("  -rtr, --run-time-repack .*\n', "before", f'    printf("  --amx                               {HELP}\\n");\n'),
+        (r' +printf\("  -rtr, --run-time-repack .*\n', "before",
+         f'    printf("  --amx                               {HELP}\\n");\n'),
         (r' +\} else if \(arg == "-no-fug" \|\| arg == "--no-fused-up-gate"\) \{\n', "before",
          '        } else if (arg == "--amx") {\n'
          f"            {ENABLE}\n"),

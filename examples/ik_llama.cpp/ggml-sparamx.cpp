@@ -6,9 +6,9 @@
 #include <cstdlib>
 #include <cstring>
 
-// Up and gate in one op: src[0] is up, src[1] gate, src[2] the activations, src[3] the experts' numbers. Not with biases
-// (src[4], src[5]), with up and gate in one tensor (no src[1]), or with other activations: the graph has none of these for
-// our weights.
+// Up and gate in one op: src[0] is up, src[1] gate, src[2] the activations, src[3] the experts' numbers. Not with
+// biases (src[4], src[5]), with up and gate in one tensor (no src[1]), or with other activations: the graph has none of
+// these for our weights.
 template <class Parts>
 static void ggml_sparamx_fused(const ggml_tensor * node, Parts & parts) {
     const bool experts = node->op == GGML_OP_MOE_FUSED_UP_GATE;
@@ -37,8 +37,8 @@ bool ggml_sparamx_enabled(void) {
     return enabled;
 }
 
-// Weights that a graph of this host reads by another op than a product, or through a view. It has no table of which op reads
-// which weight, as llama.cpp has: these were found in its graphs.
+// Weights that a graph of this host reads by another op than a product, or through a view. It has no table of which op
+// reads which weight, as llama.cpp has: these were found in its graphs.
 static bool is_left_to_this_host(const char * name) {
     static const char * const parts[] = {
         "embed_tokens", "markov_w1", "compressor_ape", "attn_rel_b", // rows are taken from them
@@ -72,7 +72,8 @@ bool ggml_sparamx_is_buffer_type(ggml_backend_buffer_type_t type) {
 
 // Ops that read nothing.
 static bool is_view(const ggml_tensor * node) {
-    return node->op == GGML_OP_NONE || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_VIEW || node->op == GGML_OP_PERMUTE ||
+    return node->op == GGML_OP_NONE || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_VIEW ||
+           node->op == GGML_OP_PERMUTE ||
            node->op == GGML_OP_TRANSPOSE;
 }
 
@@ -93,15 +94,15 @@ size_t ggml_sparamx_work_size(const ggml_tensor * node, int n_threads, size_t of
     if (!is_view(node)) {
         for (const ggml_tensor * source : node->src) {
             if (!source || !sparamx_ggml::in_our_buffer(source)) continue;
-            std::fprintf(stderr, "sparamx: %s reads %s, which is packed: SPARAMX_LEAVE=%s leaves it to the host\n", ggml_op_name(node->op),
-                         source->name, source->name);
+            std::fprintf(stderr, "sparamx: %s reads %s, which is packed: SPARAMX_LEAVE=%s leaves it to the host\n",
+                         ggml_op_name(node->op), source->name, source->name);
             std::abort();
         }
     }
     return of_the_host;
 }
 
-void ggml_sparamx_compute(const ggml_tensor * node, int ith, int nth, size_t work_size, void * work, void (*barrier)(void *),
-                          void * barrier_data) {
+void ggml_sparamx_compute(const ggml_tensor * node, int ith, int nth, size_t work_size, void * work,
+                          void (*barrier)(void *), void * barrier_data) {
     sparamx_ggml::compute(node, ith, nth, work_size, work, barrier, barrier_data);
 }

@@ -23,8 +23,8 @@ GGML_API int ggml_sparamx_supports_op(const struct ggml_tensor * node);
 // A product with a weight of ours, which none of the host's kernels may touch.
 GGML_API bool ggml_sparamx_owns(const struct ggml_tensor * node);
 
-// Of a node that is ours; of others what the host says. Ends the process, with a line, if another op than a product would
-// read a weight of ours.
+// Of a node that is ours; of others what the host says. Ends the process, with a line, if another op than a product
+// would read a weight of ours.
 GGML_API size_t ggml_sparamx_work_size(const struct ggml_tensor * node, int n_threads, size_t of_the_host);
 
 // Of a node that is ours.
