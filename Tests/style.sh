@@ -14,11 +14,11 @@ import tempfile
 LIMIT = 120
 SOURCES = re.compile(r"\.(md|swift|c|h|hpp|cpp|def|py|sh|cmake|toml|in|map|modulemap)$"
                      r"|(^|/)CMakeLists\.txt$|^\.ci/run$")
-# Kept word by word: the header and the record of the first release.
-NEVER = ("Tests/abi-guard/sparamx-0.1.0.h", "Tests/abi-guard/abi-1.txt")
+# Kept word by word: the header and the record of the first release, and a line of ik_llama.cpp that its edits look for.
+NEVER = ("Tests/abi-guard/sparamx-0.1.0.h", "Tests/abi-guard/abi-1.txt",
+         "Tests/hosts/ik_mock/src/llama-load-tensors.cpp")
 # Sources with longer lines, still to be wrapped; this list only gets shorter.
-STILL = ("Sources/", "include/", "Package.swift", "Tests/abi/", "Tests/SparamxTests/", "Tests/hosts/", "Tests/mutants/",
-         "examples/llama.cpp/", "examples/ik_llama.cpp/")
+STILL = ("Sources/KernelsShared/Types/", "Sources/CKernelABI/include/types.def")
 
 
 def files(root):
@@ -100,7 +100,7 @@ def finds_everything():
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_text(text)
         looked, complaints = check(root)
-    return looked == len(names) + 3 and sorted(c.split(":")[0] for c in complaints) == sorted(wrong)
+    return looked == len(names) + 4 and sorted(c.split(":")[0] for c in complaints) == sorted(wrong)
 
 
 if subprocess.run(["git", "rev-parse"], capture_output=True).returncode != 0:

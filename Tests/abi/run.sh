@@ -30,7 +30,8 @@ for second in gcc clang; do
     tally "build with $second" "$out/build-$second.log" "$here/build.sh" "$lib" "$out/$second" "$second"
 done
 
-if [ ${#named[@]} -eq 0 ] || [ "${SPARAMX_INTERPRET:-}" = 1 ] || grep -qw avx512_bf16 /proc/cpuinfo; then # without AVX-512 it runs nothing
+# Without AVX-512 it runs nothing.
+if [ ${#named[@]} -eq 0 ] || [ "${SPARAMX_INTERPRET:-}" = 1 ] || grep -qw avx512_bf16 /proc/cpuinfo; then
     "$here/../emulator/build.sh" "$out" "$lib/libsparamx.so.0" || exit 1
 fi
 

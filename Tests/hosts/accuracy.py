@@ -112,7 +112,8 @@ def taken(log):
 
 
 def table(rows):
-    lines = ["| zeros | type | packed | perplexity: host | ours | KL divergence: ours | host | same top token: ours | host |",
+    lines = ["| zeros | type | packed | perplexity: host | ours | KL divergence: ours | host | same top token: ours "
+             "| host |",
              "|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         ours, noise = row.ours, row.noise

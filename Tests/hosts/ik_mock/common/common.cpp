@@ -2,4 +2,5 @@
         params.repack_tensors = true;
         return true;
     }
-    options.push_back({ "*",           "-rtr,   --run-time-repack",      "repack tensors if interleaved variant is available"});
+    options.push_back({ "*",           "-rtr,   --run-time-repack",
+                        "repack tensors if interleaved variant is available"});
