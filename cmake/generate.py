@@ -103,8 +103,8 @@ def numbers(kind):
 def text():
     kinds = [kind for kind in definitions.types() if kind.quantized]
     wide = [kind for kind in definitions.types() if not kind.quantized]
-    parts = ["// Written by cmake/generate.py from types.def and kernels.def; do not edit. Each room compiles its own "
-             "part.",
+    parts = ["// Written by cmake/generate.py from types.def and kernels.def; do not edit. Each room compiles what is "
+             "its own.",
              "import CKernelABI", "", *map(numbers, kinds), "", "#if ROOM_REFERENCE || ROOM_AVX512", ""]
     for row in CODECS:
         parts += [codec(kinds, *row), ""]

@@ -71,19 +71,19 @@ protocol PairMaker {
 func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
                             _ make: (_ first: Int, _ second: Int, _ chunk: Int, _ steps: Int,
                                      _ out: UnsafeMutableRawPointer, _ nothing: Bool) -> Maker) {
-    // Two slots: one is multiplied while the other is filled. L1 holds the first, which every step touches, and lets
+    // Two stages: one is multiplied while the other is filled. L1 holds the first, which every step touches, and lets
     // the other go to L2.
     let tiles = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
     let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_TILE_GEMM_BYTES)
     let cells = (min(Int(args.x.m), Int(SX_GEMM_M)) + 31) / 32
-    var slotInUse = 0, started = false
+    var stageInUse = 0, started = false
     withTiles(rows: 16, deep: true, args) {
-        eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, next in
+        eachGemmBlock(args) { firstToken, tokens, panel, inRun, chunk, next in
             let blocks = min(16, Int(args.x.kblocks) - chunk * 16)
             let last = chunk * 16 + blocks == Int(args.x.kblocks)
             let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
             let steps = (tokens + 31) / 32 * blocks
-            var w0 = UnsafeRawPointer(tiles) + slotInUse * Int(SX_TILE_GEMM_STAGE), w1 = w0 + Int(SX_TILE_GEMM_SECOND)
+            var w0 = UnsafeRawPointer(tiles) + stageInUse * Int(SX_TILE_GEMM_STAGE), w1 = w0 + Int(SX_TILE_GEMM_SECOND)
             if inPlace {
                 w0 = denseTile(args, panel, chunk * 16)
                 w1 = denseTile(args, second, chunk * 16)
@@ -95,20 +95,20 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
             // After the last pair there is nothing to do meanwhile.
             let soon = next.pair < 0 ? (pair: panel, chunk: chunk) : next
             let nothing = next.pair < 0
-            slotInUse ^= 1
+            stageInUse ^= 1
             let soonSecond = min(soon.pair + 1, Int(args.panel_end) - 1)
             var ahead = Ahead(denseTile(args, inPlace ? soon.pair : 0, inPlace ? soon.chunk * 16 : 0),
                               denseTile(args, inPlace ? soonSecond : 0, inPlace ? soon.chunk * 16 : 0),
                               lines: nothing ? 0 : 256, steps: steps)
             var maker = make(soon.pair, soonSecond, soon.chunk, steps,
-                             tiles + slotInUse * Int(SX_TILE_GEMM_STAGE), nothing)
+                             tiles + stageInUse * Int(SX_TILE_GEMM_STAGE), nothing)
             let meanwhile = {
                 if inPlace { ahead.fetch() } else { maker.step() }
             }
             var cellIndex = 0
             while cellIndex * 32 < tokens {
                 let token = firstToken + cellIndex * 32, left = tokens - cellIndex * 32
-                let kept = results + (slot * cells + cellIndex) * 4096
+                let kept = results + (inRun * cells + cellIndex) * 4096
                 let x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, chunk * 16, token) * 64
                 if chunk == 0 {
                     sx_tile_zero_0()

@@ -6,7 +6,7 @@ import CInstructions
 // deep: A 32 bytes wide, B 8 rows. The sums of one step are scaled while the next step multiplies and the one after it
 // is expanded.
 
-/// Where things are behind SX_RING_STAGES: two slots of two panels' levels, four of scales and minimums (two K-blocks
+/// Where things are behind SX_RING_STAGES: two stages of two panels' levels, four of scales and minimums (two K-blocks
 /// before the one that is expanded are still to be scaled), expansions.
 private let sidesAt = 4096, expansionsAt = 8192
 
@@ -73,15 +73,15 @@ func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
     let tiles = args.x.m > 16 ? 2 : 1
     let rows = tiles == 2 ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: false, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
-        let sides = slots + sidesAt
+        let stages = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
+        let sides = stages + sidesAt
         // Two of 4 KB, behind them per tile of tokens two totals of 1 KB.
         let sums = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
         let kblocks = Int(args.w.kblocks)
         eachDistantPair(args) { first, second in
-            let p0 = expansion(pointer, first, 0, slot: slots, sides: sides, slots + expansionsAt)
-            let p1 = expansion(pointer, second, 0, slot: slots + 1024, sides: sides + 512,
-                               slots + (expansionsAt + expansionBytes))
+            let p0 = expansion(pointer, first, 0, slot: stages, sides: sides, stages + expansionsAt)
+            let p1 = expansion(pointer, second, 0, slot: stages + 1024, sides: sides + 512,
+                               stages + (expansionsAt + expansionBytes))
             (sums + 8192).initializeMemory(as: UInt64.self, repeating: 0, count: 512)
             expand(p0)
             expand(p1)
@@ -108,7 +108,7 @@ func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
                 // With two tiles of tokens a panel is expanded beside each.
                 if tile == 0 && kblock + 1 < kblocks {
                     let side = (kblock + 1) & 3
-                    p0.pointee.slot = (slots + (~kblock & 1) * 2048).assumingMemoryBound(to: UInt8.self)
+                    p0.pointee.slot = (stages + (~kblock & 1) * 2048).assumingMemoryBound(to: UInt8.self)
                     p1.pointee.slot = p0.pointee.slot + 1024
                     p0.pointee.scales = (sides + side * 1024).assumingMemoryBound(to: Float.self)
                     p0.pointee.minimums = p0.pointee.scales + 64

@@ -4,7 +4,7 @@ import CInstructions
 // Up to 32 tokens, quantized types with scales per 16: dequantized to bf16 and multiplied as Ring.swift does it. Tiles
 // of bytes would be 16 k deep, a quarter full, and their sums are scaled four times per K-block.
 
-/// Behind the results: what QuantPanels needs. In the ring: two slots of two panels x two tiles.
+/// Behind the results: what QuantPanels needs. In the ring: two stages of two panels x two tiles.
 
 @inline(never)
 func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, offset: Float) {
@@ -13,7 +13,7 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
     let two = args.x.m > 16
     let rows = two ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: true, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
+        let stages = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
         let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
         let tiles = Int(args.w.kblocks) * 2
         eachDistantPair(args) { first, second in
@@ -23,7 +23,7 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
             sx_tile_zero_3()
             var panels = QuantPanels(pointer, expand, partK: 16, offset: offset, first, second, chunk: 0,
                                      UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_PANELS))
-            // One place in the code fills slots: before the first tile, then one tile ahead.
+            // One place in the code fills stages: before the first tile, then one tile ahead.
             var x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped), x1 = x0
             var tile = -1
             while tile < tiles {
@@ -34,7 +34,7 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
                             x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, tile, 16) * 64
                         }
                     }
-                    let w0 = UnsafeRawPointer(slots) + (tile & 1) * 2048
+                    let w0 = UnsafeRawPointer(stages) + (tile & 1) * 2048
                     sx_tile_load_4(x0, 64)
                     if two { sx_tile_load_5(x1, 64) }
                     sx_tile_load_6(w0, 64)
@@ -48,7 +48,7 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
                 }
                 tile += 1
                 if tile < tiles {
-                    var out = slots + (tile & 1) * 2048
+                    var out = stages + (tile & 1) * 2048
                     var row = 0
                     while row < 8 {
                         panels.next(out, out + 1024)

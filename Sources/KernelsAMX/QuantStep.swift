@@ -1,17 +1,17 @@
 import CKernelABI
 import CInstructions
 
-// The part of the quantized kernels that is compiled for each type: one K-block (64 k) of one panel from the packed
+// What of the quantized kernels is compiled for each type: one K-block (64 k) of one panel from the packed
 // form to levels, scales and minimums.
 
 @inline(__always)
 func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: UnsafeMutablePointer<sx_expansion>) {
     let q = Q.quant, sparse = F.sparse
     let next = pointer.pointee, args = next.args.pointee
-    let panel = Int(next.panel), kblock = Int(next.kblock), pair = kblock & 3
+    let panel = Int(next.panel), kblock = Int(next.kblock), inChunk = kblock & 3
     let side = UnsafeRawPointer(args.w.side.unsafelyUnwrapped)
         + (panel * Int(args.w.kblocks) + kblock & ~3) * Int(q.side_bytes)
-    sx_prefetch(side + (pair * Int(q.side_bytes) + 1024))
+    sx_prefetch(side + (inChunk * Int(q.side_bytes) + 1024))
     if q.low_bits == 8 && !sparse {
         let tile = denseTile(args, panel, kblock)
         var line = 0
@@ -21,17 +21,17 @@ func expandKBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: 
         }
         pointer.pointee.levels = tile.assumingMemoryBound(to: UInt8.self)
     } else {
-        var rows = pair == 0 ? QuantRows(QuantStreams(q, sparse: sparse, args, panel, kblock >> 2), next.reader)
+        var rows = inChunk == 0 ? QuantRows(QuantStreams(q, sparse: sparse, args, panel, kblock >> 2), next.reader)
             : QuantRows(resuming: next.reader)
-        expandBlock(Q.self, F.self, odd: false, pair * 2, &rows, side, next.slot)
-        expandBlock(Q.self, F.self, odd: true, pair * 2 + 1, &rows, side, next.slot + 512)
+        expandBlock(Q.self, F.self, odd: false, inChunk * 2, &rows, side, next.slot)
+        expandBlock(Q.self, F.self, odd: true, inChunk * 2 + 1, &rows, side, next.slot + 512)
         rows.stop(next.reader)
         pointer.pointee.levels = UnsafePointer(next.slot)
     }
     let parts = 64 / Int(q.part_k)
     var part = 0
     while part < parts {
-        let (scale, minimum) = quantScale(q, side, pair * parts + part)
+        let (scale, minimum) = quantScale(q, side, inChunk * parts + part)
         sx_store_ps(next.scales + part * 16, scale)
         sx_store_ps(next.minimums + part * 16, minimum)
         part += 1

@@ -1,7 +1,7 @@
 import CKernelABI
 import CInstructions
 
-// Up to 32 tokens, weights of 2 bytes: K-block i + 1 of two distant panels is expanded into an L1 ring of two slots
+// Up to 32 tokens, weights of 2 bytes: K-block i + 1 of two distant panels is expanded into an L1 ring of two stages
 // while the tiles of block i multiply. Memory is the limit; the tile unit works in the shadow of the expansion.
 
 @inline(__always)
@@ -12,7 +12,7 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
     let two = args.x.m > 16
     let rows = two ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: true, args) {
-        let slots = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
+        let stages = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
         let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
         let kblocks = Int(args.w.kblocks)
         eachDistantPair(args) { first, second in
@@ -23,8 +23,8 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
             var p0 = WideTiles(args, half: half, sparse: sparse, first, 0)
             var p1 = WideTiles(args, half: half, sparse: sparse, second, 0)
             if !inPlace {
-                p0.next(slots)
-                p1.next(slots + 1024)
+                p0.next(stages)
+                p1.next(stages + 1024)
             }
             var x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped), x1 = x0
             var kblock = 0
@@ -37,7 +37,7 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
                 }
                 sx_tile_load_4(x0, 64)
                 if two { sx_tile_load_5(x1, 64) }
-                var w0 = UnsafeRawPointer(slots) + (kblock & 1) * 2048, w1 = w0 + 1024
+                var w0 = UnsafeRawPointer(stages) + (kblock & 1) * 2048, w1 = w0 + 1024
                 if inPlace {
                     w0 = p0.nextInPlace()
                     w1 = p1.nextInPlace()
@@ -48,9 +48,9 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
                         line += 64
                     }
                 } else if kblock + 1 < kblocks {
-                    let slot = slots + (~kblock & 1) * 2048
-                    p0.next(slot)
-                    p1.next(slot + 1024)
+                    let stage = stages + (~kblock & 1) * 2048
+                    p0.next(stage)
+                    p1.next(stage + 1024)
                 }
                 sx_tile_load_6(w0, 64)
                 sx_tile_bf16_0_4_6()

@@ -7,8 +7,8 @@ import CInstructions
 private func eachRow(_ args: sx_activation_args, _ body: (_ token: Int, _ kblock: Int, _ row: Int) -> Void) {
     var item = Int(args.item_begin)
     while item < Int(args.item_end) {
-        let chunk = item / Int(args.rows), token = item % Int(args.rows)
-        var kblock = chunk * 16
+        let slab = item / Int(args.rows), token = item % Int(args.rows)
+        var kblock = slab * 16
         let end = min(kblock + 16, Int(args.kblocks))
         let tileRows = min(16, Int(args.rows) - (token & ~15))
         var row = Int(sx_activation_row(args.rows, args.kblocks, Int64(kblock), Int64(token)))

@@ -104,7 +104,7 @@ func bf16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let tiles = UnsafeMutableRawPointer(args.scratch), results = tiles + Int(SX_GEMM_BYTES)
     let stride = min(Int(args.x.m), Int(SX_GEMM_M)) * 128
-    eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, next in
+    eachGemmBlock(args) { firstToken, tokens, panel, inRun, chunk, next in
         let firstBlock = chunk * 16, blocks = min(16, Int(args.w.kblocks) - firstBlock)
         let last = firstBlock + blocks == Int(args.w.kblocks)
         let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
@@ -125,7 +125,7 @@ func bf16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                 + activationRow(args, firstBlock, firstToken + tile) * 64
             eachGroup(rows, 8) { count, group in
                 var sums = FloatSums()
-                let kept = results + (slot * stride + (tile + group) * 128)
+                let kept = results + (inRun * stride + (tile + group) * 128)
                 if chunk > 0 { sums.load(count, kept) }
                 var p0 = w0, p1 = w1, xs = x + group * 64
                 let end = w0 + blocks * 1024

@@ -113,7 +113,7 @@ func f16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let weights = UnsafeMutableRawPointer(args.scratch), results = weights + Int(SX_GEMM_BYTES)
     let stride = min(Int(args.x.m), Int(SX_GEMM_M)) * 128
-    eachGemmBlock(args) { firstToken, tokens, pair, slot, chunk, next in
+    eachGemmBlock(args) { firstToken, tokens, pair, inRun, chunk, next in
         let firstBlock = chunk * 16, blocks = min(16, Int(args.w.kblocks) - firstBlock)
         let last = firstBlock + blocks == Int(args.w.kblocks)
         let pairEnd = min(pair + 2, Int(args.panel_end))
@@ -123,7 +123,7 @@ func f16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
         while panel < pairEnd {
             // A widened panel fills the L1 alone, so the panels of a pair take turns; each keeps half of the results.
             widen(sparse: sparse, args, panel, firstBlock, blocks, weights)
-            let keptPanel = results + ((2 * slot + panel - pair) * stride)
+            let keptPanel = results + ((2 * inRun + panel - pair) * stride)
             var tile = 0
             while tile < tokens {
                 let rows = min(16, tokens - tile)

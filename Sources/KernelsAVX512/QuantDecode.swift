@@ -94,18 +94,18 @@ func quantDecode<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ count: Int
             let s0 = QuantStreams(q, sparse: sparse, args, first, chunk)
             let s1 = QuantStreams(q, sparse: sparse, args, second, chunk)
             var r0 = QuantRows(s0, memory), r1 = QuantRows(s1, memory + 32)
-            let pairs = min(4, kblocks - chunk * 4)
-            var pair = 0
-            while pair < pairs {
-                sx_prefetch(s0.side + (pair * Int(q.side_bytes) + 1024))
-                sx_prefetch(s1.side + (pair * Int(q.side_bytes) + 1024))
-                block(Q.self, F.self, count, odd: false, pair * 2, &r0, &r1, s0.side, s1.side, &totals, x,
+            let kblocksInChunk = min(4, kblocks - chunk * 4)
+            var inChunk = 0
+            while inChunk < kblocksInChunk {
+                sx_prefetch(s0.side + (inChunk * Int(q.side_bytes) + 1024))
+                sx_prefetch(s1.side + (inChunk * Int(q.side_bytes) + 1024))
+                block(Q.self, F.self, count, odd: false, inChunk * 2, &r0, &r1, s0.side, s1.side, &totals, x,
                       tokenScales, &tokenSums)
-                block(Q.self, F.self, count, odd: true, pair * 2 + 1, &r0, &r1, s0.side, s1.side, &totals, x + 32,
+                block(Q.self, F.self, count, odd: true, inChunk * 2 + 1, &r0, &r1, s0.side, s1.side, &totals, x + 32,
                       tokenScales + count * 4, &tokenSums)
                 tokenScales += count * 8
                 x += count * 64
-                pair += 1
+                inChunk += 1
             }
             chunk += 1
         }

@@ -9,7 +9,7 @@ func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: Uns
     let args = pointer.pointee, q = Q.quant, sparse = F.sparse
     let scratch = UnsafeMutableRawPointer(args.scratch), results = scratch + Int(SX_GEMM_BYTES)
     let stride = min(Int(args.x.m), Int(SX_GEMM_M)) * 128
-    eachGemmBlock(args) { firstToken, tokens, panel, slot, chunk, next in
+    eachGemmBlock(args) { firstToken, tokens, panel, inRun, chunk, next in
         let firstBlock = chunk * 16, blocks = min(16, Int(args.w.kblocks) - firstBlock)
         let last = firstBlock + blocks == Int(args.w.kblocks)
         let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
@@ -26,7 +26,7 @@ func quantGemm<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ pointer: Uns
         while tile < tokens {
             let rows = min(16, tokens - tile)
             let rowIndex = activationRow(args, firstBlock, firstToken + tile)
-            let kept = results + (slot * stride + tile * 128)
+            let kept = results + (inRun * stride + tile * 128)
             multiplyTile(Q.self, scratch, blocks, rows, fresh: chunk == 0, kept,
                          UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + rowIndex * 64,
                          UnsafeRawPointer(args.x.scales.unsafelyUnwrapped) + rowIndex * 8,

@@ -5,8 +5,8 @@ import CKernelABI
 private func eachRow(_ args: sx_activation_args, _ body: (_ token: Int, _ kblock: Int, _ row: Int) -> Void) {
     var item = Int(args.item_begin)
     while item < Int(args.item_end) {
-        let chunk = item / Int(args.rows), token = item % Int(args.rows)
-        var kblock = chunk * Int(SX_SLAB_KBLOCKS)
+        let slab = item / Int(args.rows), token = item % Int(args.rows)
+        var kblock = slab * Int(SX_SLAB_KBLOCKS)
         let end = min(kblock + Int(SX_SLAB_KBLOCKS), Int(args.kblocks))
         while kblock < end {
             body(token, kblock, Int(sx_activation_row(args.rows, args.kblocks, Int64(kblock), Int64(token))))

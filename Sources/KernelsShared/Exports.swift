@@ -1,4 +1,4 @@
-// Written by cmake/generate.py from types.def and kernels.def; do not edit. Each room compiles its own part.
+// Written by cmake/generate.py from types.def and kernels.def; do not edit. Each room compiles what is its own.
 import CKernelABI
 
 extension Q8_0 {

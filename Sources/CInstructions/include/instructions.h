@@ -144,11 +144,11 @@ SX_AVX512 __m512i sx_lanes_odd(__m512i a, __m512i b) { return _mm512_shuffle_i32
 SX_AVX512 __m512 sx_permute_ps(__m512i index, __m512 v) { return _mm512_permutexvar_ps(index, v); }
 SX_AVX512 __m512 sx_permute2_ps(__m512 a, __m512i index, __m512 b) { return _mm512_permutex2var_ps(a, index, b); }
 
-// Bytes of a VNNI row of 16 columns x 4 k as 16 integers: part 0 and 1 are k, k+1 of columns 0-7 and 8-15, part 2 and 3
-// are k+2, k+3 of the same.
-SX_AVX512 __m512i sx_pair_bytes(int part) {
+// Bytes of a VNNI row of 16 columns x 4 k as 16 integers: quarters 0 and 1 are k, k+1 of columns 0-7 and 8-15,
+// quarters 2 and 3 are k+2, k+3 of the same.
+SX_AVX512 __m512i sx_pair_bytes(int quarter) {
     __m512i base = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
-    return _mm512_add_epi32(base, _mm512_set1_epi32(32 * (part & 1) + 2 * (part >> 1)));
+    return _mm512_add_epi32(base, _mm512_set1_epi32(32 * (quarter & 1) + 2 * (quarter >> 1)));
 }
 // As floats: 2^23 + byte, because 0x4b000000 is 2^23 and its last place counts ones. Saves the conversion. Written out,
 // because the compiler makes the two-table vpermt2b of the intrinsic, which takes port 5 twice.

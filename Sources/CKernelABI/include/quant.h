@@ -34,7 +34,7 @@ enum { SX_CODE_LEVELS_PLAIN, SX_CODE_LEVELS_IQ4, SX_CODE_LEVELS_FP4, SX_CODE_LEV
 typedef struct sx_quant {
     int32_t type;                  // 0: not a quantized type
     int32_t file_block_k, file_block_bytes; // weights and bytes of a block in the file
-    int32_t low_bits, high_bits;   // a code is cut into these; each kind of plane has a stream part of its own
+    int32_t low_bits, high_bits;   // a code is cut into these; planes of low bits lie before those of high bits
     int32_t part_k;                // weights under one scale: 32 or 16
     int32_t offset;
     int32_t minimum;               // 1: weights have one

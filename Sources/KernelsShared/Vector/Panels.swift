@@ -1,8 +1,8 @@
 import CKernelABI
 import CInstructions
 
-// What all products share: how a thread walks its panels, and how results leave. Compiled into both kernel rooms,
-// because nothing in them may call across modules.
+// What all products share: how a thread walks its panels, and how results leave. Both fast rooms of kernels compile the
+// files of this folder, because nothing in them may call across modules.
 
 /// Masks run this far ahead, values on every second row: 1 to 2 KB hides the memory behind the expansion; the L2
 /// prefetcher stops at 4 KB (shared measurements on Emerald Rapids; on Zen 5 2 KB was best as well).
@@ -56,36 +56,36 @@ func activationRow(_ args: sx_kernel_args, _ kblock: Int, _ token: Int) -> Int {
 /// Pairs of panels that share one pass over a chunk of activations. Few tokens: one pair runs through all of K, so that
 /// its weights stream. Many: the activations of a chunk stay in L2 while several pairs go by.
 @inline(__always)
-func pairsPerBlock(_ args: sx_kernel_args) -> Int { args.x.m <= 32 ? 1 : Int(SX_GEMM_PAIRS) }
+func pairsPerRun(_ args: sx_kernel_args) -> Int { args.x.m <= 32 ? 1 : Int(SX_GEMM_PAIRS) }
 
-/// Walks a thread's part of a product with many tokens: blocks of tokens, blocks of panel pairs, chunks of K, pairs.
-/// The body brings the weights of a pair and chunk into tiles, or finds them there, and multiplies them with all tokens
-/// of the block. It is also told which pair and chunk come next (-1: none).
+/// Walks a thread's share of a product with many tokens: blocks of tokens, runs of panel pairs, chunks of K, pairs. The
+/// body brings the weights of a pair and chunk into tiles, or finds them there, and multiplies them with all tokens of
+/// the block. It is also told the pair's number in its run, and which pair and chunk come next (-1: none).
 @inline(__always)
-func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens: Int, _ pair: Int, _ slot: Int,
+func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens: Int, _ pair: Int, _ inRun: Int,
                                                     _ chunk: Int, _ next: (pair: Int, chunk: Int)) -> Void) {
     let chunks = (Int(args.x.kblocks) + 15) / 16
     let begin = Int(args.panel_begin), end = Int(args.panel_end)
     var token = 0
     while token < Int(args.x.m) {
         let tokens = min(Int(args.x.m) - token, Int(SX_GEMM_M))
-        var block = begin
-        while block < end {
-            let blockEnd = min(block + 2 * pairsPerBlock(args), end)
+        var run = begin
+        while run < end {
+            let runEnd = min(run + 2 * pairsPerRun(args), end)
             var chunk = 0
             while chunk < chunks {
-                var panel = block
-                while panel < blockEnd {
+                var panel = run
+                while panel < runEnd {
                     var next = (pair: panel + 2, chunk: chunk)
-                    if next.pair >= blockEnd { next = (block, chunk + 1) }
-                    if next.chunk == chunks { next = (blockEnd, 0) }
+                    if next.pair >= runEnd { next = (run, chunk + 1) }
+                    if next.chunk == chunks { next = (runEnd, 0) }
                     if next.pair >= end { next = (token + tokens < Int(args.x.m) ? begin : -1, 0) }
-                    body(token, tokens, panel, (panel - block) / 2, chunk, next)
+                    body(token, tokens, panel, (panel - run) / 2, chunk, next)
                     panel += 2
                 }
                 chunk += 1
             }
-            block = blockEnd
+            run = runEnd
         }
         token += tokens
     }

@@ -2,7 +2,7 @@ import CKernelABI
 import CInstructions
 
 // Expansion of chunks of a quantized type for kernels that multiply them more than once: 16 rows of 64 levels per
-// K-block, and scales and minimums in single precision. Compiled into both kernel modules.
+// K-block, and scales and minimums in single precision.
 
 /// Expands `kblocks` K-blocks from a chunk's first on; they may run over several chunks. levels: 1 KB per K-block;
 /// scales and minimums: 64 bytes per part.

@@ -1,9 +1,9 @@
 import CKernelABI
 import CInstructions
 
-// Reading the codes of one panel of a quantized type, 64 at a time (16 columns x 4 k). Compiled into both kernel
-// modules. Planes instead of whole codes mean: no padding, nothing to unpack; a row is one load, one AND (and in types
-// of more than 4 bits one rotation and one merge), and one expansion over the background.
+// Reading the codes of one panel of a quantized type, 64 at a time (16 columns x 4 k). Planes instead of whole
+// codes mean: no padding, nothing to unpack; a row is one load, one AND (and in types of more than 4 bits one rotation
+// and one merge), and one expansion over the background.
 
 /// Where a panel's streams stand at a chunk.
 struct QuantStreams {

@@ -1,7 +1,7 @@
 import CKernelABI
 import CInstructions
 
-// Side records (quant.h) in vectors of 16 columns. Compiled into both kernel rooms.
+// Side records (quant.h) in vectors of 16 columns.
 
 /// The background of a part (32 or 16 weights of 16 columns), each column's code four times. part: in the chunk.
 @inline(__always)
