@@ -4,20 +4,20 @@ import CKernelABI
 // backgrounds, and scales that the file keeps in 6 bits are in range. The rest may hold any bits.
 
 extension PackedTensor {
-    func verifySide(_ place: Place) throws(Status) {
+    func verifySide(_ bounds: ChunkBounds) throws(Status) {
         let q = layout.type.quant
-        let record = UnsafeRawPointer(side + (place.panel * layout.kblocks + place.chunk * 4) * layout.type.sideBytes)
-        let fields = Fields(record, padding: place.columns)
+        let record = UnsafeRawPointer(side + (bounds.panel * layout.kblocks + bounds.chunk * 4) * layout.type.sideBytes)
+        let fields = Fields(record, padding: bounds.columns)
         let fine: Bool
         switch q.side {
         case Int32(SX_SIDE_F16), Int32(SX_SIDE_E8), Int32(SX_SIDE_F16_MIN), Int32(SX_SIDE_E4M3):
-            fine = verifyBlocks(place, q, record)
+            fine = verifyBlocks(bounds, q, record)
         case Int32(SX_SIDE_K32):
             fine = fields.halves(at: 0, count: 10) && (layout.sparse || fields.noLowBits(8))
                 && (q.high_bits == 0 || fields.bits(at: 320, count: 8, none: !layout.sparse))
         case Int32(SX_SIDE_K16_MIN):
             fine = fields.bytes(at: 0, count: 16) && fields.halves(at: 256, count: 2)
-                && fields.pairs(at: 320, count: 16, none: !layout.sparse)
+                && fields.twoBitFields(at: 320, count: 16, none: !layout.sparse)
         default:
             let scales = 256 / Int(q.part_k)
             fine = fields.bytes(at: 0, count: scales) && fields.halves(at: scales * 16, count: 1)
@@ -27,14 +27,14 @@ extension PackedTensor {
     }
 
     /// Types with a record per block of the file.
-    private func verifyBlocks(_ place: Place, _ q: sx_quant, _ start: UnsafeRawPointer) -> Bool {
-        if place.whole && q.side != Int32(SX_SIDE_F16_MIN) { return true }
+    private func verifyBlocks(_ bounds: ChunkBounds, _ q: sx_quant, _ start: UnsafeRawPointer) -> Bool {
+        if bounds.whole && q.side != Int32(SX_SIDE_F16_MIN) { return true }
         let bytes = Int(q.side_bytes * q.file_block_k / 64), step = Int(q.file_block_k) / 32
         var block = 0
-        while block < place.blocks {
-            let record = start + block / step * bytes, fields = Fields(record, padding: place.columns)
-            if block >= place.fileBlocks {
-                if !zero(record, bytes) { return false }
+        while block < bounds.blocks {
+            let record = start + block / step * bytes, fields = Fields(record, padding: bounds.columns)
+            if block >= bounds.fileBlocks {
+                if !isZero(record, bytes) { return false }
             } else if q.side == Int32(SX_SIDE_E8) || q.side == Int32(SX_SIDE_E4M3) {
                 if !fields.bytes(at: 0, count: bytes / 16) { return false }
             } else if !fields.halves(at: 0, count: q.side == Int32(SX_SIDE_F16_MIN) ? 2 : 1) {
@@ -64,7 +64,7 @@ private struct Fields {
     func halves(at: Int, count: Int) -> Bool {
         var i = 0
         while i < count && columns < 16 {
-            if !zero(record + (at + i * 32 + columns * 2), 32 - columns * 2) { return false }
+            if !isZero(record + (at + i * 32 + columns * 2), 32 - columns * 2) { return false }
             i += 1
         }
         return true
@@ -73,7 +73,7 @@ private struct Fields {
     func bytes(at: Int, count: Int) -> Bool {
         var i = 0
         while i < count && columns < 16 {
-            if !zero(record + (at + i * 16 + columns), 16 - columns) { return false }
+            if !isZero(record + (at + i * 16 + columns), 16 - columns) { return false }
             i += 1
         }
         return true
@@ -94,7 +94,7 @@ private struct Fields {
     }
 
     /// 2 bits per column.
-    func pairs(at: Int, count: Int, none: Bool) -> Bool {
+    func twoBitFields(at: Int, count: Int, none: Bool) -> Bool {
         let from = none ? 0 : columns
         let mask: UInt32 = from >= 16 ? 0 : ~0 << UInt32(from * 2)
         var i = 0

@@ -17,8 +17,8 @@ extension PackedTensor {
     package func verify() throws(Status) {
         try verifySizes()
         let allPanels = layout.panels * layout.matrices
-        try zeros(from: layout.valueBytes, to: layout.bitmapOffset)
-        try zeros(from: layout.sideOffset + allPanels * layout.kblocks * layout.type.sideBytes,
+        try requireZeros(from: layout.valueBytes, to: layout.bitmapOffset)
+        try requireZeros(from: layout.sideOffset + allPanels * layout.kblocks * layout.type.sideBytes,
                   to: layout.offsetsOffset)
         var codes = SparseCodes(self)
         var panel = 0
@@ -26,13 +26,13 @@ extension PackedTensor {
             let columns = min(Int(SX_PANEL), layout.n - panel % layout.panels * Int(SX_PANEL))
             var chunk = 0
             while chunk < layout.chunks {
-                let place = Place(layout, panel: panel, columns: columns, chunk: chunk)
+                let bounds = ChunkBounds(layout, panel: panel, columns: columns, chunk: chunk)
                 if layout.sparse {
-                    try codes.next(place)
+                    try codes.verifyNext(bounds)
                 } else {
-                    try verifyDensePadding(place)
+                    try verifyDensePadding(bounds)
                 }
-                if layout.type.isQuantized { try verifySide(place) }
+                if layout.type.isQuantized { try verifySide(bounds) }
                 chunk += 1
             }
             panel += 1
@@ -58,10 +58,10 @@ extension PackedTensor {
               fresh.sideOffset == stored.sideOffset, fresh.offsetsOffset == stored.offsetsOffset,
               fresh.totalBytes == stored.totalBytes, fresh.type.blockBytes == stored.type.blockBytes,
               fresh.type.blockElements == stored.type.blockElements,
-              same(fresh.type.quant, stored.type.quant) else { throw .damaged }
+              areSame(fresh.type.quant, stored.type.quant) else { throw .damaged }
     }
 
-    private func same(_ a: sx_quant, _ b: sx_quant) -> Bool {
+    private func areSame(_ a: sx_quant, _ b: sx_quant) -> Bool {
         // Not a chain of ==, which the compiler turns into a call of memcmp: a new thing to ask of libc.
         let file = (a.type ^ b.type) | (a.file_block_k ^ b.file_block_k) | (a.file_block_bytes ^ b.file_block_bytes)
         let codes = (a.low_bits ^ b.low_bits) | (a.high_bits ^ b.high_bits) | (a.part_k ^ b.part_k)
@@ -71,54 +71,55 @@ extension PackedTensor {
         return file | codes | rest | (a.minimum ^ b.minimum) | (a.half_scale ^ b.half_scale) == 0
     }
 
-    private func zeros(from: Int, to: Int) throws(Status) {
-        guard zero(UnsafeRawPointer(base + from), to - from) else { throw .damaged }
+    private func requireZeros(from: Int, to: Int) throws(Status) {
+        guard isZero(UnsafeRawPointer(base + from), to - from) else { throw .damaged }
     }
 
     /// Where the file has no weight, the dense form has the background;
     /// planes that a short chunk does not need are zero.
-    private func verifyDensePadding(_ place: Place) throws(Status) {
-        if place.whole { return }
+    private func verifyDensePadding(_ bounds: ChunkBounds) throws(Status) {
+        if bounds.whole { return }
         let q = layout.type.quant
-        let panel = UnsafeRawPointer(base + place.panel * layout.densePanel)
+        let panel = UnsafeRawPointer(base + bounds.panel * layout.densePanel)
         if !layout.type.isQuantized {
-            let rows = (panel + place.chunk * 8 * Int(SX_TILE_BYTES)).assumingMemoryBound(to: UInt16.self)
+            let rows = (panel + bounds.chunk * 8 * Int(SX_TILE_BYTES)).assumingMemoryBound(to: UInt16.self)
             var i = 0
-            while i < place.tiles * 512 {
-                let k = place.chunk * Int(SX_CHUNK_K) + i / 32 * 2 + i % 2
-                if (i % 32 / 2 >= place.columns || k >= layout.k) && rows[i] != 0 { throw .damaged }
+            while i < bounds.tiles * 512 {
+                let k = bounds.chunk * Int(SX_CHUNK_K) + i / 32 * 2 + i % 2
+                if (i % 32 / 2 >= bounds.columns || k >= layout.k) && rows[i] != 0 { throw .damaged }
                 i += 1
             }
             return
         }
-        let start = panel + place.chunk * 512 * Int(q.low_bits + q.high_bits)
+        let start = panel + bounds.chunk * 512 * Int(q.low_bits + q.high_bits)
         let code = UInt8(truncatingIfNeeded: max(q.background, 0))
-        guard densePlanes(place, start, q.low_bits, code & UInt8(truncatingIfNeeded: (1 << q.low_bits) - 1)) else {
-            throw .damaged
-        }
-        guard q.high_bits == 0 || densePlanes(place, start + Int(sx_plane_bytes(q.low_bits, Int64(place.blocks))),
-                                              q.high_bits,
-                                              code >> UInt8(truncatingIfNeeded: q.low_bits & 7)) else { throw .damaged }
+        let low = code & UInt8(truncatingIfNeeded: (1 << q.low_bits) - 1)
+        guard planesHoldBackground(bounds, start, q.low_bits, low) else { throw .damaged }
+        let high = code >> UInt8(truncatingIfNeeded: q.low_bits & 7)
+        let highPlanes = start + Int(sx_plane_bytes(q.low_bits, Int64(bounds.blocks)))
+        guard q.high_bits == 0
+            || planesHoldBackground(bounds, highPlanes, q.high_bits, high) else { throw .damaged }
     }
 
-    private func densePlanes(_ place: Place, _ start: UnsafeRawPointer, _ bits: Int32, _ background: UInt8) -> Bool {
+    private func planesHoldBackground(_ bounds: ChunkBounds, _ start: UnsafeRawPointer, _ bits: Int32,
+                                      _ background: UInt8) -> Bool {
         let planes = 8 / Int(bits), field = UInt8(truncatingIfNeeded: (1 << Int(bits)) - 1)
         let bytes = start.assumingMemoryBound(to: UInt8.self)
         var row = 0
-        while row * planes < place.blocks {
+        while row * planes < bounds.blocks {
             // Of each byte: which bits are known, in a column of the file and in a padded one, and what they are.
             var known: UInt8 = 0, knownPadding: UInt8 = 0, value: UInt8 = 0
             var plane = 0
             while plane < planes {
                 let block = row * planes + plane, shift = UInt8(truncatingIfNeeded: plane * Int(bits))
-                if block >= place.fileBlocks { known |= field << shift }
-                if block < place.blocks { value |= background << shift }
+                if block >= bounds.fileBlocks { known |= field << shift }
+                if block < bounds.blocks { value |= background << shift }
                 knownPadding |= field << shift
                 plane += 1
             }
             var i = 0
             while i < 512 {
-                let mask = i % 64 / 4 < place.columns ? known : knownPadding
+                let mask = i % 64 / 4 < bounds.columns ? known : knownPadding
                 if (bytes[row * 512 + i] ^ value) & mask != 0 { return false }
                 i += 1
             }
@@ -129,7 +130,7 @@ extension PackedTensor {
 }
 
 @inline(__always)
-func zero(_ from: UnsafeRawPointer, _ count: Int) -> Bool {
+func isZero(_ from: UnsafeRawPointer, _ count: Int) -> Bool {
     var i = 0, any: UInt8 = 0
     while i < count {
         any |= from.load(fromByteOffset: i, as: UInt8.self)
@@ -139,7 +140,7 @@ func zero(_ from: UnsafeRawPointer, _ count: Int) -> Bool {
 }
 
 /// A chunk of a panel, and how much of it is padding.
-struct Place {
+struct ChunkBounds {
     let panel, chunk: Int  // panel counts through all matrices
     let columns: Int       // of the panel, in the file
     let tiles: Int         // of the chunk
@@ -169,38 +170,38 @@ private struct SparseCodes {
 
     init(_ tensor: PackedTensor) { self.tensor = tensor }
 
-    mutating func next(_ place: Place) throws(Status) {
+    mutating func verifyNext(_ bounds: ChunkBounds) throws(Status) {
         let layout = tensor.layout, type = layout.type
-        let tile = place.panel * layout.kblocks + place.chunk * (Int(SX_CHUNK_K) / type.kPerBlock)
+        let tile = bounds.panel * layout.kblocks + bounds.chunk * (Int(SX_CHUNK_K) / type.kPerBlock)
         let bitmap = UnsafeRawPointer(tensor.bitmap + tile * type.maskBytes).assumingMemoryBound(to: UInt64.self)
-        guard padding(place, bitmap) else { throw .damaged }
+        guard hasZeroPadding(bounds, bitmap) else { throw .damaged }
         let entry = tensor.offsets[index]
         guard Int(sx_offset_bytes(entry)) == end else { throw .damaged }
         index += 1
         if !type.isQuantized {
-            let count = bitsSet(bitmap, place.tiles * 8)
+            let count = countBits(bitmap, bounds.tiles * 8)
             guard sx_offset_low(entry) == 0 else { throw .damaged }
             end += 2 * count
             kept += count
             return
         }
         var counts = SIMD8<Int>(repeating: 0), block = 0
-        while block < place.blocks {
-            counts[block] = bitsSet(bitmap + block * 8, 8)
+        while block < bounds.blocks {
+            counts[block] = countBits(bitmap + block * 8, 8)
             block += 1
         }
         kept += counts.wrappedSum()
-        let low = longest(type.quant.low_bits, counts), high = longest(type.quant.high_bits, counts)
+        let low = findLongestPlane(type.quant.low_bits, counts), high = findLongestPlane(type.quant.high_bits, counts)
         guard Int(sx_offset_low(entry)) == low, end + low + high <= layout.valueBytes else { throw .damaged }
         let values = UnsafeRawPointer(tensor.base + end).assumingMemoryBound(to: UInt8.self)
-        guard slack(type.quant.low_bits, counts, values, low),
-              slack(type.quant.high_bits, counts, values + low, high) else {
+        guard hasZeroSlack(type.quant.low_bits, counts, values, low),
+              hasZeroSlack(type.quant.high_bits, counts, values + low, high) else {
             throw .damaged
         }
         end += low + high
     }
 
-    private func bitsSet(_ words: UnsafePointer<UInt64>, _ count: Int) -> Int {
+    private func countBits(_ words: UnsafePointer<UInt64>, _ count: Int) -> Int {
         var sum = 0, i = 0
         while i < count {
             sum += words[i].nonzeroBitCount
@@ -210,23 +211,23 @@ private struct SparseCodes {
     }
 
     /// Where the file has no weight, nothing is kept.
-    private func padding(_ place: Place, _ bitmap: UnsafePointer<UInt64>) -> Bool {
-        if place.whole { return true }
-        let layout = tensor.layout, columns = UInt64(place.columns)
+    private func hasZeroPadding(_ bounds: ChunkBounds, _ bitmap: UnsafePointer<UInt64>) -> Bool {
+        if bounds.whole { return true }
+        let layout = tensor.layout, columns = UInt64(bounds.columns)
         if layout.type.isQuantized {
-            let none: UInt64 = place.columns == 16 ? 0 : ~0 << (columns * 4)
+            let none: UInt64 = bounds.columns == 16 ? 0 : ~0 << (columns * 4)
             var i = 0
-            while i < place.tiles * 16 {
-                if bitmap[i] & (i / 8 < place.fileBlocks ? none : ~0) != 0 { return false }
+            while i < bounds.tiles * 16 {
+                if bitmap[i] & (i / 8 < bounds.fileBlocks ? none : ~0) != 0 { return false }
                 i += 1
             }
             return true
         }
         let rows = UnsafeRawPointer(bitmap).assumingMemoryBound(to: UInt32.self)
-        let none: UInt32 = place.columns == 16 ? 0 : ~0 << UInt32(place.columns * 2)
+        let none: UInt32 = bounds.columns == 16 ? 0 : ~0 << UInt32(bounds.columns * 2)
         var row = 0
-        while row < place.tiles * 16 {
-            let left = layout.k - place.chunk * Int(SX_CHUNK_K) - row * 2
+        while row < bounds.tiles * 16 {
+            let left = layout.k - bounds.chunk * Int(SX_CHUNK_K) - row * 2
             let cut: UInt32 = left >= 2 ? none : left == 1 ? none | 0xaaaa_aaaa : ~0
             if rows[row] & cut != 0 { return false }
             row += 1
@@ -234,8 +235,8 @@ private struct SparseCodes {
         return true
     }
 
-    /// Codes of plane 0... of a chunk's low or high bits.
-    private func plane(_ plane: Int, of planes: Int, _ counts: SIMD8<Int>) -> Int {
+    /// Codes of a plane, 0... of a chunk's low or high bits.
+    private func countCodes(inPlane plane: Int, of planes: Int, _ counts: SIMD8<Int>) -> Int {
         var sum = 0, block = plane
         while block < 8 {
             sum += counts[block]
@@ -244,25 +245,26 @@ private struct SparseCodes {
         return sum
     }
 
-    private func longest(_ bits: Int32, _ counts: SIMD8<Int>) -> Int {
+    private func findLongestPlane(_ bits: Int32, _ counts: SIMD8<Int>) -> Int {
         if bits == 0 { return 0 }
         let planes = 8 / Int(bits)
         var most = 0, i = 0
         while i < planes {
-            most = max(most, plane(i, of: planes, counts))
+            most = max(most, countCodes(inPlane: i, of: planes, counts))
             i += 1
         }
         return most
     }
 
     /// Planes that are shorter than the longest go on with zeros.
-    private func slack(_ bits: Int32, _ counts: SIMD8<Int>, _ bytes: UnsafePointer<UInt8>, _ length: Int) -> Bool {
+    private func hasZeroSlack(_ bits: Int32, _ counts: SIMD8<Int>, _ bytes: UnsafePointer<UInt8>,
+                              _ length: Int) -> Bool {
         if bits == 0 { return true }
         let planes = 8 / Int(bits), field = UInt8(truncatingIfNeeded: (1 << Int(bits)) - 1)
         var i = 0, any: UInt8 = 0
         while i < planes {
             let mask = field << UInt8(truncatingIfNeeded: i * Int(bits))
-            var at = plane(i, of: planes, counts)
+            var at = countCodes(inPlane: i, of: planes, counts)
             while at < length {
                 any |= bytes[at] & mask
                 at += 1
