@@ -6,14 +6,14 @@
 // it is resident in a process that locks its memory.
 enum { MAX_THREADS = 64, STACK = 512 << 10 };
 
-typedef struct part {
+typedef struct share {
     sx_task_fn task;
     void *context;
     int32_t index, count;
-} part;
+} share;
 
 static void *run(void *argument) {
-    part *p = argument;
+    share *p = argument;
     p->task(p->index, p->count, p->context);
     return NULL;
 }
@@ -30,7 +30,7 @@ void sx_parallel(int32_t count, sx_task_fn task, void *context) {
     if (count > MAX_THREADS) count = MAX_THREADS;
     pthread_t threads[MAX_THREADS];
     bool started[MAX_THREADS] = {false};
-    part parts[MAX_THREADS];
+    share shares[MAX_THREADS];
     // Joining is a cancellation point: a caller that is cancelled there would leave threads that write to its stack.
     int cancel = sx_cancel_off();
     sigset_t blocked, before;
@@ -40,8 +40,8 @@ void sx_parallel(int32_t count, sx_task_fn task, void *context) {
     bool sized = pthread_attr_init(&attributes) == 0;
     if (sized) pthread_attr_setstacksize(&attributes, STACK);
     for (int32_t i = 1; i < count; ++i) {
-        parts[i] = (part){task, context, i, count};
-        started[i] = pthread_create(&threads[i], sized ? &attributes : NULL, run, &parts[i]) == 0;
+        shares[i] = (share){task, context, i, count};
+        started[i] = pthread_create(&threads[i], sized ? &attributes : NULL, run, &shares[i]) == 0;
     }
     if (sized) pthread_attr_destroy(&attributes);
     if (masked) pthread_sigmask(SIG_SETMASK, &before, NULL);

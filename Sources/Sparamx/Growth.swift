@@ -15,7 +15,7 @@ struct Sizes {
         self.third = third ?? self.second
     }
 
-    /// How many bytes of a host's struct count: never a part of a field, and never more than the host has.
+    /// How many bytes of a host's struct count: never half a field, and never more than the host has.
     func counting(_ size: Int) throws(Status) -> Int {
         guard size >= first, size <= Int(SX_STRUCT_LIMIT) else { throw .structSize }
         return size >= third ? third : size >= second ? second : first

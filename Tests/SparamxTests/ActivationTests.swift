@@ -19,11 +19,11 @@ final class ActivationTests: XCTestCase {
         }
     }
 
-    /// cuts: where the range of items is cut into parts, as threads do it.
-    private func pack(_ kind: Activation, _ isa: ISA, _ x: Tokens, rows: Int, cuts: [Int] = [], sub: Int = 32,
+    /// cuts: where the range of items is cut into shares, as threads do it.
+    private func pack(_ kind: Activation, _ isa: ISA, _ x: Tokens, rows: Int, cuts: [Int] = [], partK: Int = 32,
                       offset: Int32 = 128, halfScale: Bool = false) -> Packed {
         let kblocks = (x.k + kind.kPerBlock - 1) / kind.kPerBlock, count = rows * kblocks
-        let a = Region(count * kind.rowBytes), scales = Region(count * 8), sums = Region(count * 256 / sub)
+        let a = Region(count * kind.rowBytes), scales = Region(count * 8), sums = Region(count * 256 / partK)
         for region in [a, scales, sums] { region.fill(0xee) }
         let items = (kblocks + 15) / 16 * rows
         let bounds = [0] + cuts.map { $0 % (items + 1) }.sorted() + [items]
@@ -31,7 +31,7 @@ final class ActivationTests: XCTestCase {
             var args = sx_activation_args(
                 x: x.region.floats, ldx: Int64(x.ld), m: Int64(x.m), k: Int64(x.k), kblocks: Int64(kblocks),
                 rows: Int64(rows), a: a.octets, a_scale: kind == .q8 ? scales.floats : nil,
-                a_sum: kind == .q8 ? scales.base.assumingMemoryBound(to: Int32.self) : nil, part_k: Int32(sub),
+                a_sum: kind == .q8 ? scales.base.assumingMemoryBound(to: Int32.self) : nil, part_k: Int32(partK),
                 offset: offset, minimum: offset == 0 ? 1 : 0, half_scale: halfScale ? 1 : 0,
                 item_begin: Int64(bounds[i - 1]), item_end: Int64(bounds[i]))
             if kind == .q8 { args.a_sum = sums.base.assumingMemoryBound(to: Int32.self) }
@@ -45,14 +45,14 @@ final class ActivationTests: XCTestCase {
                           .bindMemory(to: Int32.self)))
     }
 
-    /// The layout in words of its own: chunk of 16 K-blocks, tile of 16 tokens, K-block, token. For each row its token
+    /// The layout in words of its own: slab of 16 K-blocks, tile of 16 tokens, K-block, token. For each row its token
     /// and K-block; for each scale its token, K-block and half.
     private func layout(rows: Int, kblocks: Int, parts: Int = 2)
         -> (rows: [(token: Int, kblock: Int)], scales: [(token: Int, kblock: Int, half: Int)]) {
         var places: [(Int, Int)] = [], scales: [(Int, Int, Int)] = []
-        for chunk in stride(from: 0, to: kblocks, by: 16) {
+        for slab in stride(from: 0, to: kblocks, by: 16) {
             for tile in stride(from: 0, to: rows, by: 16) {
-                for kblock in chunk..<min(chunk + 16, kblocks) {
+                for kblock in slab..<min(slab + 16, kblocks) {
                     for token in tile..<min(tile + 16, rows) { places.append((token, kblock)) }
                     for half in 0..<parts {
                         for token in tile..<min(tile + 16, rows) { scales.append((token, kblock, half)) }
@@ -95,7 +95,7 @@ final class ActivationTests: XCTestCase {
                 for isa in Machine.codecs {
                     XCTAssertTrue(pack(kind, isa, x, rows: rows).rows == expected, "\(kind) \(isa) \(label)")
                     XCTAssertTrue(pack(kind, isa, x, rows: rows, cuts: cuts).rows == expected,
-                                  "\(kind) \(isa) \(label) in parts")
+                                  "\(kind) \(isa) \(label) in shares")
                 }
             }
         }
@@ -114,27 +114,28 @@ final class ActivationTests: XCTestCase {
             for (token, kblock) in places.rows {
                 for half in 0..<2 { codes += block(token, kblock * 64 + half * 32).codes.map { UInt8(bitPattern: $0) } }
             }
-            let kinds: [(sub: Int, offset: Int32, halfScale: Bool)] = [(32, 128, true), (32, 0, true), (32, 128, false),
-                                                                       (32, 0, false), (16, 32, false), (16, 0, false)]
-            for (sub, offset, halfScale) in kinds {
+            let kinds: [(partK: Int, offset: Int32, halfScale: Bool)] = [
+                (32, 128, true), (32, 0, true), (32, 128, false), (32, 0, false), (16, 32, false), (16, 0, false)
+            ]
+            for (partK, offset, halfScale) in kinds {
                 func rounded(_ value: Float) -> Float { halfScale ? Float(Float16(value)) : value }
                 let scales = places.scales.map { token, kblock, half in
                     rounded(block(token, kblock * 64 + half * 32).scale).bitPattern
                 }
-                let places = layout(rows: rows, kblocks: (x.k + 63) / 64, parts: 64 / sub).scales
+                let places = layout(rows: rows, kblocks: (x.k + 63) / 64, parts: 64 / partK).scales
                 let sums = places.map { token, kblock, part in
-                    let first = kblock * 64 + part * sub, found = block(token, first / 32 * 32)
-                    let sum = found.codes[first % 32..<first % 32 + sub].reduce(0) { $0 + Int32($1) }
+                    let first = kblock * 64 + part * partK, found = block(token, first / 32 * 32)
+                    let sum = found.codes[first % 32..<first % 32 + partK].reduce(0) { $0 + Int32($1) }
                     return offset == 0 ? Int32(bitPattern: rounded(found.scale * Float(sum)).bitPattern) : -offset * sum
                 }
                 let expected = Packed(rows: codes, scales: scales, sums: sums)
                 for isa in Machine.codecs {
-                    let label = "\(isa) \(label) sums per \(sub), offset \(offset)"
-                    XCTAssertTrue(pack(.q8, isa, x, rows: rows, sub: sub, offset: offset, halfScale: halfScale)
+                    let label = "\(isa) \(label) sums per \(partK), offset \(offset)"
+                    XCTAssertTrue(pack(.q8, isa, x, rows: rows, partK: partK, offset: offset, halfScale: halfScale)
                                   == expected, label)
-                    let parts = pack(.q8, isa, x, rows: rows, cuts: cuts, sub: sub, offset: offset,
-                                     halfScale: halfScale)
-                    XCTAssertTrue(parts == expected, "\(label) in parts")
+                    let shared = pack(.q8, isa, x, rows: rows, cuts: cuts, partK: partK, offset: offset,
+                                      halfScale: halfScale)
+                    XCTAssertTrue(shared == expected, "\(label) in shares")
                 }
             }
         }

@@ -60,7 +60,7 @@ final class CheckedTests: XCTestCase {
     func testPart() {
         func fits(_ offset: Int, _ size: Int, _ total: Int) -> Bool {
             result { () throws(Status) in
-                try Checked.part(offset, size, of: total)
+                try Checked.checkRange(offset, size, within: total)
                 return 1
             } != nil
         }

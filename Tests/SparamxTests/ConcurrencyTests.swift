@@ -203,7 +203,7 @@ final class ConcurrencyTests: XCTestCase {
         inParallel(8) { _ in XCTAssertGreaterThanOrEqual(Capability.current.cpus, 1) }
     }
 
-    /// More tasks than threads can be had is fine too: each part runs exactly once.
+    /// More tasks than threads can be had is fine too: each share is done exactly once.
     func testParallelRunsEachPartOnce() {
         for count: Int32 in [1, 2, 16, 64] {
             let done = UnsafeMutablePointer<Int32>.allocate(capacity: 64)

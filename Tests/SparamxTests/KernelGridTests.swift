@@ -11,7 +11,7 @@ final class KernelGridTests: XCTestCase {
     private static let tokens = Array(1...17) + [31, 32, 33, 64, 100, 512, 513]  // 512 tokens are a pass
     /// At, below and above the edges of columns, panels, pairs of panels and blocks of 8 pairs.
     private static let outputs = [1, 15, 16, 17, 31, 32, 33, 48, 255, 256, 257, 272]
-    /// The same for tiles (32 or 64 of K), offsets (256 of K) and chunks of activations (512 or 1024 of K).
+    /// The same for tiles (32 or 64 of K), offsets (256 of K) and slabs of activations (512 or 1024 of K).
     private static func inputs(_ type: Int32) -> [Int] {
         if type == bf16 || type == f16 { return wideInputs }
         if Block(type: type).elements == 256 { return [256, 512, 768, 1024, 1280] }

@@ -45,7 +45,7 @@ final class ValidateTests: XCTestCase {
     /// One bit at every place. A bit of the bitmap, of the offsets or of padding is always found.
     func testEveryFlippedBit() throws {
         for type in weightTypes {
-            // Padded columns and a padded part of K, where the type has one.
+            // Padded columns and padding at the end of K, where the type has one.
             let k = type == bf16 || type == f16 ? 37 : whole(type, 32)
             let weights = Matrix(type, n: 17, k: k, zeros: 40, seed: 3)
             for form in formChoices(type) {

@@ -79,7 +79,7 @@ static const shape shapes[] = {
     {SPARAMX_TYPE_F16, 33, 15, 1, 1},  {SPARAMX_TYPE_F16, 256, 16, 3, 1}, {SPARAMX_TYPE_Q8_0, 32, 1, 1, 1},
     {SPARAMX_TYPE_Q8_0, 96, 33, 1, 2}, {SPARAMX_TYPE_Q8_0, 288, 31, 1, 1}};
 
-/* Random bytes, parts in random order with overlaps, until all is there; then changes of the packed tensor. */
+/* Random bytes, pieces in random order with overlaps, until all is there; then changes of the packed tensor. */
 static void test_uploads(void) {
     for (size_t i = 0; i < COUNT(shapes) * 3; i++) {
         const shape *s = &shapes[i / 3];
@@ -92,12 +92,12 @@ static void test_uploads(void) {
         CHECK(form_of(&m) == SPARAMX_FORM_RAW && same(&m, seed), "case %zu: zero bytes at first", i);
         CHECK(sparamx_buffer_resident(buffer) == 0, "case %zu: memory before the first byte", i);
         bool good = true;
-        size_t parts[] = {m.bytes / 3, 0, m.bytes * 2 / 3}; /* the rest of each third comes later */
-        for (size_t j = 0; j < COUNT(parts); j++) {
+        size_t pieces[] = {m.bytes / 3, 0, m.bytes * 2 / 3}; /* the rest of each third comes later */
+        for (size_t j = 0; j < COUNT(pieces); j++) {
             size_t size = m.bytes / 3;
-            good = good && put(&m, data, parts[j], size > 1 ? size - 1 : 0) && same(&m, seed + j);
+            good = good && put(&m, data, pieces[j], size > 1 ? size - 1 : 0) && same(&m, seed + j);
         }
-        CHECK(good, "case %zu: parts out of order", i);
+        CHECK(good, "case %zu: pieces out of order", i);
         if (m.bytes > 3) CHECK(form_of(&m) == SPARAMX_FORM_RAW, "case %zu: packed too early", i);
         for (int j = 0; j < 20 && m.bytes > 3; j++) {
             size_t offset = random_next(&seed) % m.bytes, size = 1 + random_next(&seed) % (m.bytes - offset);
@@ -105,7 +105,7 @@ static void test_uploads(void) {
             if (offset + size > m.bytes) size = m.bytes - offset;
             good = good && put(&m, data, offset, size);
         }
-        CHECK(good && same(&m, seed), "case %zu: parts that overlap", i);
+        CHECK(good && same(&m, seed), "case %zu: pieces that overlap", i);
         CHECK(put(&m, data, 0, m.bytes / 2 + 1) && put(&m, data, m.bytes / 2, m.bytes - m.bytes / 2) && same(&m, seed),
               "case %zu: the rest", i);
         int32_t form = form_of(&m);
@@ -201,9 +201,9 @@ static void test_memset_and_clear(void) {
                late = make_mirror(buffer, 8 * PAGE, SPARAMX_TYPE_Q8_0, 64, 3, 1, 1);
         uint8_t *data = must_allocate(m.bytes);
         fill_bytes(m.bytes, 5, data);
-        CHECK(sparamx_buffer_memset_tensor(buffer, &m.t, 0xab, 3, 1000) == SPARAMX_OK, "memset of a part");
+        CHECK(sparamx_buffer_memset_tensor(buffer, &m.t, 0xab, 3, 1000) == SPARAMX_OK, "memset of a piece");
         memset(m.want + 3, 0xab, 1000);
-        CHECK(same(&m, 1), "memset of a part, contents");
+        CHECK(same(&m, 1), "memset of a piece, contents");
         CHECK(put(&m, data, 0, m.bytes) && same(&m, 2), "upload after it");
         CHECK(sparamx_buffer_memset_tensor(buffer, &m.t, 0, 99, 2001) == SPARAMX_OK, "memset of the whole");
         memset(m.want + 99, 0, 2001);

@@ -55,7 +55,7 @@ int main(void) {
               memcmp(back, back + 1, bytes - 1) == 0, "what has not arrived reads as zero");
     check_growth(before, 2 * MIB, "reading what has not arrived");
 
-    /* In parts: the raw bytes are there until the last one, then only the packed form (a fifth or so). */
+    /* In pieces: the raw bytes are there until the last one, then only the packed form (a fifth or so). */
     CHECK(sparamx_buffer_set_tensor(buffer, &t, w, 0, bytes / 2) == SPARAMX_OK, "one half");
     check_growth(before, bytes + 2 * MIB, "a weight that has arrived by half");
     CHECK(sparamx_buffer_set_tensor(buffer, &t, w + bytes / 2, bytes / 2, bytes / 2) == SPARAMX_OK, "the other half");

@@ -42,8 +42,8 @@ static size_t status_bytes(const char *name) {
 
 static double mib(size_t n) { return (double)n / (1 << 20); }
 
-/* part 0: the whole in one call. */
-static void test_upload(const uint8_t *data, size_t part, bool backwards) {
+/* piece 0: the whole in one call. */
+static void test_upload(const uint8_t *data, size_t piece, bool backwards) {
     size_t before = resident();
     sparamx_buffer_options o = {.size = sizeof o, .pack_threads = 2};
     sparamx_buffer *buffer = NULL;
@@ -52,15 +52,15 @@ static void test_upload(const uint8_t *data, size_t part, bool backwards) {
     CHECK(sparamx_buffer_init_tensor(buffer, &t) == SPARAMX_OK, "announce");
     CHECK(resident() - before < bytes / 50, "an empty buffer takes %.1f MiB", mib(resident() - before));
     bool peak_known = restart_peak(), good = true;
-    if (part == 0) {
+    if (piece == 0) {
         good = sparamx_buffer_set_tensor(buffer, &t, data, 0, bytes) == SPARAMX_OK;
     }
-    for (size_t done = 0; part != 0 && done < bytes && good; done += part) {
-        size_t size = bytes - done < part ? bytes - done : part, offset = backwards ? bytes - done - size : done;
+    for (size_t done = 0; piece != 0 && done < bytes && good; done += piece) {
+        size_t size = bytes - done < piece ? bytes - done : piece, offset = backwards ? bytes - done - size : done;
         good = sparamx_buffer_set_tensor(buffer, &t, data + offset, offset, size) == SPARAMX_OK;
     }
     size_t grown = resident() - before, peak = status_bytes("VmHWM") - before;
-    const char *how = part == 0 ? "whole" : backwards ? "parts backwards" : "parts";
+    const char *how = piece == 0 ? "whole" : backwards ? "pieces backwards" : "pieces";
     sparamx_tensor_info info = {.size = sizeof info};
     CHECK(good && sparamx_buffer_tensor_info(buffer, &t, &info) == SPARAMX_OK && info.form == SPARAMX_FORM_SPARSE,
           "%s: upload", how);
@@ -71,7 +71,7 @@ static void test_upload(const uint8_t *data, size_t part, bool backwards) {
     CHECK(grown <= packed + slack && grown + slack >= packed, "%s: grew by %.1f MiB, packed are %.1f", how, mib(grown),
           mib(packed));
     if (peak_known) {
-        size_t most = packed + slack + (part == 0 ? 0 : bytes);
+        size_t most = packed + slack + (piece == 0 ? 0 : bytes);
         CHECK(peak <= most, "%s: at most %.1f MiB, allowed are %.1f", how, mib(peak), mib(most));
     } else {
         SKIP(1, "the peak of resident memory: /proc/self/clear_refs cannot be written here");

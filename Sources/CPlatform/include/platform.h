@@ -36,8 +36,8 @@ bool sx_numa_interleave(void *pointer, size_t bytes); // false: not possible her
 // Threads
 typedef void (*sx_task_fn)(int32_t index, int32_t count, void *context);
 // Runs task(0...count-1) on up to count threads, which end before the call returns. A thread that cannot be made costs
-// speed only: its part runs in the caller. Not a cancellation point.
-// Faults reach the host's handlers from every thread.
+// speed only: its share is done in the caller. Not a cancellation point. Faults reach the host's handlers from every
+// thread.
 void sx_parallel(int32_t count, sx_task_fn task, void *context);
 
 // Around what is a cancellation point and must not be one.

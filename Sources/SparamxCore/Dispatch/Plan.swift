@@ -1,6 +1,6 @@
 import CKernelABI
 
-/// How one product of m tokens is computed: the kernel, and how the host's work area is cut up. The parts: packed
+/// How one product of m tokens is computed: the kernel, and how the host's work area is cut up: packed
 /// activations, their scales and sums, then each thread's scratch; all aligned to 64 bytes.
 package struct Plan {
     package let kernel: KernelRow

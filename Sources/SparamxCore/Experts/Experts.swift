@@ -67,12 +67,12 @@ struct ExpertShare {
     private func packActivations(second: Bool, from: Int, to: Int) {
         for i in 0..<groups.count {
             let group = groups[i]
-            guard let part = second ? group.second : group.operand, part.itemsEnd > from, part.itemsBegin < to,
-                  let function = part.plan.activationFunction else { continue }
+            guard let needs = second ? group.second : group.operand, needs.itemsEnd > from, needs.itemsBegin < to,
+                  let function = needs.plan.activationFunction else { continue }
             // One row at a time, and every row of "x" where this one is: so the packing functions gather.
-            var args = Product.makeActivationArgs(part.plan, x[row(group, 0)], 0, work + part.activations)
-            for item in max(part.itemsBegin, from) - part.itemsBegin..<min(part.itemsEnd, to) - part.itemsBegin {
-                args.x = UnsafePointer(x[row(group, min(item % part.plan.rows, group.count - 1))])
+            var args = Product.makeActivationArgs(needs.plan, x[row(group, 0)], 0, work + needs.activations)
+            for item in max(needs.itemsBegin, from) - needs.itemsBegin..<min(needs.itemsEnd, to) - needs.itemsBegin {
+                args.x = UnsafePointer(x[row(group, min(item % needs.plan.rows, group.count - 1))])
                 args.item_begin = Int64(item)
                 args.item_end = Int64(item + 1)
                 function(&args)
@@ -102,8 +102,8 @@ struct ExpertShare {
             let last = min(panel + most, end), ld = (last - panel) * width
             let column = panel * width, columns = min(n, last * width) - column
             multiplyPanels(product.first, group.operand, group, panel, last, results - column, ld)
-            if let second = product.second, let part = group.second {
-                multiplyPanels(second, part, group, panel, last, others - column, ld)
+            if let second = product.second, let needs = group.second {
+                multiplyPanels(second, needs, group, panel, last, others - column, ld)
             }
             for i in 0..<group.count {
                 let to = y[row(group, i)] + column, from = results + i * ld
@@ -126,10 +126,10 @@ struct ExpertShare {
     }
 
     /// Panels begin..<end times all rows of a group. results: where column 0 would be.
-    private func multiplyPanels(_ operand: ExpertOperand, _ part: Group.Part, _ group: Group, _ begin: Int, _ end: Int,
-                                _ results: UnsafeMutablePointer<Float>, _ ld: Int) {
-        let plan = part.plan, weights = operand.matrix(group.expert)
-        let packed = plan.activationFunction == nil ? nil : work + part.activations
+    private func multiplyPanels(_ operand: ExpertOperand, _ needs: Group.Needs, _ group: Group,
+                                _ begin: Int, _ end: Int, _ results: UnsafeMutablePointer<Float>, _ ld: Int) {
+        let plan = needs.plan, weights = operand.matrix(group.expert)
+        let packed = plan.activationFunction == nil ? nil : work + needs.activations
         var args = Product.makeKernelArgs(plan, weights, Product.makeTokens(plan, nil, 0, packed: packed),
                                           sx_results(data: results, ld: Int64(ld)), own + product.area.scratchOffset)
         if packed != nil { return Product.multiplyPanels(plan, weights, &args, begin, end) }

@@ -1,7 +1,7 @@
 /// Rows of one expert that are multiplied together.
 struct Group {
     /// What the group needs of one weight.
-    struct Part {
+    struct Needs {
         let plan: Plan
         let activations: Int            // where they are packed, in the work area
         let itemsBegin, itemsEnd: Int   // of packing them, on the line of all such work for this weight
@@ -10,8 +10,8 @@ struct Group {
     let expert: Int
     let first, count: Int               // in the sorted rows
     let costBegin, costEnd: Int         // on the line of all work
-    let operand: Part
-    let second: Part?
+    let operand: Needs
+    let second: Needs?
 }
 
 /// The groups of a product, and what they come to. Each thread makes its own.
@@ -46,25 +46,25 @@ struct Groups {
     private mutating func append(_ product: ExpertProduct, expert: Int, first: Int, count rows: Int,
                                  _ kernels: (Int, Int)) throws(Status) {
         let one = try product.first.makePlan(kernels.0, m: rows), mine = Groups.packing(one)
-        let part = Group.Part(plan: one, activations: activations.0, itemsBegin: items.0,
-                              itemsEnd: items.0 + mine.items)
-        var cost = estimateCost(product.first, one, expert), other: Group.Part? = nil
+        let needs = Group.Needs(plan: one, activations: activations.0, itemsBegin: items.0,
+                                itemsEnd: items.0 + mine.items)
+        var cost = estimateCost(product.first, one, expert), other: Group.Needs? = nil
         if let second = product.second {
             let two = try second.makePlan(kernels.1, m: rows)
             cost += estimateCost(second, two, expert)
             if product.first.layout.type.number == second.layout.type.number && one.packsAlike(two) {
                 // Both take the activations of the first.
-                other = Group.Part(plan: two, activations: activations.0, itemsBegin: items.1, itemsEnd: items.1)
+                other = Group.Needs(plan: two, activations: activations.0, itemsBegin: items.1, itemsEnd: items.1)
             } else {
                 let its = Groups.packing(two)
-                other = Group.Part(plan: two, activations: activations.1, itemsBegin: items.1,
-                                   itemsEnd: items.1 + its.items)
+                other = Group.Needs(plan: two, activations: activations.1, itemsBegin: items.1,
+                                    itemsEnd: items.1 + its.items)
                 activations.1 += its.bytes
                 items.1 += its.items
             }
         }
         memory[count] = Group(expert: expert, first: first, count: rows, costBegin: self.cost,
-                              costEnd: self.cost + cost, operand: part, second: other)
+                              costEnd: self.cost + cost, operand: needs, second: other)
         count += 1
         activations.0 += mine.bytes
         items.0 += mine.items

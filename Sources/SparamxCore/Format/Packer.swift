@@ -141,12 +141,12 @@ struct Packing {
     private static func run(_ job: inout Job, _ threads: Int32) {
         withUnsafeMutablePointer(to: &job) { pointer in
             sx_parallel(threads, { index, count, context in
-                Packing.part(context.assumingMemoryBound(to: Job.self).pointee, Int(index), Int(count))
+                Packing.packShare(context.assumingMemoryBound(to: Job.self).pointee, Int(index), Int(count))
             }, pointer)
         }
     }
 
-    private static func part(_ job: Job, _ index: Int, _ count: Int) {
+    private static func packShare(_ job: Job, _ index: Int, _ count: Int) {
         let layout = job.layout
         let all = layout.panels * layout.matrices
         let end = all * (index + 1) / count

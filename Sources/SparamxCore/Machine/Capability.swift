@@ -105,11 +105,11 @@ package struct Capability {
     private static func brand(_ cpuid: (UInt32, UInt32) -> (UInt32, UInt32, UInt32, UInt32))
         -> (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) {
         guard cpuid(0x8000_0000, 0).0 >= 0x8000_0004 else { return (0, 0, 0, 0, 0, 0, 0, 0) }
-        func pair(_ leaf: UInt32) -> (UInt64, UInt64) {
+        func registers(_ leaf: UInt32) -> (UInt64, UInt64) {
             let r = cpuid(leaf, 0)
             return (UInt64(r.1) << 32 | UInt64(r.0), UInt64(r.3) << 32 | UInt64(r.2))
         }
-        let a = pair(0x8000_0002), b = pair(0x8000_0003), c = pair(0x8000_0004)
+        let a = registers(0x8000_0002), b = registers(0x8000_0003), c = registers(0x8000_0004)
         return (a.0, a.1, b.0, b.1, c.0, c.1, 0, 0)
     }
 }

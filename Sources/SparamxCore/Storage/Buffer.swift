@@ -109,7 +109,7 @@ package struct Buffer {
         let address = UInt(bitPattern: data), start = UInt(bitPattern: base)
         guard address >= start, address - start <= UInt(size) else { throw .range }
         let offset = Int(address - start)
-        try Checked.part(offset, tensor.bytes, of: size)
+        try Checked.checkRange(offset, tensor.bytes, within: size)
         return offset
     }
 
@@ -232,7 +232,7 @@ package struct Buffer {
     }
 
     package func read(_ tensor: Tensor, _ out: UnsafeMutableRawPointer, offset: Int, size: Int) throws(Status) {
-        try Checked.part(offset, size, of: tensor.bytes)
+        try Checked.checkRange(offset, size, within: tensor.bytes)
         try access(findSlot(tensor)).read(out.assumingMemoryBound(to: UInt8.self), offset: offset, size: size)
     }
 

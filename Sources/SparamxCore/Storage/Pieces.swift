@@ -11,7 +11,7 @@ package struct Pieces {
         self.copies = copies
         self.stride = stride
         if copies == 0 { return }
-        try Checked.part(offset, try Checked.sum(try Checked.product(copies - 1, stride), size), of: bytes)
+        try Checked.checkRange(offset, try Checked.sum(try Checked.product(copies - 1, stride), size), within: bytes)
         guard copies == 1 || stride >= size || !apart else { throw .stride }
     }
 

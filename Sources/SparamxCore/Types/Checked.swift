@@ -26,7 +26,7 @@ package enum Checked {
     }
 
     /// That offset...offset+size lies in 0...total.
-    package static func part(_ offset: Int, _ size: Int, of total: Int) throws(Status) {
+    package static func checkRange(_ offset: Int, _ size: Int, within total: Int) throws(Status) {
         let end = try sum(offset, size)
         if offset < 0 || size < 0 || end > total { throw .range }
     }
