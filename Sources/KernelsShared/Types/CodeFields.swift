@@ -1,5 +1,5 @@
-// Fields of bits from which the blocks of several types are made, to one byte per code and back. Plain loops over bytes:
-// in the AVX-512 room the compiler makes vector code of them.
+// Fields of bits from which the blocks of several types are made, to one byte per code and back. Plain loops over
+// bytes: in the AVX-512 room the compiler makes vector code of them.
 
 /// 32 codes of 4 bits in 16 bytes: the low halves first.
 @inline(__always)

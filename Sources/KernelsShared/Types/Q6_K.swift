@@ -9,7 +9,8 @@ enum Q6_K: QuantType {
             let part = i / 4, quarter = i % 4, to = codes + i * 32
             let low = (block + part * 64 + quarter % 2 * 32).assumingMemoryBound(to: UInt8.self)
             let high = (block + 128 + part * 32).assumingMemoryBound(to: UInt8.self)
-            let lowShift = UInt8(truncatingIfNeeded: quarter / 2 * 4), highShift = UInt8(truncatingIfNeeded: quarter * 2)
+            let lowShift = UInt8(truncatingIfNeeded: quarter / 2 * 4)
+            let highShift = UInt8(truncatingIfNeeded: quarter * 2)
             var l = 0
             while l < 32 {
                 to[l] = low[l] >> lowShift & 15 | (high[l] >> highShift & 3) << 4

@@ -1,12 +1,12 @@
 import CKernelABI
 
-/// A quantized type: its numbers, and how one of its blocks lies in the file. One Swift file per type; its row in types.def
-/// has the numbers, which Exports.swift repeats. Kernels are generic over these types, so that the numbers are constants
-/// in their code.
+/// A quantized type: its numbers, and how one of its blocks lies in the file. One Swift file per type; its row in
+/// types.def has the numbers, which Exports.swift repeats. Kernels are generic over these types, so that the numbers
+/// are constants in their code.
 ///
-/// In all four functions `block` is one block of the file. Codes are bytes, in the order of k; `record` is the side record
-/// (quant.h) of the block's weights, of 16 columns, of which `column` is one. Reading the file writes codes and record,
-/// writing the file sets every byte of the block between the two functions.
+/// In all four functions `block` is one block of the file. Codes are bytes, in the order of k; `record` is the side
+/// record (quant.h) of the block's weights, of 16 columns, of which `column` is one. Reading the file writes codes and
+/// record, writing the file sets every byte of the block between the two functions.
 protocol QuantType {
     static var quant: sx_quant { get }
     static func readCodes(_ block: UnsafeRawPointer, _ codes: UnsafeMutablePointer<UInt8>)
@@ -53,13 +53,14 @@ extension QuantType {
         }
     }
 
-    /// Brings the side information of one column in; the backgrounds come from setBackground. side: of the panel's chunk,
-    /// cleared before.
+    /// Brings the side information of one column in; the backgrounds come from setBackground. side: of the panel's
+    /// chunk, cleared before.
     @inline(__always)
     static func readSides(_ file: UnsafeRawPointer, _ blocks: Int, _ side: UnsafeMutableRawPointer, _ column: Int) {
         var i = 0
         while i * Int(quant.file_block_k) < blocks * 32 {
-            readSide(file + i * Int(quant.file_block_bytes), side + i * Int(quant.side_bytes * quant.file_block_k / 64), column)
+            readSide(file + i * Int(quant.file_block_bytes),
+                     side + i * Int(quant.side_bytes * quant.file_block_k / 64), column)
             i += 1
         }
     }
@@ -68,7 +69,8 @@ extension QuantType {
     static func writeSides(_ file: UnsafeMutableRawPointer, _ blocks: Int, _ side: UnsafeRawPointer, _ column: Int) {
         var i = 0
         while i * Int(quant.file_block_k) < blocks * 32 {
-            writeSide(file + i * Int(quant.file_block_bytes), side + i * Int(quant.side_bytes * quant.file_block_k / 64), column)
+            writeSide(file + i * Int(quant.file_block_bytes),
+                      side + i * Int(quant.side_bytes * quant.file_block_k / 64), column)
             i += 1
         }
     }
