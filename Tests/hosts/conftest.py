@@ -70,8 +70,9 @@ class Host:
         if "SPARAMX_LIB" in variables:
             variables = {**reference(), **variables}
         arguments = list(map(str, arguments))
-        path = self.made / tool if tool == "host_checks" else self.bin / tool
-        if tool == "host_checks":
+        ours = tool in ("host_checks", "collect_checks")
+        path = (self.made if ours else self.bin) / tool
+        if ours:
             variables["HOST_CHECKS_BACKENDS"] = self.bin
         if plugin:
             file = self.plugin if plugin is True else plugin

@@ -1,5 +1,6 @@
 #include "accel.hpp"
 
+#include "collect.hpp"
 #include "memory.hpp"
 #include "sparamx-ggml-cpu.hpp"
 #include "team.hpp"
@@ -106,6 +107,7 @@ ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph * graph) {
             q.work = s->work.data();
             q.barrier = [](void * w) { static_cast<worker *>(w)->barrier(); };
             q.barrier_data = &me;
+            if (is_collecting()) collect_inputs(node, me.ith, me.nth, q.barrier, q.barrier_data);
             const auto since = timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
             const sparamx_status status = api()->compute(&q, &p.op);
             if (status != SPARAMX_OK) { // the same on every thread

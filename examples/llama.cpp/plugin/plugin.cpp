@@ -10,6 +10,7 @@
 // When anything does not fit, one line on stderr says what, and the host runs as ever.
 
 #include "accel.hpp"
+#include "collect.hpp"
 #include "host.hpp"
 #include "sparamx-ggml-cpu.hpp"
 
@@ -112,6 +113,7 @@ extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backen
     std::string error = host->find(__builtin_return_address(0));
     if (error.empty() && mode == "inject") error = inject(*host);
     if (error.empty() && mode == "accel" && host->has_device("SPARAMX")) error = second_copy;
+    if (error.empty() && plugin::start_collecting(*host)) stay_loaded(); // with or without the library
     if (error.empty() && mode == "accel" && plugin::accel_start(*host, &device)) {
         stay_loaded();
         return &device;
