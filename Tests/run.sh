@@ -3,13 +3,13 @@
 # the exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
 #
 # Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
-#                             fuzz qemu sandbox beside load package distribution examples prune swift tsan
+#                             fuzz qemu sandbox beside load package distribution examples collect prune swift tsan
 set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
-all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution examples prune
-    swift tsan)
+all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution examples collect
+    prune swift tsan)
 case "${1-}" in
 -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
@@ -148,6 +148,7 @@ part distribution "Debian packages and an archive, in a fresh Debian" \
 emulated=()
 [ -x build/tests/abi/capability ] && emulated=(build/tests/abi)
 part examples "the programs on small models" Tests/examples/run.sh build build/tests/examples "${emulated[@]}"
+part collect "statistics for pruners, in a host without a model" Tests/collect/run.sh -q
 part prune "examples/prune, from a dense model to a pruned one" Tests/prune/run.sh -q
 if wanted swift; then
     for level in amx avx512 reference; do

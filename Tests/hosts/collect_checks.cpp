@@ -1,5 +1,5 @@
-// A host that evaluates random tokens, and writes down what the plugin should have seen: the inputs of each product with
-// a weight, by llama.cpp's own callback.
+// A host that evaluates random tokens, and writes down what the plugin should have seen: the inputs of each product
+// with a weight, by llama.cpp's own callback.
 //
 //   collect_checks MODEL BATCHES SIZE THREADS FOLDER [twice]
 //

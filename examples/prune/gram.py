@@ -34,21 +34,23 @@ class Grams:
         self.tokens = self._number("tokens")
         self.missing = self._number("missing", "0")  # matrices that a later pass over the text will add
         self._keys = set(self._file.keys())
-        self._experts = {}
-        self._aliases = {key.removesuffix(".same_as"): value for key, value in self.metadata.items()
-                         if key.endswith(".same_as")}
+        self._aliases = self._entries(".same_as")
+        self._experts = {name: [] for name in self._entries(".experts")}  # {matrix: the experts that have sums}
         for key in self._keys:
             stem = key.removesuffix(".gram")
             if stem == key:
                 raise Fault(f"{path} is no file of Gram matrices: it holds {key}")
             name, _, last = stem.rpartition(".")
-            if name and last.isdecimal():
-                self._experts.setdefault(name, []).append(int(last))
+            if name in self._experts and last.isdecimal():
+                self._experts[name].append(int(last))
             else:
-                self._experts.setdefault(stem, [])
+                self._experts[stem] = None
         for name, other in self._aliases.items():
             if other not in self._experts or name in self._experts:
                 raise Fault(f"{path} says that {name} has the inputs of {other}, and has no sums for these")
+
+    def _entries(self, suffix):
+        return {key.removesuffix(suffix): value for key, value in self.metadata.items() if key.endswith(suffix)}
 
     def _number(self, key, default=None):
         text = self.metadata.get(key, default)
@@ -73,7 +75,7 @@ class Grams:
 
     def experts(self, name):
         """The experts that have seen tokens, in order; empty for an ordinary matrix."""
-        return sorted(self._experts[self._find(name)])
+        return sorted(self._experts[self._find(name)] or [])
 
     def count(self, name, expert=None):
         """Rows of X that were added up; 0 for an expert that no token came to."""
@@ -84,7 +86,9 @@ class Grams:
         """K, the inputs of the matrix."""
         found = self._find(name)
         experts = self._experts[found]
-        stem = f"{found}.{experts[0]}" if experts else found
+        if experts == []:
+            raise Fault(f"{self.path} has no token for any expert of {name}")
+        stem = found if experts is None else f"{found}.{experts[0]}"
         (n,) = self._file.get_slice(f"{stem}.gram").get_shape()
         k = (int((8 * n + 1) ** 0.5) - 1) // 2
         for k in (k, k + 1):
@@ -113,7 +117,7 @@ class Grams:
 
     def _stem(self, name, expert):
         found = self._find(name)
-        if (expert is None) == bool(self._experts[found]):
+        if (expert is None) != (self._experts[found] is None):
             kind = "a mixture of experts: name one" if expert is None else "no mixture of experts"
             raise Fault(f"{name} in {self.path} is {kind}")
         return found if expert is None else f"{found}.{expert}"

@@ -9,7 +9,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <map>
+#include <mutex>
 #include <set>
 #include <string>
 
@@ -64,8 +66,8 @@ bool is_plain(const char * name) {
     return true;
 }
 
-// Why the inputs of a weight are not collected, "" if they are. The rule for names is the one by which the library takes
-// weights; types that it does not know are collected as well.
+// Why the inputs of a weight are not collected, "" if they are. The rule for names is the one by which the library
+// takes weights; types that it does not know are collected as well.
 std::string refusal(const node_parts & parts) {
     const char * name = parts.weight->name;
     if (std::strstr(name, ".lora_")) return "it belongs to an adapter";
@@ -104,14 +106,15 @@ collect::product describe(const ggml_tensor * node) {
     p.from.chosen = ids ? ids->data : nullptr;
     const char * base = static_cast<const char *>(x->data);
     const auto   row = [&](int64_t i1, int64_t i2, int64_t i3) {
-        return reinterpret_cast<const float *>(base + size_t(i1) * x->nb[1] + size_t(i2) * x->nb[2] + size_t(i3) * x->nb[3]);
+        return reinterpret_cast<const float *>(base + size_t(i1) * x->nb[1] + size_t(i2) * x->nb[2] +
+                                               size_t(i3) * x->nb[3]);
     };
     if (ids) {
         p.tokens = ids->ne[1];
         for (int64_t t = 0; t < ids->ne[1]; ++t) {
             for (int64_t i = 0; i < ids->ne[0]; ++i) {
-                const char * id = static_cast<const char *>(ids->data) + size_t(t) * ids->nb[1] + size_t(i) * ids->nb[0];
-                const int32_t expert = *reinterpret_cast<const int32_t *>(id);
+                const char *  line = static_cast<const char *>(ids->data) + size_t(t) * ids->nb[1];
+                const int32_t expert = *reinterpret_cast<const int32_t *>(line + size_t(i) * ids->nb[0]);
                 if (expert < 0 || expert >= p.experts) continue; // the product itself will say so
                 p.rows.push_back(collect::input_row{ expert, row(i % x->ne[1], t, 0) });
             }
@@ -205,8 +208,12 @@ std::string read_number(const char * name, uint64_t largest, uint64_t & to) {
 
 void at_exit(int status, void *) {
     if (getpid() != owner) return;
-    collecting->finish(status);
-    left().tell();
+    try {
+        collecting->finish(status);
+        left().tell();
+    } catch (const std::exception &) {
+        say("nothing was written: there is no memory left");
+    }
 }
 
 } // namespace

@@ -1,16 +1,16 @@
-// SPARAMX_COLLECT=FILE: the Gram matrices X^T X of the inputs X of all weight matrices, for pruners that want more than an
-// imatrix. README.md says how it is used.
+// SPARAMX_COLLECT=FILE: the Gram matrices X^T X of the inputs X of all weight matrices, for pruners that want more than
+// an imatrix. README.md says how it is used.
 //
-// The host asks each of its extra buffer types about each op. This one takes no weights; it looks at products before they
-// are computed, by the library or by the host itself, and lets them go on.
+// The host asks each of its extra buffer types about each op. This one takes no weights; it looks at products before
+// they are computed, by the library or by the host itself, and lets them go on.
 #pragma once
 
 #include "host.hpp"
 
 namespace plugin {
 
-// Begins to collect if the variable is set and nothing speaks against it; a line says so, or why not. True if the plugin
-// must stay loaded.
+// Begins to collect if the variable is set and nothing speaks against it; if something does, a line says what. True if
+// the plugin must stay loaded.
 bool start_collecting(const host & host);
 
 bool is_collecting();

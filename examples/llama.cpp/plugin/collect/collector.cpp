@@ -3,9 +3,7 @@
 #include <cfloat>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <new>
-#include <thread>
 
 namespace plugin::collect {
 namespace {
@@ -13,10 +11,6 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 double seconds_since(clock::time_point then) { return std::chrono::duration<double>(clock::now() - then).count(); }
-
-std::string of(uint64_t n, uint64_t all, const char * what) {
-    return std::to_string(n) + " of " + std::to_string(all) + " " + what;
-}
 
 uint64_t cost(int64_t columns, int64_t experts) {
     return sums::bytes_for(columns, sums::capacity_for(columns, experts > 0)) * uint64_t(experts > 0 ? experts : 1);
@@ -75,14 +69,14 @@ bool collector::find(const product & p) {
     }
     at = known;
     if (at->weight != p.weight || at->columns != p.columns || at->experts != p.experts) {
-        return fail("there are two models in this process that have a matrix " + at->name + ": collect with one alone");
+        return fail("there are two models in this process that have a matrix " + at->name + ": use one alone");
     }
     at->evaluation = evaluation;
     at->from = p.from;
     ++at->products;
     if (at->same && (at->same->products != at->products || !(at->same->from == p.from))) {
-        return fail(at->name + " had the inputs of " + at->same->name + " and now has others: collect with one context, and "
-                    "leave one of the two out (SPARAMX_LEAVE)");
+        return fail(at->name + " had the inputs of " + at->same->name + " and now has others: leave one of the two out "
+                    "(SPARAMX_LEAVE), and use one context at a time");
     }
     return true;
 }
@@ -100,13 +94,14 @@ bool collector::place(matrix & m, const product & p) {
     bool fits = true;
     if (has(m, fits)) {
         m.state = matrix::kept;
-        return fits || fail(set.file + " is of another model, in which " + m.name + " has other dimensions: name another file");
+        return fits || fail(set.file + " is of another model, in which " + m.name +
+                            " has other dimensions: name another file");
     }
     const uint64_t bytes = cost(m.columns, m.experts);
     if (bytes > set.memory) {
         return fail("the sums for " + m.name + " take " + std::to_string((bytes >> 20) + 1) + " MiB, and " +
-                    std::to_string(set.memory >> 20) + " MiB may be taken: raise SPARAMX_COLLECT_MEMORY, or leave it out "
-                    "(SPARAMX_LEAVE)");
+                    std::to_string(set.memory >> 20) + " MiB may be taken: raise SPARAMX_COLLECT_MEMORY, or leave it "
+                    "out (SPARAMX_LEAVE)");
     }
     if (matrices_left == 0 || bytes > memory_left) return true;
     --matrices_left;
@@ -131,7 +126,8 @@ bool collector::prepare(const product & p) {
     for (const input_row & row : p.rows) ++first[size_t(row.expert) + 1];
     for (size_t i = 0; i < at->parts.size(); ++i) {
         sums & part = at->parts[i];
-        if (first[i + 1] > 0 && !part.is_made() && !part.make(at->columns, sums::capacity_for(at->columns, at->experts > 0))) {
+        const int capacity = sums::capacity_for(at->columns, at->experts > 0);
+        if (first[i + 1] > 0 && !part.is_made() && !part.make(at->columns, capacity)) {
             return fail("there is no memory for the sums of " + at->name + ": lower SPARAMX_COLLECT_MEMORY");
         }
         first[i + 1] += first[i];
@@ -251,37 +247,8 @@ bool collector::check_start() {
     if (!old.exists) return true;
     const double then = measured("start");
     if (std::abs(start - then) <= 3e-4 * std::abs(then)) return true;
-    return fail(set.file + " was begun with another model, text or setting: run the same command for each pass, or name "
-                "another file");
-}
-
-bool collector::has(const matrix & m, bool & fits) const {
-    const auto        experts = old.metadata.find(m.name + ".experts");
-    const bool        is_mixture = experts != old.metadata.end();
-    const std::string begin = m.name + ".";
-    const auto        tensor = is_mixture ? old.tensors.lower_bound(begin) : old.tensors.find(begin + "gram");
-    const bool        found = tensor != old.tensors.end() && tensor->first.compare(0, begin.size(), begin) == 0;
-    const uint64_t    bytes = uint64_t(m.columns) * uint64_t(m.columns + 1) / 2 * sizeof(float);
-    fits = (is_mixture ? experts->second : "0") == std::to_string(m.experts) && (!found || tensor->second.bytes == bytes);
-    return found || is_mixture;
-}
-
-uint64_t collector::number(const std::string & key) const {
-    const auto found = old.metadata.find(key);
-    return found == old.metadata.end() ? 0 : std::strtoull(found->second.c_str(), nullptr, 10);
-}
-
-double collector::measured(const std::string & key) const {
-    const auto found = old.metadata.find(key);
-    return found == old.metadata.end() ? 0 : std::strtod(found->second.c_str(), nullptr);
-}
-
-// Rows that the file has of a matrix.
-int64_t collector::counted(const matrix & m) const {
-    if (m.experts == 0) return int64_t(number(m.name + ".count"));
-    uint64_t sum = 0;
-    for (int64_t i = 0; i < m.experts; ++i) sum += number(m.name + "." + std::to_string(i) + ".count");
-    return int64_t(sum);
+    return fail(set.file + " was begun with another model, text or setting: run the same command for each pass, or "
+                "name another file");
 }
 
 uint64_t collector::n_of(int state, bool also_shared) const {
@@ -322,10 +289,12 @@ void collector::tell_plan() {
     const uint64_t collected = n_of(matrix::collected, true);
     if (collected + n_of(matrix::waiting, true) == 0) {
         is_complete = true;
-        set.say(set.file + " is complete, with " + std::to_string(all.size()) + " matrices: nothing is left to collect");
+        set.say(set.file + " is complete, with " + std::to_string(all.size()) +
+                " matrices: nothing is left to collect");
         return;
     }
-    set.say("collecting the inputs of " + of(collected, all.size(), "matrices") + " in " +
+    set.say("collecting the inputs of " +
+            std::to_string(collected) + " of " + std::to_string(all.size()) + " matrices" + " in " +
             std::to_string(n_of(matrix::collected, false)) + " sums, which take up to " +
             std::to_string(((set.memory - memory_left) >> 20) + 1) + " MiB, with " + instructions() + "; " + pass());
 }
@@ -337,119 +306,6 @@ void collector::tell_progress() {
     char speed[32];
     std::snprintf(speed, sizeof(speed), "%.1f", double(tokens) / seconds_since(began));
     set.say("collecting: " + std::to_string(tokens) + " tokens, " + speed + " per second; " + pass());
-}
-
-// ----------------------------------------------------------------------------------------------------------- end
-
-// What was read again must be as it was when the file was written.
-std::string collector::check_kept() const {
-    for (const matrix & m : all) {
-        if (m.state != matrix::kept || m.same) continue;
-        const double then = measured(m.name + ".trace");
-        if (m.rows == counted(m) && std::abs(m.squares - then) <= 3e-4 * std::abs(then)) continue;
-        return set.file + " was begun with another model, text or setting, in which " + m.name + " had other inputs: run the "
-               "same command for each pass, or name another file";
-    }
-    return {};
-}
-
-void collector::flush_rest() {
-    auto work = [this](int ith, int nth) {
-        for (matrix & m : all) {
-            for (sums & s : m.parts) {
-                if (s.n_waiting() == 0) continue;
-                for (int64_t block = ith; block < s.n_blocks(); block += nth) s.flush(block, s.n_waiting());
-            }
-        }
-    };
-    std::vector<std::thread> others;
-    int                      started = 1;
-    try {
-        for (; started < n_threads; ++started) others.emplace_back(work, started, n_threads);
-    } catch (const std::exception &) { // no more threads here: their share comes afterwards
-    }
-    work(0, n_threads);
-    for (std::thread & other : others) other.join();
-    for (; started < n_threads; ++started) work(started, n_threads);
-    for (matrix & m : all) {
-        for (sums & s : m.parts) s.count(0, 0);
-    }
-}
-
-std::string collector::write_file() {
-    auto   metadata = old.metadata;
-    char   text[32];
-    double first = start;
-    if (old.exists) first = measured("start");
-    auto put = [&](const std::string & key, double value) {
-        std::snprintf(text, sizeof(text), "%.17g", value);
-        metadata[key] = text;
-    };
-    metadata["format"] = "sparamx-gram-1";
-    metadata["tokens"] = std::to_string(tokens);
-    metadata["missing"] = std::to_string(n_of(matrix::waiting, true));
-    metadata["passes"] = std::to_string(number("passes") + 1);
-    if (!model.empty()) metadata["model"] = model;
-    put("start", first);
-
-    std::map<std::string, new_tensor> tensors; // in the order of their keys, whatever pass they come from
-    for (const auto & [key, range] : old.tensors) {
-        tensors[key] = new_tensor{ key, range.bytes, copied(set.file, range) };
-    }
-    for (matrix & m : all) {
-        metadata.erase(m.name + ".same_as");
-        if (m.same && m.state != matrix::waiting) metadata[m.name + ".same_as"] = m.same->name;
-        if (m.same || m.state != matrix::collected) continue;
-        put(m.name + ".trace", m.squares);
-        if (m.experts > 0) metadata[m.name + ".experts"] = std::to_string(m.experts);
-        for (size_t i = 0; i < m.parts.size(); ++i) {
-            const sums &      part = m.parts[i];
-            const std::string stem = m.experts > 0 ? m.name + "." + std::to_string(i) : m.name;
-            metadata[stem + ".count"] = std::to_string(part.count());
-            if (!part.is_made()) continue;
-            const int64_t k = m.columns;
-            tensors[stem + ".gram"] =
-                new_tensor{ stem + ".gram", uint64_t(k) * uint64_t(k + 1) / 2 * sizeof(float), [&part, k](const sink & accept) {
-                               std::vector<float> row(static_cast<size_t>(k));
-                               for (int64_t i = 0; i < k; ++i) {
-                                   part.read(i, row.data());
-                                   if (!accept(row.data(), size_t(i + 1) * sizeof(float))) return false;
-                               }
-                               return true;
-                           } };
-        }
-    }
-    std::vector<new_tensor> list;
-    for (auto & entry : tensors) list.push_back(entry.second);
-    return write(set.file, metadata, list);
-}
-
-void collector::finish(int status) {
-    std::lock_guard<std::mutex> lock(one_at_a_time);
-    if (!failure.empty()) return set.say(set.file + " was not written: " + failure);
-    if (all.empty()) return set.say(set.file + " was not written: the host computed no product of a weight on this CPU");
-    if (is_complete) return;
-    if (warming_up || tokens == 0) return set.say(set.file + " was not written: the host computed no text");
-    if (status != 0) {
-        return set.say(set.file + " was not written: the host ended with status " + std::to_string(status));
-    }
-    if (evaluation == 1) tell_plan();
-    std::string why;
-    if (is_start && !is_complete && !check_start()) why = failure;
-    if (is_complete) return;
-    if (why.empty()) why = check_kept();
-    if (why.empty() && old.is_stale(set.file)) why = "another process has written it meanwhile";
-    if (why.empty()) {
-        flush_rest();
-        why = write_file();
-    }
-    if (!why.empty()) return set.say(set.file + " was not written: " + why);
-    const uint64_t done = n_of(matrix::kept, true) + n_of(matrix::collected, true);
-    char           cost[64];
-    std::snprintf(cost, sizeof(cost), "%.2f ms per token", 1e3 * seconds / double(tokens));
-    set.say(set.file + " has the inputs of " + of(done, all.size(), "matrices") + ", from " + std::to_string(tokens) +
-            " tokens (" + cost + " for the sums); " + pass() +
-            (done < all.size() ? ": run the same command again" : ", which is all"));
 }
 
 } // namespace plugin::collect

@@ -1,7 +1,7 @@
 // What is added up in this pass over the text, and what becomes of it. Knows nothing of ggml: collect.cpp translates.
 //
-// A process makes one pass. Each matrix that the file does not have yet is given memory until the budget is used up; the
-// others wait for the next pass. Matrices that are multiplied with the same activations share their sums.
+// A process makes one pass. Each matrix that the file does not have yet is given memory until the budget is used up;
+// the others wait for the next pass. Matrices that are multiplied with the same activations share their sums.
 #pragma once
 
 #include "gram_file.hpp"
@@ -20,8 +20,8 @@
 
 namespace plugin::collect {
 
-// Activations as the host names them: two products have the same inputs if all of this is the same, and if they belong to
-// the same evaluation.
+// Activations as the host names them: two products have the same inputs if all of this is the same, and if they belong
+// to the same evaluation.
 struct source {
     const void * tensor = nullptr; // that computed them
     const void * data = nullptr;

@@ -116,8 +116,16 @@ bool gram_file::is_stale(const std::string & path) const {
     return !exists || std::memcmp(now, version, sizeof(now)) != 0;
 }
 
-std::string resolve(const std::string & path, std::string & absolute) {
-    char real[PATH_MAX];
+std::string resolve(const std::string & name, std::string & absolute) {
+    char        real[PATH_MAX];
+    std::string path = name;
+    for (int links = 0; links < 8; ++links) { // that point to what is not there yet
+        const ssize_t n = readlink(path.c_str(), real, sizeof(real) - 1);
+        if (n <= 0) break;
+        real[n] = 0;
+        const size_t slash = path.rfind('/');
+        path = real[0] == '/' || slash == std::string::npos ? real : path.substr(0, slash + 1) + real;
+    }
     if (realpath(path.c_str(), real)) {
         absolute = real;
         return {};
@@ -172,7 +180,9 @@ std::string write(const std::string & path, const std::map<std::string, std::str
         });
         errno = error;
         if (error) return cannot(path, "written");
-        if (!given || written != t.bytes) return path + " cannot be written: " + t.key + " of the old file cannot be read";
+        if (!given || written != t.bytes) {
+            return path + " cannot be written: " + t.key + " of the old file cannot be read";
+        }
     }
     if (fsync(file.at) != 0) return cannot(path, "written");
     if (!named) {

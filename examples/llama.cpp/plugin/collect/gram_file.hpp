@@ -1,7 +1,7 @@
 // Files of Gram matrices: safetensors, read and written. examples/prune/gram.py reads them in Python.
 //
-// Tensors, all F32: NAME.gram, or NAME.EXPERT.gram for each expert that has seen a token: the lower triangle of X^T X, row
-// by row. Metadata, all strings: see collector.cpp.
+// Tensors, all F32: NAME.gram, or NAME.EXPERT.gram for each expert that has seen a token: the lower triangle of X^T X,
+// row by row. Metadata, all strings: README.md has the list.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,8 @@ std::string resolve(const std::string & path, std::string & absolute);
 // Empty if a file can be made in the place of this one.
 std::string check_writable(const std::string & path);
 
-// Writes the file anew; until all of it is on the disk the old one stays, and nothing else is left behind. Empty, or why not.
+// Writes the file anew; until all of it is on the disk the old one stays, and nothing else is left behind. Empty, or
+// why not.
 std::string write(const std::string & path, const std::map<std::string, std::string> & metadata,
                   const std::vector<new_tensor> & tensors);
 

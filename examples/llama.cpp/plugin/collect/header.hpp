@@ -8,8 +8,8 @@ namespace plugin::collect {
 inline constexpr const char * format = "sparamx-gram-1"; // the metadata's entry "format"
 inline constexpr uint64_t     largest_header = 100000000; // as safetensors has it
 
-// False if the text is no such header, if a tensor is no vector of F32, or if tensors overlap or have gaps. Offsets count
-// from the header's end.
+// False if the text is no such header, if a tensor is no vector of F32, or if tensors overlap or have gaps. Offsets
+// count from the header's end.
 bool parse_header(const std::string & text, std::map<std::string, std::string> & metadata,
                   std::map<std::string, gram_file::range> & tensors);
 

@@ -40,8 +40,8 @@ class sums {
     int     capacity() const { return most; }
     int     n_waiting() const { return waiting; }
 
-    // Takes one panel of n rows, of which the first is the at-th that waits; each panel is taken by one thread. Returns the
-    // sum of the squares, which is no number if one of the inputs is none.
+    // Takes one panel of n rows, of which the first is the at-th that waits; each panel is taken by one thread. Returns
+    // the sum of the squares, which is no number if one of the inputs is none.
     double append(int64_t panel, int at, const float * const * x, int n);
 
     // Adds the first n rows that wait to the totals: each block by one thread.
