@@ -76,13 +76,14 @@ def test_long_lists_of_what_is_left_out(session):
     assert session.run(lines)[-1].endswith("blk.4.ffn_gate_inp.weight, blk.5.ffn_gate_inp.weight and 4 others")
 
 
-def refused(session, lines, status=0, **environment):
-    """Nothing is written, for one reason that is said at the end."""
+def refused(session, lines, status=0, at_once=False, **environment):
+    """Nothing is written, for one reason that is said at the end. at_once: and after the first batch."""
     before = session.file.read_bytes() if session.file.exists() else None
     said = session.run(lines, status=status, **environment)
     assert (session.file.read_bytes() if session.file.exists() else None) == before and session.left() == []
     told = [line for line in said if "was not written: " in line]
     assert len(told) == 1, said
+    assert not at_once or any(line.endswith(". Nothing more is collected") for line in said)
     return told[0].split("was not written: ")[1]
 
 
@@ -92,8 +93,9 @@ OTHER = "was begun with another model, text or setting"
 def test_another_text_or_model(session):
     lines, seen = text(session)
     session.run(lines, SPARAMX_COLLECT_MATRICES=2)
-    for other in (text(session, seed=1), text(session, factor=1.001), text(session, batches=3),
-                  text(session, batches=1), text(session, tokens=299)):
+    for other in (text(session, seed=1), text(session, factor=1.001), text(session, tokens=299)):
+        assert OTHER in refused(session, other[0], at_once=True)
+    for other in (text(session, batches=3), text(session, batches=1)):
         assert OTHER in refused(session, other[0])
     wider, _ = text(session, k=97)
     assert "of another model, in which blk.0.attn_q.weight has other dimensions" in refused(session, wider)
@@ -117,6 +119,11 @@ def test_inputs_that_are_no_longer_shared(session):
     assert "b.weight had the inputs of a.weight and now has others" in why
     # And never shared, although they were the same tensor at another time.
     session.run([*x, "product a.weight 0 96 1 1", "product a.weight 0 96 1 2", "product b.weight 0 96 1 1"])
+    assert session.grams().source("b.weight") == "b.weight"
+    # Nor in another batch, in whose memory the host has put other numbers.
+    session.file.unlink()
+    session.run([*x, "product a.weight 0 96 1 1", "product c.weight 0 96 1 2", "product c.weight 0 96 1 2",
+                 "product b.weight 0 96 1 1"])
     assert session.grams().source("b.weight") == "b.weight"
 
 

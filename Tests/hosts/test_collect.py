@@ -188,19 +188,20 @@ def test_files_that_cannot_be_written(linked, model, tmp_path):
 
 
 def test_killed(linked, model, text, tmp_path):
-    """The file is as it was, and nothing lies beside it."""
-    file, folder = tmp_path / "grams", tmp_path / "seen"
-    collect(linked, model("bf16"), file, folder, SPARAMX_COLLECT_MATRICES=3, **DECLINED)
-    before = file.read_bytes(), sorted(os.listdir(tmp_path))
-    for number in (signal.SIGINT, signal.SIGKILL):
-        command, environment = linked.command("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128,
-                                              SPARAMX_COLLECT=file, **DECLINED)
-        process = subprocess.Popen([str(part) for part in command], env=environment, stdout=subprocess.DEVNULL,
+    """In the second pass: the file is as it was, and nothing lies beside it. The same pass can then be made."""
+    file = tmp_path / "grams"
+    command = ("llama-perplexity", "-m", model("bf16"), "-f", text, "-c", 128, "--chunks", 64, "-t", 2)
+    options = {"SPARAMX_COLLECT": file, "SPARAMX_COLLECT_MATRICES": 5, **DECLINED}
+    linked.must_run(*command, **options)
+    before = file.read_bytes()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        arguments, environment = linked.command(*command, **options)
+        process = subprocess.Popen([str(part) for part in arguments], env=environment, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True, errors="replace")
-        for line in process.stderr:
-            if "collecting the inputs" in line or "another model" in line:
-                break
+        assert any("collecting the inputs" in line for line in process.stderr)  # and no further
         process.send_signal(number)
         process.communicate()
-        assert process.returncode in (-number, 128 + number, 1)
-        assert (file.read_bytes(), sorted(os.listdir(tmp_path))) == before
+        assert process.returncode == -number
+        assert file.read_bytes() == before and os.listdir(tmp_path) == ["grams"]
+    assert "pass 2 of 2, which is all" in linked.must_run(*command, **options).stderr
+    assert Grams(file).missing == 0
