@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from conftest import activations, is_close
+from conftest import Session, activations, is_close
 
 LAYERS = 3
 
@@ -46,6 +46,15 @@ def test_passes(session, limit, passes):
     said = session.run(lines, **limit)
     assert len(said) == 1 and "is complete, with 9 matrices: nothing is left to collect" in said[0]
     assert session.file.read_bytes() == before
+
+
+def test_threads_do_not_race(programs, tmp_path):
+    """Also where the inputs of an earlier pass are only measured."""
+    session = Session(programs, tmp_path, "thread")
+    lines, seen = text(session, batches=1)
+    for _ in range(2):
+        session.run(lines, SPARAMX_COLLECT_MATRICES=3)
+    assert session.grams().names() == sorted(seen)
 
 
 def test_warm_up_is_not_counted(session):
