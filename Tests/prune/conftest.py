@@ -17,7 +17,7 @@ Type = gguf.GGMLQuantizationType
 def run(*arguments, asks=False, **options):
     """asks: without the answer to how weights are chosen, where no imatrix is given."""
     command = [sys.executable, PRUNE / "prune.py", *arguments]
-    if "--imatrix" not in arguments and not asks:
+    if not {"--imatrix", "--gram"} & set(map(str, arguments)) and not asks:
         command.append("--magnitude")
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, **options)
 

@@ -64,7 +64,7 @@ def test_empty_tensors_and_scalars(tmp_path):
     before = empty_and_scalar(tmp_path / "in.gguf")
     for scope in ("row", "tensor", "model"):
         out = prune(before, tmp_path / "out.gguf", "--scope", scope, "--force")
-        assert "1 of 4 tensors" in out and "50.00% now" in out
+        assert "1 of 1 matrices" in out and "50.00% now" in out
     assert "no tensor" in refused(tmp_path / "x", before, tmp_path / "x", "--include", "down")
     result = subprocess.run([sys.executable, PRUNE / "report.py", tmp_path / "out.gguf", "--out", tmp_path / "r"],
                             capture_output=True, text=True)

@@ -1,11 +1,14 @@
 """Every type that the gguf package can quantize stays in its type, and a pruned weight is exactly the type's zero."""
 
+import subprocess
+import sys
+
 import gguf
 import numpy as np
 import pytest
 
 from codes import PRUNABLE
-from conftest import PRUNED, Type, prune, refused, random_tensors, tensors_of, weights_of, write_model
+from conftest import PRUNE, PRUNED, Type, prune, refused, random_tensors, tensors_of, weights_of, write_model
 
 
 def can_quantize(kind):
@@ -150,19 +153,45 @@ def test_blocks_with_minimum(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind, n_bytes", [(Type.Q4_K, 144), (Type.Q6_K, 210), (Type.IQ4_NL, 18)], ids=str)
-def test_other_types_are_refused_with_advice(tmp_path, kind, n_bytes):
+def test_other_types_stay_as_they_are(tmp_path, kind, n_bytes):
     block = gguf.GGML_QUANT_SIZES[kind][0]
     assert gguf.GGML_QUANT_SIZES[kind][1] == n_bytes
     path = tmp_path / "in.gguf"
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_tensor("blk.0.attn_q.weight", np.zeros((4, 256 // block * n_bytes), dtype=np.uint8), raw_dtype=kind)
+    writer.add_tensor("blk.0.attn_q.weight", np.full((4, 256 // block * n_bytes), 7, dtype=np.uint8), raw_dtype=kind)
     writer.add_tensor("blk.0.ffn_up.weight", np.ones((4, 256), dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    sentence = refused(tmp_path / "out.gguf", path, tmp_path / "out.gguf")
-    assert kind.name in sentence and "llama-quantize" in sentence
-    prune(path, tmp_path / "out.gguf", "--exclude", "attn_q")  # such a tensor may stay beside
+    told = prune(path, tmp_path / "out.gguf")
+    assert "1 of 2 matrices pruned" in told and f"left as they are: attn_q ({kind.name})" in told
     before, after = (tensors_of(file)["blk.0.attn_q.weight"].data for file in (path, tmp_path / "out.gguf"))
     assert np.array_equal(before, after)
+    # Where nothing else is left to prune, advice is all that there is.
+    sentence = refused(tmp_path / "x", path, tmp_path / "x", "--exclude", "ffn_up")
+    assert kind.name in sentence and "llama-quantize" in sentence
+
+
+def test_a_type_that_nobody_knows_stays_as_it_is(tmp_path):
+    """As written by forks of llama.cpp: its tensor is what lies up to the next one."""
+    path = write_model(tmp_path / "in.gguf", random_tensors(), Type.Q8_0)
+    info = gguf.GGUFReader(path)
+    field = next(tensor.field for tensor in info.tensors if tensor.name == PRUNED[1])
+    whole = bytearray(path.read_bytes())
+    at = field.offset + sum(part.nbytes for part in field.parts[:4])
+    begin = info.data_offset + int(field.parts[5][0])
+    n_bytes = 48 * 256 // 32 * 34
+    del info
+    for number in (4, 137, 999):
+        whole[at:at + 4] = number.to_bytes(4, "little")
+        path.write_bytes(whole)
+        told = prune(path, tmp_path / "out.gguf", "--force")
+        assert "2 of 5 matrices pruned" in told and f"ffn_up (type {number})" in told
+        after = (tmp_path / "out.gguf").read_bytes()
+        shift = len(after) - len(whole)
+        assert after[begin + shift:begin + shift + n_bytes] == whole[begin:begin + n_bytes]
+        assert after[begin + shift + n_bytes:] != whole[begin + n_bytes:]
+        told = subprocess.run([sys.executable, PRUNE / "report.py", path, "--out", tmp_path / "r"], text=True,
+                              capture_output=True)
+        assert told.returncode == 0 and f"type {number}" in told.stdout, told.stderr

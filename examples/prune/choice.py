@@ -21,6 +21,8 @@ class Count:
     weights: int = 0
     zeros_before: int = 0
     zeros_after: int = 0
+    negative: int = 0  # zeros that were -0 before
+    broken: int = 0    # NaN and infinite weights
 
     def __add__(self, other):
         return Count(*(a + b for a, b in zip(vars(self).values(), vars(other).values())))
@@ -62,8 +64,10 @@ class Matrix:
     def apply(self, rows, mask, zero):
         """Weights that were zero before get the type's zero too: -0, left by a mask that was multiplied, is another
         code."""
-        codes.prune(self.raw[rows], mask, zero, self.kind)
-        return Count(mask.size, int(zero.sum()), int((mask | zero).sum()))
+        raw = self.raw[rows]
+        negative, broken = codes.negative_zeros(raw, self.kind), codes.broken(raw, self.kind)
+        codes.prune(raw, mask, zero, self.kind)
+        return Count(mask.size, int(zero.sum()), int((mask | zero).sum()), negative, broken)
 
 
 def pool_of(threads):
@@ -88,7 +92,7 @@ def prune_groups(pool, matrix, keep, group):
     """keep of every group of neighbours in a row stay."""
     def work(rows):
         scores, zero = matrix.scores(rows)
-        mask = smallest(scores.reshape(-1, group), group - keep).reshape(scores.shape)
+        mask = smallest_in_groups(scores, keep, group)
         return matrix.apply(rows, mask, zero)
     return add_counts(pool.map(work, matrix.chunks))
 
@@ -99,6 +103,11 @@ def smallest(scores, n):
         places = np.argpartition(scores, n - 1, axis=1)[:, :n]
         np.put_along_axis(mask, places, True, axis=1)
     return mask
+
+
+def smallest_in_groups(scores, keep, group):
+    """Mask of all but the keep largest of each group of neighbours."""
+    return smallest(scores.reshape(-1, group), group - keep).reshape(scores.shape)
 
 
 def find_cut(pool, matrices, share):

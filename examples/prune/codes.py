@@ -87,8 +87,40 @@ BLOCKS = {
     Type.Q4_1: zero_with_minimum, Type.Q5_1: zero_with_minimum, Type.TQ1_0: zero_ternary, Type.TQ2_0: zero_ternary,
 }
 PRUNABLE = frozenset(WORDS) | frozenset(BLOCKS)
+ADJUSTABLE = frozenset(WORDS) | {Type.Q8_0}  # weights that stay can take other values without a large rounding error
+# The words that are -0, and the bits that NaN and infinity have all of.
+SIGNS = {Type.F32: 1 << 31, Type.F16: 1 << 15, Type.BF16: 1 << 15}
+EXPONENTS = {Type.F32: 0x7F800000, Type.F16: 0x7C00, Type.BF16: 0x7F80}
+LARGEST_F16 = np.float32(65504)
 
 
 def decode(raw, kind):
     """The weights as float32, one row per row."""
     return np.asarray(gguf.dequantize(raw, kind), dtype=np.float32)
+
+
+def encode(raw, weights, kind):
+    """Rounds the weights, float32, into raw (rows, bytes of a row). Zeros become the type's zero."""
+    weights = np.where(weights == 0, np.float32(0), weights)
+    if kind == Type.F16:
+        weights = np.clip(weights, -LARGEST_F16, LARGEST_F16)
+    raw[:] = np.ascontiguousarray(gguf.quantize(weights, kind)).view(np.uint8).reshape(raw.shape)
+
+
+def negative_zeros(raw, kind):
+    """How many weights are -0: zero as a number, but a code of its own, which is packed as a value."""
+    if kind in WORDS:
+        return int((raw.view(WORDS[kind]) == SIGNS[kind]).sum())
+    if kind != Type.MXFP4:
+        return 0
+    nibbles = raw.reshape(-1, gguf.GGML_QUANT_SIZES[kind][1])[:, 1:]
+    return int((nibbles & 15 == 8).sum() + (nibbles >> 4 == 8).sum())
+
+
+def broken(raw, kind):
+    """How many weights are NaN or infinite."""
+    if kind in WORDS:
+        words, ones = raw.view(WORDS[kind]), EXPONENTS[kind]
+        return int((words & ones == ones).sum())
+    with np.errstate(invalid="ignore", over="ignore"):
+        return int((~np.isfinite(decode(raw, kind))).sum())

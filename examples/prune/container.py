@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 COPY_BYTES = 1 << 24
+KNOWN = frozenset(int(kind) for kind in gguf.GGML_QUANT_SIZES)
 
 
 class Fault(Exception):
@@ -21,11 +22,26 @@ class Fault(Exception):
 class CheckedReader(gguf.GGUFReader):
     """GGUFReader slices past the end of a short file without a word, and a length of 2^60 would keep it busy for
     ever. For a vocabulary of hundreds of thousands of strings it takes many seconds: a bar shows after the first that
-    it reads."""
+    it reads. A tensor of a type that the package does not know is one of bytes, up to the next tensor."""
 
     def __init__(self, path):
         with tqdm(desc="reading the metadata", unit=" strings", delay=1, disable=not sys.stderr.isatty()) as self.bar:
             super().__init__(path)
+
+    def _build_tensors(self, start, fields):
+        known = [field for field in fields if int(field.parts[4][0]) in KNOWN]
+        super()._build_tensors(start, known)
+        places = sorted(int(field.parts[5][0]) for field in fields) + [len(self.data) - start]
+        self.fields_of_tensors = fields
+        self.unknown = []
+        for field in fields:
+            if int(field.parts[4][0]) not in KNOWN:
+                begin = int(field.parts[5][0])
+                end = next((place for place in places if place > begin), begin)
+                self.unknown.append((field, int(end - begin)))
+        names = [str(bytes(field.parts[1]), encoding="utf-8") for field in fields]
+        if len(set(names)) < len(names):
+            raise ValueError("two tensors have the same name")
 
     def _get_str(self, offset):
         self.bar.update()
@@ -40,10 +56,14 @@ class CheckedReader(gguf.GGUFReader):
 @dataclass(frozen=True)
 class Tensor:
     name: str
-    type: gguf.GGMLQuantizationType
+    type: gguf.GGMLQuantizationType | int  # a number: a type that the package does not know
     shape: tuple[int, ...]  # as numpy has it: the length of a row comes last
     begin: int              # in the file
     n_bytes: int
+
+    @property
+    def type_name(self):
+        return getattr(self.type, "name", f"type {int(self.type)}")
 
     @property
     def columns(self):
@@ -76,27 +96,29 @@ class Container:
     def _take(self, reader):
         if reader.byte_order != "I":
             raise ValueError("it is big-endian")
-        if not reader.tensors:
+        if not reader.tensors and not reader.unknown:
             raise ValueError("it has no tensors")
         self.size = len(reader.data)
         self.fields = reader.fields
         self.alignment = int(reader.alignment)
         self.data_begin = int(reader.data_offset)
-        first, last = (reader.tensors[i].field for i in (0, -1))
+        first, last = (reader.fields_of_tensors[i] for i in (0, -1))
         # Between: after version and counts come the keys and values, then one entry per tensor.
         self.infos_begin = first.offset
         self.infos_end = last.offset + sum(part.nbytes for part in last.parts)
         self.version, self.n_tensors, self.n_keys = struct.unpack("<IQQ", reader.data[4:24].tobytes())
-        self.tensors = sorted((self._tensor(tensor) for tensor in reader.tensors), key=lambda tensor: tensor.begin)
+        found = [self._tensor(tensor.field, tensor.tensor_type, int(tensor.n_bytes)) for tensor in reader.tensors]
+        found += [self._tensor(field, int(field.parts[4][0]), n_bytes) for field, n_bytes in reader.unknown]
+        self.tensors = sorted(found, key=lambda tensor: tensor.begin)
         for before, after in zip(self.tensors, self.tensors[1:]):
             if after.begin < before.begin + before.n_bytes:
                 raise ValueError(f"the tensors {before.name} and {after.name} overlap")
 
-    def _tensor(self, tensor):
+    def _tensor(self, field, kind, n_bytes):
         # The package adds the offset in 64 bits, which wrap.
-        begin = self.data_begin + int(tensor.field.parts[5][0])
-        found = Tensor(tensor.name, tensor.tensor_type, tuple(int(n) for n in reversed(tensor.shape)), begin,
-                       int(tensor.n_bytes))
+        begin = self.data_begin + int(field.parts[5][0])
+        shape = tuple(int(n) for n in reversed(field.parts[3]))
+        found = Tensor(str(bytes(field.parts[1]), encoding="utf-8"), kind, shape, begin, n_bytes)
         if begin + found.n_bytes > self.size:
             raise ValueError(f"the data of {tensor.name} end beyond the file")
         if begin % self.alignment:

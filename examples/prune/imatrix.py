@@ -1,5 +1,6 @@
 """llama.cpp's importance matrices, as llama-imatrix writes them, in both formats: GGUF and the legacy .dat."""
 
+import re
 import struct
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def from_gguf(path):
         if counts is None or counts.size != len(sums):
             raise Fault(f"{path} has no counts that fit its sums for {name}")
         counts = counts.reshape(-1, 1)
+        if not (np.isfinite(counts).all() and (counts >= 0).all()):
+            raise Fault(f"{path} has a count for {name} that is negative or no number")
         # An expert that no token came to: all its inputs count alike, as they do for llama-quantize.
         means[name] = np.divide(sums, counts, out=np.ones_like(sums), where=counts > 0)
     return means
@@ -69,6 +72,8 @@ def from_legacy(path):
             raise Fault(f"{path} is no importance matrix that can be used: a name has {length} bytes")
         name = take(f"<{length}s")[0].decode(errors="backslashreplace")
         n_calls, n_values = take("<ii")
+        if n_calls < 0:
+            raise Fault(f"{path} is no importance matrix that can be used: {name} has a count of {n_calls}")
         if n_values < 1:
             raise Fault(f"{path} is no importance matrix that can be used: {name} has {n_values} values")
         if at + 4 * n_values > len(data):
@@ -79,12 +84,33 @@ def from_legacy(path):
     return means
 
 
-def norms(means, tensor, path):
-    """The input norm of each weight's column, (1 or matrices, columns), for a tensor of the model."""
+ONE_EXPERT = re.compile(r"^(blk\.\d+\.ffn_(?:gate|up|down))\.(\d+)\.weight$")
+
+
+def entry(means, tensor):
+    """The mean squares of a tensor of the model, None if there are none. Of an expert that is a tensor of its own they
+    may be a row of those of all experts."""
     mean = means.get(tensor.name)
+    expert = ONE_EXPERT.match(tensor.name)
+    if mean is None and expert:
+        of_all = means.get(f"{expert[1]}_exps.weight")
+        if of_all is not None and int(expert[2]) < len(of_all):
+            mean = of_all[int(expert[2])]
+    return mean
+
+
+def norms(means, tensor, path):
+    """(the input norm of each weight's column, (1 or matrices, columns), for a tensor of the model; what of it has no
+    norms but zeros, in words, or None: ones stand there, which is the choice by magnitude)."""
+    mean = entry(means, tensor)
     if mean is None:
         raise Fault(f"{path} has no entry for {tensor.name}: exclude this tensor, or make the matrix with this model")
     matrices = tensor.shape[0] if len(tensor.shape) == 3 else 1
     if mean.size not in (tensor.columns, matrices * tensor.columns):
         raise Fault(f"{path} has {mean.size} values for {tensor.name}, whose rows have {tensor.columns} weights")
-    return np.sqrt(mean.reshape(-1, tensor.columns), dtype=np.float32)
+    found = np.sqrt(mean.reshape(-1, tensor.columns), dtype=np.float32)
+    empty = ~found.any(axis=1)
+    if not empty.any():
+        return found, None
+    found = np.where(empty[:, None], np.float32(1), found)
+    return found, "the whole matrix" if len(found) == 1 else f"{int(empty.sum())} of {len(found)} experts"

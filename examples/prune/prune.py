@@ -1,41 +1,43 @@
 #!/usr/bin/env python3
 """Prunes a GGUF model: writes a copy in which the least important weights of attention and feed-forward are zero.
 
-    prune.py IN.gguf OUT.gguf --imatrix IMATRIX --share 0.6  by Wanda's score: with the inputs that llama-imatrix saw
-    prune.py IN.gguf OUT.gguf --magnitude                    half of each row, by magnitude: ruins small models
-    prune.py IN.gguf OUT.gguf --imatrix IMATRIX --pattern 2:4  two of each four neighbours
+    prune.py IN.gguf OUT.gguf --gram GRAMS --share 0.3         best: with the inputs that the plugin for llama.cpp
+                                                               collected (SPARAMX_COLLECT); what stays is fitted anew
+    prune.py IN.gguf OUT.gguf --imatrix IMATRIX --share 0.3    by Wanda's score: with the inputs llama-imatrix saw
+    prune.py IN.gguf OUT.gguf --magnitude                      half of each row, by magnitude: ruins small models
+    prune.py IN.gguf OUT.gguf --gram GRAMS --pattern 2:4       two of each four neighbours
 
 The tensors keep their types; a pruned weight is the code that means zero there. K-quants cannot be pruned: prune the
 F16 or BF16 file (llama-quantize --allow-requantize IN.gguf BF16.gguf BF16 makes one), then run llama-quantize, which
-keeps zeros. Everything else in the file is carried over byte for byte,
-and a key sparamx.prune.N says what was done. README.md: which models bear how much.
+keeps zeros. Everything else in the file is carried over byte for byte, and a key sparamx.prune.N says what was done.
+README.md: which models bear how much.
 
-Needs the PyPI packages gguf, numpy and tqdm.
+Needs the PyPI packages gguf, numpy and tqdm; with --gram also safetensors.
 """
 
-import argparse
 import json
 import os
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 try:
     from tqdm import tqdm
 
+    import calibrated
     import choice
     import expect
     import imatrix
-    from codes import PRUNABLE
+    import options
+    from codes import ADJUSTABLE, PRUNABLE
     from container import Container, Fault
+    from options import PATTERNS
     from text import run, say, visible
 except ImportError as error:
     sys.exit(f"prune.py: the Python package {error.name} is missing: pip install gguf numpy tqdm")
 
-# Experts and shared experts included; routers (ffn_gate_inp) are small, and decide: they stay whole.
-INCLUDE = r"^blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down|gate_up)(_exps|_shexp)?)\.weight$"
-PATTERNS = {"2:4": (2, 4), "4:8": (4, 8)}
+LAYER = re.compile(r"^blk\.(\d+)\.")
 RECORD = "sparamx.prune."
 
 
@@ -46,119 +48,62 @@ class Chosen:
     share: float | None
 
 
-def share_of(text):
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"a share of zeros is a number from 0 to below 1, not {text}")
-    return share
-
-
-def expression_of(text):
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text} is no regular expression: {error}") from None
-
-
-class Parser(argparse.ArgumentParser):
-    """Its messages repeat what was typed."""
-
-    def exit(self, status=0, message=None):
-        super().exit(status, message and visible(message.rstrip("\n")) + "\n")
-
-
-def parse_arguments():
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", type=Path, metavar="IN.gguf")
-    parser.add_argument("output", type=Path, metavar="OUT.gguf")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--share", type=share_of,
-                     help="share of zeros (default: 0.5); 0 only turns zeros of either sign into the type's zero")
-    how.add_argument("--pattern", choices=PATTERNS, help="in every group of 4 (8) neighbours in a row, 2 (4) are kept")
-    parser.add_argument("--scope", choices=("row", "tensor", "model"), default="row",
-                        help="the share holds for each output row (default), each tensor, or all chosen tensors "
-                             "together")
-    score = parser.add_mutually_exclusive_group()
-    score.add_argument("--magnitude", action="store_true", help="choose weights by their size alone; see what it costs")
-    score.add_argument("--imatrix", type=Path,
-                       help="of this model, from llama-imatrix: scores are |w| times input norm")
-    parser.add_argument("--include", type=expression_of, default=re.compile(INCLUDE), metavar="REGEX",
-                        help="tensors to prune, found anywhere in the name (default: attention and feed-forward)")
-    parser.add_argument("--exclude", type=expression_of, metavar="REGEX", help="tensors to leave out of these")
-    parser.add_argument("--shares", type=Path, metavar="FILE",
-                        help="lines REGEX SHARE: the first that fits gives a tensor's share; # starts a comment")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be pruned")
-    parser.add_argument("--force", action="store_true", help="replace OUT.gguf if it exists")
-    args = parser.parse_args()
-    if args.threads < 1:
-        parser.error("--threads must be at least 1")
-    if args.pattern and args.scope != "row":
-        parser.error("--pattern and --scope do not go together: a pattern's groups lie within a row")
-    if args.shares and (args.pattern or args.scope == "model"):
-        parser.error("--shares gives tensors shares of their own: not with --pattern or --scope model")
-    if args.share is None:
-        args.share = 0.5
-    return args
-
-
 def check_output(args):
     if not args.output.parent.is_dir():
         raise Fault(f"the folder {args.output.parent} does not exist")
     if args.output.exists():
-        for other in filter(None, (args.input, args.imatrix, args.shares)):
+        for other in filter(None, (args.input, args.imatrix, args.gram, args.shares)):
             if other.exists() and args.output.samefile(other):
                 raise Fault(f"{args.output} is an input of this command: it is never overwritten")
         if not args.force:
             raise Fault(f"{args.output} exists already: --force replaces it")
 
 
-def read_shares(path):
-    """[(expression, share)]"""
-    if path is None:
-        return []
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Fault(f"{path} cannot be read: {error}") from None
-    shares = []
-    for number, line in enumerate(lines, 1):
-        words = line.split("#")[0].split()
-        if not words:
-            continue
-        try:
-            expression, share = words
-            shares.append((expression_of(expression), share_of(share)))
-        except (ValueError, argparse.ArgumentTypeError) as error:
-            raise Fault(f"{path}, line {number}: not REGEX SHARE: {error}") from None
-    return shares
-
-
 def choose(model, args):
-    """The tensors to prune, in the order of the file."""
-    shares = read_shares(args.shares)
-    chosen = []
+    """(the tensors to prune, in the order of the file; the matrices that are left)."""
+    shares = options.read_shares(args.shares)
+    layers = sorted({int(found[1]) for found in (LAYER.match(tensor.name) for tensor in model.tensors) if found})
+    chosen, left, unknown = [], [], []
     for tensor in model.tensors:
+        if len(tensor.shape) < 2 or tensor.weights == 0:  # a bias or a norm is no matrix
+            continue
+        left.append(tensor)
         if not args.include.search(tensor.name) or (args.exclude and args.exclude.search(tensor.name)):
             continue
-        share = None if args.pattern or args.scope == "model" else args.share
         own = next((own for expression, own in shares if expression.search(tensor.name)), None)
-        if own == 0 or len(tensor.shape) < 2 or tensor.weights == 0:  # a bias or a norm is no matrix
+        if own == 0:
             continue
         if tensor.type not in PRUNABLE:
-            raise Fault(f"{tensor.name} is {tensor.type.name}, which cannot be pruned without encoding it anew: prune "
-                        "the F16 or BF16 model (llama-quantize --allow-requantize IN.gguf BF16.gguf BF16 makes one) "
-                        "and run llama-quantize on the result, which keeps zeros; or --exclude this tensor")
+            unknown.append(tensor)
+            continue
+        share = None if args.pattern or args.scope == "model" else in_layer(tensor, layers, args)
         if args.pattern and tensor.columns % PATTERNS[args.pattern][1]:
             raise Fault(f"the rows of {tensor.name} have {tensor.columns} weights, which groups of {args.pattern} do "
                         "not divide")
+        if args.gram and calibrated.changes_weights(args.method) and tensor.type not in ADJUSTABLE:
+            raise Fault(f"{tensor.name} is {tensor.type_name}, whose weights can go but not take other values without "
+                        "a large error: give --method swaps, or prune the BF16 model and quantize the result")
         chosen.append(Chosen(tensor, share if own is None else own))
+        left.pop()
+    if not chosen and unknown:
+        raise Fault(f"{unknown[0].name} is {unknown[0].type_name}, which cannot be pruned without encoding it anew, and "
+                    "no other matrix is chosen: prune the F16 or BF16 model (llama-quantize --allow-requantize IN.gguf "
+                    "BF16.gguf BF16 makes one) and run llama-quantize on the result, which keeps zeros")
     if not chosen:
         raise Fault(f"no tensor of {args.input} is chosen: see --include and --exclude")
-    return chosen
+    return chosen, left
+
+
+def in_layer(tensor, layers, args):
+    """The share of --share and --progression."""
+    found = LAYER.match(tensor.name)
+    if not args.progression or not found or len(layers) < 2:
+        return args.share
+    share = args.share + args.progression * (2 * layers.index(int(found[1])) / (len(layers) - 1) - 1)
+    if not 0 <= share < 1:
+        raise Fault(f"a progression of {args.progression:g} about {args.share:g} gives {tensor.name} a share of "
+                    f"{share:.2f}: shares lie from 0 to below 1")
+    return share
 
 
 def check_expectation(model, chosen, args):
@@ -169,9 +114,9 @@ def check_expectation(model, chosen, args):
     share, in_all = zeros / weights, sum(tensor.weights for tensor in model.tensors)
     if share < expect.HARMLESS:
         return
-    if not args.imatrix and not args.magnitude and not args.dry_run:
+    if not args.imatrix and not args.gram and not args.magnitude and not args.dry_run:
         raise Fault(expect.demand(in_all, share))
-    say(f"{expect.sentence(in_all, share, args.imatrix is not None)}.")
+    say(f"{expect.sentence(in_all, share, bool(args.imatrix or args.gram))}.")
 
 
 def load_norms(chosen, path):
@@ -179,15 +124,54 @@ def load_norms(chosen, path):
     if path is None:
         return {}
     means = imatrix.load(path)
-    return {one.tensor.name: imatrix.norms(means, one.tensor, path) for one in chosen}
+    norms, without = {}, []
+    for one in chosen:
+        norms[one.tensor.name], missing = imatrix.norms(means, one.tensor, path)
+        if missing:
+            without.append(f"{one.tensor.name} ({missing})")
+    if without:
+        say(f"{path} has nothing but zeros for {listed(without)}: pruned by magnitude there.")
+    return norms
+
+
+def load_grams(chosen, args):
+    """The Gram matrices, checked; None without --gram."""
+    if not args.gram:
+        return None
+    try:
+        from gram import Grams
+    except ImportError as error:
+        raise Fault(f"--gram needs the Python package {error.name}: pip install safetensors") from None
+    source = calibrated.Source(Grams(args.gram))
+    few, without = [], []
+    for one in chosen:
+        source.check(one.tensor)
+        count = source.few_tokens(one.tensor)
+        if count == 0:
+            without.append(one.tensor.name)
+        elif count is not None:
+            few.append(f"{one.tensor.name} ({count})")
+    if without:
+        say(f"{args.gram} has no inputs at all for matrices of {listed(without)}: pruned by magnitude there.")
+    if few:
+        say(f"{args.gram} has fewer inputs than weights in a row for {listed(few)}: more text gives a better choice.")
+    return source
+
+
+def listed(names, n=3):
+    """The first n names, and how many more there are."""
+    more = f" and {len(names) - n} more" if len(names) > n else ""
+    return ", ".join(names[:n]) + more
 
 
 def record(model, chosen, args):
     """{key: text}: what is done, under a number that the file has not used."""
     number = next(i for i in range(1, 1 << 20) if f"{RECORD}{i}" not in model.fields)
-    what = {"tool": "libsparamx prune.py", "score": "wanda" if args.imatrix else "magnitude",
+    what = {"tool": "libsparamx prune.py", "score": "magnitude" if args.magnitude or not (args.imatrix or args.gram) else "wanda",
             "imatrix": args.imatrix and args.imatrix.name, "include": args.include.pattern,
             "exclude": args.exclude and args.exclude.pattern}
+    if args.gram:
+        what |= {"gram": args.gram.name, "method": "+".join(args.method) or calibrated.SCORES}
     if args.pattern:
         what["pattern"] = args.pattern
     elif args.scope == "model":
@@ -200,8 +184,8 @@ def record(model, chosen, args):
 class Pruner:
     """Prunes one tensor after the other; adds up what became of them."""
 
-    def __init__(self, model, chosen, norms, args, pool):
-        self.model, self.norms, self.args, self.pool = model, norms, args, pool
+    def __init__(self, model, chosen, norms, source, args, pool):
+        self.model, self.norms, self.source, self.args, self.pool = model, norms, source, args, pool
         self.chosen = {one.tensor.name: one for one in chosen}
         self.counts = {}
         self.cut, self.n_equal = None, 0
@@ -223,8 +207,14 @@ class Pruner:
             return None
         matrix = self.load(tensor)
         share = self.chosen[tensor.name].share
-        if self.args.pattern:
-            count = choice.prune_groups(self.pool, matrix, *PATTERNS[self.args.pattern])
+        group = PATTERNS.get(self.args.pattern)
+        if self.source and (group or share):  # a share of 0 has no use for sums
+            with tqdm(total=tensor.rows, desc=visible(tensor.name), unit=" rows", delay=2, leave=False,
+                      disable=not sys.stderr.isatty()) as bar:
+                count = calibrated.prune(matrix, self.source, self.args.method, share, group, self.args.magnitude,
+                                         bar.update)
+        elif group:
+            count = choice.prune_groups(self.pool, matrix, *group)
         elif self.args.scope == "row":
             count = choice.prune_rows(self.pool, matrix, share)
         elif self.args.scope == "tensor":
@@ -237,12 +227,12 @@ class Pruner:
         return matrix.raw
 
 
-def write(model, chosen, norms, args):
+def write(model, chosen, norms, source, args):
     """Under another name first: what has the final name is complete."""
     part = args.output.with_name(f"{args.output.name}.{os.getpid()}.part")
     try:
         with choice.pool_of(args.threads) as pool:
-            pruner = Pruner(model, chosen, norms, args, pool)
+            pruner = Pruner(model, chosen, norms, source, args, pool)
             with tqdm(total=model.size, desc=visible(args.output.name), unit="B", unit_scale=True,
                       disable=not sys.stderr.isatty()) as bar:
                 def change(tensor):
@@ -262,24 +252,45 @@ def describe(chosen, args):
     for one in chosen:
         how = args.pattern or (f"{one.share:.0%}" if one.share is not None else f"part of {args.share:.0%}")
         shape = " x ".join(map(str, one.tensor.shape))
-        say(f"{visible(one.tensor.name):<32} {one.tensor.type.name:<6} {shape:<18} {how}")
+        say(f"{visible(one.tensor.name):<32} {one.tensor.type_name:<6} {shape:<18} {how}")
+
+
+def kinds(left):
+    """The matrices that were left, counted by kind and type: "token_embd (BF16), attn_q (30 of Q4_K)"."""
+    found = Counter((LAYER.sub("", tensor.name).removesuffix(".weight"), tensor.type_name) for tensor in left)
+    return ", ".join(f"{kind} ({f'{count} of ' if count > 1 else ''}{name})" for (kind, name), count in found.items())
+
+
+def tell(chosen, left, counts, args):
+    total = choice.add_counts(counts.values())
+    beside = f"; left as they are: {kinds(left)}" if left else ""
+    say(f"{args.output}: {len(chosen)} of {len(chosen) + len(left)} matrices pruned, zeros among their {total.weights} "
+        f"weights: {total.zeros_before / total.weights:.2%} before, {total.zeros_after / total.weights:.2%} "
+        f"now{beside}")
+    if total.negative:
+        say(f"{total.negative} weights of {args.input} are -0, a code of its own that would be packed as a value: in "
+            "the matrices pruned they are now the type's zero (--share 0 does that alone).")
+    broken = [f"{name} ({count.broken})" for name, count in counts.items() if count.broken]
+    if broken:
+        say(f"{args.input} has weights that are NaN or infinite in {listed(broken)}: they were left, and the model "
+            "is broken there.")
 
 
 def main():
-    args = parse_arguments()
+    args = options.parse(__doc__)
     check_output(args)
     model = Container(args.input)
-    chosen = choose(model, args)
-    norms = load_norms(chosen, args.imatrix)
+    chosen, left = choose(model, args)
+    norms, source = load_norms(chosen, args.imatrix), load_grams(chosen, args)
     weights = sum(one.tensor.weights for one in chosen)
     check_expectation(model, chosen, args)
     if args.dry_run:
         describe(chosen, args)
-        print(f"would prune {len(chosen)} of {len(model.tensors)} tensors with {weights} weights; nothing was written")
+        beside = f"; would leave {kinds(left)}" if left else ""
+        say(f"would prune {len(chosen)} of {len(chosen) + len(left)} matrices with {weights} weights{beside}; nothing "
+            "was written")
         return
-    total = choice.add_counts(write(model, chosen, norms, args).values())
-    say(f"{args.output}: {len(chosen)} of {len(model.tensors)} tensors pruned, zeros among their {total.weights} "
-        f"weights: {total.zeros_before / total.weights:.2%} before, {total.zeros_after / total.weights:.2%} now")
+    tell(chosen, left, write(model, chosen, norms, source, args), args)
 
 
 if __name__ == "__main__":
