@@ -71,7 +71,7 @@ typedef struct plain_job {
     weight *w;
     int64_t m;
     float *rows;    /* one row for each thread */
-    int64_t *zeros; /* one count for each thread */
+    int64_t *zeros; /* two counts for each thread: zeros, and weights that are -0 */
 } plain_job;
 
 static void plain_share(int ith, int nth, void *ctx) {
@@ -87,13 +87,19 @@ static void count_share(int ith, int nth, void *ctx) {
     const plain_job *j = ctx;
     const plain_matrix *w = &j->w->matrix;
     int64_t rows = w->n * j->w->experts; /* one after the other */
-    j->zeros[ith] = plain_zeros(w, rows * ith / nth, rows * (ith + 1) / nth);
+    int64_t begin = rows * ith / nth, end = rows * (ith + 1) / nth;
+    j->zeros[2 * ith] = plain_zeros(w, begin, end);
+    j->zeros[2 * ith + 1] = plain_negative_zeros(w, begin, end);
 }
 
 static void count_zeros(session *s, plain_job *j) {
     double zeros = 0, count = (double)j->w->matrix.n * (double)j->w->matrix.k * (double)j->w->experts;
     team_run(s->team, count_share, j); /* also brings the file into memory before anything is timed */
-    for (int i = 0; i < team_size(s->team); i++) zeros += (double)j->zeros[i];
+    j->w->negative_zeros = 0;
+    for (int i = 0; i < team_size(s->team); i++) {
+        zeros += (double)j->zeros[2 * i];
+        j->w->negative_zeros += j->zeros[2 * i + 1];
+    }
     j->w->zeros = zeros / count;
     j->w->bits_per_weight = 8 * (double)j->w->source->nbytes / count;
 }
@@ -110,7 +116,7 @@ static double time_plain(session *s, plain_job *j, timing *at) {
 static int run_plain(model *m, session *s, setting *set) {
     plain_job j = {.s = s};
     j.rows = calloc((size_t)team_size(s->team) * (size_t)model_max_k(m), sizeof *j.rows);
-    j.zeros = calloc((size_t)team_size(s->team), sizeof *j.zeros);
+    j.zeros = calloc(2 * (size_t)team_size(s->team), sizeof *j.zeros);
     bool ok = j.rows != NULL && j.zeros != NULL;
     if (ok) report_rows_begin(m, set);
     for (int i = 0; ok && i < m->n_weights; i++) {

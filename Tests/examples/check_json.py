@@ -20,7 +20,7 @@ BENCH_EXPERTS = {"experts": COUNT, "top_k": COUNT, "experts_read": COUNT}
 RUN_MACHINE = {"threads": COUNT}
 RUN_MACHINE_AMX = {"cpu": TEXT, "isa": TEXT, "avx512": TEXT, "amx": TEXT, "library_version": TEXT}
 RUN_ROW = {"tensor": TEXT, "type": TEXT, "N": COUNT, "K": COUNT, "experts": COUNT, "experts_used": COUNT,
-           "zeros": NUMBER, "bits_per_weight": NUMBER,
+           "zeros": NUMBER, "negative_zeros": NUMBER, "bits_per_weight": NUMBER,
            "file_bytes": COUNT}
 RUN_ROW_AMX = {"dense_bytes": COUNT, "packed_bytes": COUNT, "form": TEXT, "reason": TEXT, "readback_ok": FLAG,
                "ok": FLAG}

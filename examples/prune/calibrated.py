@@ -23,8 +23,8 @@ from container import Fault
 
 STEPS = ("swaps", "sparsegpt", "refit", "exchange")
 SCORES = "scores"
-BEST = "swaps+exchange"
-SWAPS, ROUNDS = 100, 8
+BEST = "exchange"
+SWAPS, ROUNDS = 100, 4
 CHUNK = 1 << 23  # weights; so many rows share a product with H, which has to be read from memory for it
 
 

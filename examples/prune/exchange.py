@@ -9,8 +9,8 @@ import numpy as np
 import quadratic
 import refit
 
-PART = 1 / 72      # of a row's weights that the first rounds swap
-FIT = 6            # iterations of the fit in a round
+PART = 1 / 72  # of a row's weights that the first rounds swap
+FIT = 5        # iterations of the fit in a round
 
 
 def leave_costs(h):

@@ -4,7 +4,7 @@ iteration is one product of the rows with H."""
 
 import numpy as np
 
-ITERATIONS, TOLERANCE = 20, 1e-4
+ITERATIONS, TOLERANCE = 15, 1e-4
 
 
 def solve(w, h, mask, start=None, iterations=ITERATIONS):

@@ -83,7 +83,7 @@ static void write_row(FILE *f, const weight *w, const setting *s) {
     fprintf(f, ", \"N\": %lld, \"K\": %lld, \"experts\": %lld, \"experts_used\": %lld, ", (long long)w->matrix.n,
             (long long)w->matrix.k, (long long)w->experts, (long long)w->used);
     number_field(f, "zeros", w->zeros);
-    separator(f);
+    fprintf(f, ", \"negative_zeros\": %lld, ", (long long)w->negative_zeros);
     number_field(f, "bits_per_weight", w->bits_per_weight);
     fprintf(f, ", \"file_bytes\": %llu", (unsigned long long)w->source->nbytes);
     if (amx) {

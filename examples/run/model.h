@@ -32,6 +32,7 @@ typedef struct weight {
 
     int32_t form;
     double zeros;           /* share, 0...1 */
+    int64_t negative_zeros; /* weights that are -0: values to the library, not its zero */
     double bits_per_weight; /* as packed; without the library as in the file */
     uint64_t dense_bytes, packed_bytes;
     const char *reason; /* why this form */

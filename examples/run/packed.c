@@ -251,6 +251,7 @@ typedef struct scan {
     const weight *w;
     float *rows; /* one for each thread */
     atomic_bool found;
+    atomic_llong negative; /* weights that are -0 */
 } scan;
 
 static void scan_share(int ith, int nth, void *ctx) {
@@ -259,16 +260,18 @@ static void scan_share(int ith, int nth, void *ctx) {
     if (plain_has_nonfinite(&s->w->matrix, rows * ith / nth, rows * (ith + 1) / nth,
                             s->rows + (int64_t)ith * s->w->matrix.k))
         atomic_store(&s->found, true);
+    atomic_fetch_add(&s->negative, plain_negative_zeros(&s->w->matrix, rows * ith / nth, rows * (ith + 1) / nth));
 }
 
-/* Their results are NaN or infinite too, whatever was computed: such a matrix proves nothing. */
-static bool find_nonfinite(packed_model *p, weight *w) {
+/* NaN and infinity: the results are that too, whatever was computed, and such a matrix proves nothing. And -0. */
+static bool scan_weights(packed_model *p, weight *w) {
     scan s = {.w = w};
     s.rows = calloc((size_t)team_size(p->session->team) * (size_t)w->matrix.k, sizeof *s.rows);
     if (s.rows == NULL) return fail_memory(p);
     team_run(p->session->team, scan_share, &s);
     free(s.rows);
     w->nonfinite = atomic_load(&s.found);
+    w->negative_zeros = atomic_load(&s.negative);
     return true;
 }
 
@@ -305,7 +308,7 @@ bool packed_measure(packed_model *p, model *m, int index) {
     session_progress("measuring", index, m->n_weights, packed->name);
     if (!open_dense(p, w, &dense, &buffer)) return false;
     for (int i = 0; i < o->n_m; i++) w->at[i].m = o->m[i];
-    bool ok = find_nonfinite(p, w) && explain(p, &dense, packed, w) && read_back(p, &dense, w) &&
+    bool ok = scan_weights(p, w) && explain(p, &dense, packed, w) && read_back(p, &dense, w) &&
               read_back(p, packed, w);
     for (int i = 0; ok && i < o->n_m; i++) ok = measure_at(p, w, &dense, packed, &w->at[i]);
     p->api->buffer_destroy(buffer);

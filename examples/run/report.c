@@ -287,6 +287,14 @@ static void print_disturbance(const totals *t, const setting *s) {
            "%.0f%%: measure again on a quiet machine.\n", s->others, 100 * t->spread);
 }
 
+static void print_negative_zeros(const model *m) {
+    int64_t negative = 0;
+    for (int i = 0; i < m->n_weights; i++) negative += m->weights[i].negative_zeros;
+    if (negative == 0) return;
+    printf("  %lld weights are -0, which the library keeps as values: examples/prune/prune.py MODEL.gguf CLEAN.gguf "
+           "--share 0 turns them into zeros and changes nothing else.\n", (long long)negative);
+}
+
 void report_end(const model *m, const setting *s) {
     totals t = add_totals(m, s->options);
     if (s->library != NULL) print_notes(m, s->options);
@@ -303,6 +311,7 @@ void report_end(const model *m, const setting *s) {
     printf("\n");
     for (int j = 0; j < s->options->n_m; j++) print_speed(&t, s, model_max_used(m) > 1, j);
     print_disturbance(&t, s);
+    print_negative_zeros(m);
     if (s->library == NULL) return;
     if (t.nonfinite > 0)
         printf("  NOT CHECKED: %d of %d matrices hold NaN or infinite weights, so their results are NaN or infinite "
