@@ -1,5 +1,4 @@
-"""What is known about a model: zeros in the file, bytes packed, speeds, and with a host its distance to the dense
-model."""
+"""What is known about a model: zeros in the file, bytes packed, speeds, and with a host its perplexity."""
 
 import json
 import os
@@ -7,18 +6,18 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 import choice
 import codes
 from container import Container, Fault, parts_of
+from text import visible, waiting
 
-HERE = Path(__file__).resolve().parent
 NAME = re.compile(r"^blk\.(\d+)\.(.+)\.weight$")
-PATTERNS = ("2:4", "4:8")
 ATTEMPTS = 6  # of llama-perplexity, which loses the end of its log in one of twenty runs
 
 
@@ -29,6 +28,8 @@ class Matrix:
     weights: int
     zeros: int
     file_bytes: int
+    negative: int = 0        # of the zeros: -0, a code of its own
+    counted: bool = True     # False: of a type that cannot be decoded, whose zeros nobody knows
     share: float = 1.0  # that one generated token reads: less for experts, 0 for tables that are looked up
     packed_bytes: int | None = None  # None: the library does not take it
 
@@ -57,6 +58,18 @@ class Report:
     def zeros(self):
         return sum(m.zeros for m in self.matrices) / max(1, sum(m.weights for m in self.matrices))
 
+    def notes(self):
+        """Sentences about what is odd in the file."""
+        negative = sum(m.negative for m in self.matrices)
+        if negative:
+            yield (f"{self.path.name}: {negative} weights are -0, which the library keeps as values: prune.py "
+                   f"{self.path.name} CLEAN.gguf --share 0 turns them into zeros and changes nothing else")
+        unknown = [m for m in self.matrices if not m.counted]
+        if unknown:
+            kinds = ", ".join(dict.fromkeys(m.type for m in unknown))
+            yield (f"{self.path.name}: the zeros of {len(unknown)} of {len(self.matrices)} matrices are not counted: "
+                   f"nobody here can decode {kinds} ({unknown[0].name})")
+
     def bytes_per_token(self, packed):
         """Every matrix is read once, of experts those chosen; of the embedding one row, unless it is the output
         matrix too."""
@@ -69,18 +82,25 @@ def count_zeros(path):
     parts = parts_of(Container(path))
     report = Report(Path(path), [])
     has_output = any(tensor.name == "output.weight" for part in parts for tensor in part.tensors)
-    for container, tensor in ((part, tensor) for part in parts for tensor in part.tensors):
+    found = [(part, tensor) for part in parts for tensor in part.tensors]
+    for container, tensor in tqdm(found, desc=f"counting zeros of {visible(Path(path).name)}", unit="tensor", delay=1,
+                                  leave=False, disable=not sys.stderr.isatty()):
         if len(tensor.shape) < 2 or tensor.weights == 0:
             report.other_bytes += tensor.n_bytes
             continue
-        matrix = choice.Matrix(container.read(tensor), tensor, None)
-        try:
-            zeros = sum(int((codes.decode(matrix.raw[rows], matrix.kind) == 0).sum()) for rows in matrix.chunks)
-        except NotImplementedError:
-            raise Fault(f"{path}: the gguf package cannot decode {tensor.type.name} ({tensor.name})") from None
-        share = read_share(parts[0], tensor, has_output)
-        report.matrices.append(Matrix(tensor.name, tensor.type.name, tensor.weights, zeros, tensor.n_bytes, share))
+        report.matrices.append(Matrix(tensor.name, tensor.type_name, tensor.weights, *zeros_of(container, tensor),
+                                      share=read_share(parts[0], tensor, has_output)))
     return report
+
+
+def zeros_of(container, tensor):
+    """(zeros, bytes in the file, how many of the zeros are -0, whether they could be counted)"""
+    try:
+        matrix = choice.Matrix(container.read(tensor), tensor, None)
+        zeros = sum(int((codes.decode(matrix.raw[rows], matrix.kind) == 0).sum()) for rows in matrix.chunks)
+    except (NotImplementedError, codes.Unknown):
+        return 0, tensor.n_bytes, 0, False
+    return zeros, tensor.n_bytes, codes.negative_zeros(matrix.raw, matrix.kind), True
 
 
 def read_share(model, tensor, has_output):
@@ -124,7 +144,8 @@ def pack(report, build):
     report.cpu = told["machine"]["cpu"]
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "run.json"
-        call([build / "examples/sparamx-run", "--amx", "--m", 1, "--json", result, report.path])
+        with waiting(f"multiplying {report.path.name}"):
+            call([build / "examples/sparamx-run", "--amx", "--m", 1, "--json", result, report.path])
         run = json.loads(result.read_text())
     totals = run["totals"]
     if totals["disturbed"]:
@@ -160,6 +181,10 @@ class Host:
     library: Path
     threads: int
 
+    def timed(self, yes):
+        """The same host; without the plugin where its speed would say nothing."""
+        return self if yes else replace(self, plugin=None)
+
     def speed(self, model, with_plugin):
         """Tokens per second of generation."""
         with_it = {"GGML_BACKEND_PATH": self.plugin, "SPARAMX_LIB": self.library} if with_plugin else {}
@@ -169,35 +194,12 @@ class Host:
 
     def perplexity(self, *arguments):
         for _ in range(ATTEMPTS):
-            out = call([self.bin / "llama-perplexity", "-t", self.threads, *arguments])
+            with waiting(f"perplexity of {Path(arguments[1]).name}"):
+                out = call([self.bin / "llama-perplexity", "-t", self.threads, *arguments])
             ppl = re.search(r"Final estimate: PPL = ([0-9.]+)|Mean PPL\(Q\) *: *([0-9.]+)", out)
             if ppl:
                 return float(ppl[1] or ppl[2]), out
         raise Fault(f"llama-perplexity says nothing about {arguments[1]}")
-
-
-def sweep(host, dense, text, shares, methods, imatrix, context, chunks, progress):
-    """[{method, share, ppl, kld, same_top}]: the dense model pruned in each way, against itself."""
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        base, pruned = Path(folder) / "base.kld", Path(folder) / "pruned.gguf"
-        size = ["-f", text, "-c", context, *(["--chunks", chunks] if chunks else [])]
-        ppl, _ = host.perplexity("-m", dense, *size, "--save-all-logits", base)
-        rows.append({"method": "dense", "share": 0.0, "ppl": ppl, "kld": 0.0, "same_top": 1.0})
-        patterns = [method for method in methods if method.endswith(PATTERNS)]
-        steps = [(method, share) for method in methods for share in ([0.5] if method in patterns else shares)]
-        for method, share in progress(steps):
-            score, _, form = method.partition(" ")
-            how = ["--pattern", form] if method in patterns else ["--share", share, "--scope", form or "row"]
-            with_norms = ["--imatrix", imatrix] if score == "wanda" else ["--magnitude"]
-            call([sys.executable, HERE / "prune.py", dense, pruned, "--force", *how, *with_norms])
-            ppl, out = host.perplexity("-m", pruned, *size, "--kl-divergence", "--kl-divergence-base", base)
-            kld, same = re.search(r"Mean +KLD: +(-?[0-9.]+)", out), re.search(r"Same top p: +([0-9.]+)", out)
-            if not kld or not same:
-                raise Fault(f"llama-perplexity gives no KL divergence for {method} at {share:.0%}")
-            rows.append({"method": method, "share": share, "ppl": ppl, "kld": float(kld[1]),
-                         "same_top": float(same[1]) / 100})
-    return rows
 
 
 def layers_and_kinds(report):

@@ -124,3 +124,26 @@ def curves(rows, out):
         axes.grid(alpha=0.25, which="both")
     left.legend(frameon=False, fontsize=8, loc="upper left")
     return save(figure, out, "quality")
+
+
+def equal_bytes(rows, out):
+    """The distance from the original over bytes: a line of the dense model's types, one for each share of zeros."""
+    figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
+    for i, share in enumerate(sorted({row["share"] for row in rows})):
+        # The original itself is at a distance of zero, which this axis does not have.
+        points = sorted((row["bytes"] / 1e6, row["kld"], row["type"]) for row in rows
+                        if row["share"] == share and row["kld"] > 0)
+        if not points:
+            continue
+        x, y, names = zip(*points)
+        colour = COLOURS[i % len(COLOURS)]
+        axes.plot(x, y, color=colour, marker="o", markersize=4, linewidth=2 if not share else 1.2,
+                  label=f"{share:.0%} zeros" if share else "dense")
+        for place in points:
+            axes.annotate(place[2], place[:2], xytext=(4, 4), textcoords="offset points", fontsize=7, color=colour)
+    axes.set_xlabel("MB, as the library packs it")
+    axes.set_ylabel("KL divergence from the original, nats per token\n(lower is better)")
+    axes.set_yscale("log")
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(frameon=False, fontsize=8)
+    return save(figure, out, "equal-bytes")

@@ -1,8 +1,11 @@
 """What is printed must not drive the terminal that shows it: names in model files are anybody's text."""
 
+import contextlib
 import os
 import signal
 import sys
+import threading
+import time
 
 
 def visible(text):
@@ -12,6 +15,28 @@ def visible(text):
 
 def say(text):
     print("\n".join(visible(line) for line in text.split("\n")))
+
+
+@contextlib.contextmanager
+def waiting(what):
+    """Shows on a terminal what is waited for, after a second, and for how long already."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+
+    def show():
+        begin = time.monotonic()
+        while not done.wait(1):
+            print(f"\r{visible(what)}: {time.monotonic() - begin:.0f} s \x1b[K", end="", file=sys.stderr, flush=True)
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 class Stopped(BaseException):
