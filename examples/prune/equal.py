@@ -43,29 +43,39 @@ def level(build, model):
     return json.loads(call([build / "examples/sparamx-explain", "--json", model], only_stdout=True))["machine"]["isa"]
 
 
+def beside(row, rows):
+    """The dense models of as many bytes or fewer."""
+    return [other for other in rows if not other["share"] and other["bytes"] <= row["bytes"]]
+
+
 def better_dense(row, rows):
-    """The dense models of as many bytes or fewer that are at least as near to the original."""
-    return [other for other in rows if not other["share"] and other["bytes"] <= row["bytes"]
-            and other["kld"] <= row["kld"]]
+    """Those of them that are at least as near to the original."""
+    return [other for other in beside(row, rows) if other["kld"] <= row["kld"]]
 
 
 def label(row):
     return f"{row['type']} with {row['share']:.0%} zeros" if row["share"] else row["type"]
 
 
+def amounts(row):
+    return f"{label(row)} (KL divergence {row['kld']:.4f}, {row['bytes'] / 1e6:.1f} MB)"
+
+
 def verdict(rows):
-    """One sentence: which pruned models no dense one of as many bytes beats."""
-    pruned = [row for row in rows if row["share"]]
+    """One sentence: which pruned models no dense one of as many bytes or fewer beats. What is smaller than every dense
+    model measured is nearer than none, and says nothing."""
+    pruned = [row for row in rows if row["share"] and beside(row, rows)]
     worth = [row for row in pruned if not better_dense(row, rows)]
-    if not worth:
-        row = min(pruned, key=lambda row: row["kld"])
-        other = min(better_dense(row, rows), key=lambda other: other["bytes"])
-        return (f"Do not prune this model: for each pruned one there is a dense one of as many bytes or fewer that is "
-                f"nearer to the original, as {label(other)} (KL divergence {other['kld']:.4f}, "
-                f"{other['bytes'] / 1e6:.1f} MB) is beside {label(row)} ({row['kld']:.4f}, "
-                f"{row['bytes'] / 1e6:.1f} MB).")
-    names = ", ".join(f"{label(row)} (KL divergence {row['kld']:.4f}, {row['bytes'] / 1e6:.1f} MB)" for row in worth)
-    return f"Worth their bytes, with no dense model of as many or fewer that is nearer to the original: {names}."
+    if not pruned:
+        return ("Nothing can be said: every pruned model is smaller than the smallest dense one measured, so measure "
+                "smaller types too, or fewer zeros.")
+    if worth:
+        return ("Worth their bytes, with no dense model of as many or fewer that is as near to the original: "
+                f"{', '.join(map(amounts, worth))}.")
+    row = min(pruned, key=lambda row: row["kld"])
+    other = min(better_dense(row, rows), key=lambda other: other["bytes"])
+    return (f"Do not prune this model: for each pruned one there is a dense one of as many bytes or fewer that is as "
+            f"near to the original or nearer, as {amounts(other)} is beside {amounts(row)}.")
 
 
 TYPE = re.compile(r"^[A-Z][A-Z0-9_]*$")

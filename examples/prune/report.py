@@ -136,7 +136,7 @@ def check(parser, args):
 
 def make_reports(args, host):
     reports = []
-    bandwidth = measures.read_bandwidth(args.build) if args.build else None
+    bandwidth = measures.read_bandwidth(args.build) if args.build and args.models else None
     for path in tqdm(args.models, desc="models", disable=not sys.stderr.isatty()):
         report = measures.count_zeros(path)
         if args.build:
