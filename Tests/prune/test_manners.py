@@ -110,7 +110,7 @@ def test_a_full_stdout_is_no_success(tmp_path, model):
 def test_it_asks_how_and_says_what_to_expect(tmp_path, model):
     before = model()
     sentence = refused(before, before, tmp_path / "out.gguf", asks=True)
-    for word in ("--imatrix", "--magnitude", "llama-imatrix", "SmolLM2 135M", "14 to 211", "50%"):
+    for word in ("--gram", "--imatrix", "--magnitude", "llama-imatrix", "SmolLM2 135M", "27.6 to 376", "50%"):
         assert word in sentence
     assert "SmolLM2 135M" in prune(before, tmp_path / "out.gguf")
     assert "costs far more" in prune(before, tmp_path / "out.gguf", "--share", "0.7", "--force")
@@ -131,9 +131,10 @@ def test_it_asks_how_and_says_what_to_expect(tmp_path, model):
 
 def test_the_nearest_model_by_size(tmp_path):
     import expect
-    for weights, name in ((1e6, "SmolLM2 135M"), (3e8, "Gemma 3 270M"), (8e9, "LLaMA-2 7B"), (4e10, "LLaMA-2 70B")):
+    for weights, name in ((1e6, "SmolLM2 135M"), (3e8, "Gemma 3 270M"), (6e9, "LLaMA-2 7B"), (8e9, "Llama-3.1 8B"), (4e10, "LLaMA-2 70B")):
         assert expect.nearest(weights).name == name
-    assert "6.42 with an imatrix" in expect.sentence(7e9, 0.5, True)
+    assert "14.89 by magnitude, to 6.42 with an imatrix" in expect.sentence(7e9, 0.5)
+    assert "from 5.85 to 9 with an imatrix." in expect.sentence(8e9, 0.5)  # what was not measured is left out
 
 
 def test_report_counts_chosen_experts_and_all_files(tmp_path):

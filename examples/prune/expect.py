@@ -6,18 +6,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measured:
-    """Perplexities at 50% of each row, dense and pruned; with an imatrix where that was measured."""
+    """Perplexities at 50% of each row, dense and pruned, as far as they were measured: by magnitude, with an imatrix
+    (Wanda), and with Gram matrices."""
     name: str
     weights: float
     dense: float
-    magnitude: float
-    imatrix: float | None = None
+    magnitude: float | None
+    imatrix: float
+    gram: float | None = None
 
 
-# The first two: with this program. The others: the Wanda repository, see README.md.
-MODELS = (Measured("SmolLM2 135M", 135e6, 14, 211), Measured("Gemma 3 270M", 270e6, 15.5, 2871),
-          Measured("LLaMA-2 7B", 6.7e9, 5.12, 14.89, 6.42), Measured("LLaMA-2 13B", 13e9, 4.57, 6.37, 5.56),
-          Measured("LLaMA-2 70B", 69e9, 3.12, 4.98, 3.98))
+# The first two: with this program, see README.md; the others as published, see there too.
+MODELS = (Measured("SmolLM2 135M", 135e6, 27.6, 376, 61.2, 40.9), Measured("Gemma 3 270M", 270e6, 24.3, None, 51.2),
+          Measured("LLaMA-2 7B", 6.7e9, 5.12, 14.89, 6.42), Measured("Llama-3.1 8B", 8e9, 5.85, None, 9.0),
+          Measured("LLaMA-2 13B", 13e9, 4.57, 6.37, 5.56), Measured("LLaMA-2 70B", 69e9, 3.12, 4.98, 3.98))
 HARMLESS = 0.1  # below this share even small models lose little
 
 
@@ -31,14 +33,12 @@ def amount(weights):
     return f"{weights / 1e6:.0f} million" if weights >= 1e6 else str(weights)
 
 
-def sentence(weights, share, with_imatrix):
+def sentence(weights, share):
     """weights: of the whole model; share: of the weights that are chosen."""
     model = nearest(weights)
-    costs = f"from {model.dense:g} to {model.magnitude:g} by magnitude"
-    if model.imatrix:
-        costs += f", to {model.imatrix:g} with an imatrix"
-    elif with_imatrix:
-        costs += "; an imatrix helps, but so small a model has to be trained again to get well"
+    to = [f"to {value:g} {how}" for value, how in ((model.magnitude, "by magnitude"), (model.imatrix, "with an imatrix"),
+                                                   (model.gram, "with Gram matrices")) if value]
+    costs = f"from {model.dense:g} {', '.join(to)}"
     more = "as there" if share <= 0.55 else "more than there, which costs far more"
     side = "less than there" if share < 0.45 else more
     return (f"This model has {amount(weights)} weights; of the models measured, {model.name} is nearest: at 50% its "
@@ -47,6 +47,7 @@ def sentence(weights, share, with_imatrix):
 
 def demand(weights, share):
     """Why --imatrix or --magnitude must be given."""
-    return (f"{sentence(weights, share, False)}. Without an imatrix the weights are chosen by their size alone: make "
-            "one with llama-imatrix -m IN.gguf -f TEXT -o imatrix.gguf and give --imatrix imatrix.gguf, or say "
-            "--magnitude if this is what you want")
+    return (f"{sentence(weights, share)}. Without knowing its inputs the weights are chosen by their size alone: "
+            "collect Gram matrices with the plugin and give --gram FILE (README.md), or make an imatrix with "
+            "llama-imatrix -m IN.gguf -f TEXT -o imatrix.gguf and give --imatrix imatrix.gguf, or say --magnitude if "
+            "this is what you want")

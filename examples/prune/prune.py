@@ -116,7 +116,7 @@ def check_expectation(model, chosen, args):
         return
     if not args.imatrix and not args.gram and not args.magnitude and not args.dry_run:
         raise Fault(expect.demand(in_all, share))
-    say(f"{expect.sentence(in_all, share, bool(args.imatrix or args.gram))}.")
+    say(f"{expect.sentence(in_all, share)}.")
 
 
 def load_norms(chosen, path):
