@@ -17,7 +17,8 @@ COLUMNS = 256
 
 
 def report(folder, *paths):
-    result = subprocess.run([sys.executable, PRUNE / "report.py", *paths, "--out", folder], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, PRUNE / "report.py", *paths, "--out", folder], capture_output=True,
+                            text=True)
     assert result.returncode == 0, result.stderr
     return result.stdout, json.loads((folder / "report.json").read_text())["models"]
 

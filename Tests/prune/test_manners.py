@@ -131,7 +131,8 @@ def test_it_asks_how_and_says_what_to_expect(tmp_path, model):
 
 def test_the_nearest_model_by_size(tmp_path):
     import expect
-    for weights, name in ((1e6, "SmolLM2 135M"), (3e8, "Gemma 3 270M"), (6e9, "LLaMA-2 7B"), (8e9, "Llama-3.1 8B"), (4e10, "LLaMA-2 70B")):
+    for weights, name in ((1e6, "SmolLM2 135M"), (3e8, "Gemma 3 270M"), (6e9, "LLaMA-2 7B"),
+                          (8e9, "Llama-3.1 8B"), (4e10, "LLaMA-2 70B")):
         assert expect.nearest(weights).name == name
     assert "14.89 by magnitude, to 6.42 with an imatrix" in expect.sentence(7e9, 0.5)
     assert "from 5.85 to 9 with an imatrix." in expect.sentence(8e9, 0.5)  # what was not measured is left out

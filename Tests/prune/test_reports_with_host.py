@@ -92,7 +92,8 @@ def test_equal_bytes(tmp_path, model, host, monkeypatch):
         tensors = []
         for name, tensor in tensors_of(command[-1]).items():
             w = weights_of(tensor)
-            packed = min(1 + (w != 0).mean() * bits.get(tensor.tensor_type.name, 32), bits.get(tensor.tensor_type.name, 32))
+            whole = bits.get(tensor.tensor_type.name, 32)
+            packed = min(1 + (w != 0).mean() * whole, whole)
             tensors.append({"taken": w.ndim > 1, "bytes": w.size * packed / 8, "file_bytes": int(tensor.n_bytes)})
         return json.dumps({"tensors": tensors})
     measures_call = measures.call
@@ -137,5 +138,6 @@ def test_faults(tmp_path, model, host):
                  ["--equal", dense, "--build", tmp_path, "--methods", "wanda,exchange"]):
         report(*more, *host, "--out", tmp_path / "r", status=2)
     report("--sweep", dense, *host[:4], "--methods", "exchange", "--out", tmp_path / "r", status=2)
-    sentence, = report("--equal", dense, *host, "--build", tmp_path, "--out", tmp_path / "r", status=1).stderr.splitlines()
+    failed = report("--equal", dense, *host, "--build", tmp_path, "--out", tmp_path / "r", status=1)
+    sentence, = failed.stderr.splitlines()
     assert "sparamx-explain cannot be run" in sentence

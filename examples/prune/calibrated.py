@@ -69,7 +69,7 @@ class Source:
         return self.grams.gram(tensor.name, which)
 
     def few_tokens(self, tensor):
-        """The smallest count of inputs of its matrices, if that is less than the columns: too few to tell them apart."""
+        """The smallest count of inputs of its matrices, if that is less than the columns: too few."""
         count = min(self.grams.count(tensor.name, which) for which, _ in self.matrices(tensor))
         return count if count < tensor.columns else None
 

@@ -36,8 +36,8 @@ def amount(weights):
 def sentence(weights, share):
     """weights: of the whole model; share: of the weights that are chosen."""
     model = nearest(weights)
-    to = [f"to {value:g} {how}" for value, how in ((model.magnitude, "by magnitude"), (model.imatrix, "with an imatrix"),
-                                                   (model.gram, "with Gram matrices")) if value]
+    found = ((model.magnitude, "by magnitude"), (model.imatrix, "with an imatrix"), (model.gram, "with Gram matrices"))
+    to = [f"to {value:g} {how}" for value, how in found if value]
     costs = f"from {model.dense:g} {', '.join(to)}"
     more = "as there" if share <= 0.55 else "more than there, which costs far more"
     side = "less than there" if share < 0.45 else more

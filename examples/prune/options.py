@@ -67,7 +67,8 @@ def parse(description):
     parser.add_argument("--scope", choices=("row", "tensor", "model"), default="row",
                         help="the share holds for each output row (default), each tensor, or all chosen tensors "
                              "together")
-    parser.add_argument("--magnitude", action="store_true", help="choose weights by their size alone; see what it costs")
+    parser.add_argument("--magnitude", action="store_true",
+                        help="choose weights by their size alone; see what it costs")
     parser.add_argument("--imatrix", type=Path,
                         help="of this model, from llama-imatrix: scores are |w| times input norm")
     parser.add_argument("--gram", type=Path, help="of this model, from the plugin with SPARAMX_COLLECT: scores as with "

@@ -86,9 +86,9 @@ def choose(model, args):
         chosen.append(Chosen(tensor, share if own is None else own))
         left.pop()
     if not chosen and unknown:
-        raise Fault(f"{unknown[0].name} is {unknown[0].type_name}, which cannot be pruned without encoding it anew, and "
-                    "no other matrix is chosen: prune the F16 or BF16 model (llama-quantize --allow-requantize IN.gguf "
-                    "BF16.gguf BF16 makes one) and run llama-quantize on the result, which keeps zeros")
+        raise Fault(f"{unknown[0].name} is {unknown[0].type_name}, which cannot be pruned without encoding it anew, "
+                    "and no other matrix is chosen: prune the F16 or BF16 model (llama-quantize --allow-requantize "
+                    "IN.gguf BF16.gguf BF16 makes one) and run llama-quantize on the result, which keeps zeros")
     if not chosen:
         raise Fault(f"no tensor of {args.input} is chosen: see --include and --exclude")
     return chosen, left
@@ -167,7 +167,8 @@ def listed(names, n=3):
 def record(model, chosen, args):
     """{key: text}: what is done, under a number that the file has not used."""
     number = next(i for i in range(1, 1 << 20) if f"{RECORD}{i}" not in model.fields)
-    what = {"tool": "libsparamx prune.py", "score": "magnitude" if args.magnitude or not (args.imatrix or args.gram) else "wanda",
+    by_inputs = (args.imatrix or args.gram) and not args.magnitude
+    what = {"tool": "libsparamx prune.py", "score": "wanda" if by_inputs else "magnitude",
             "imatrix": args.imatrix and args.imatrix.name, "include": args.include.pattern,
             "exclude": args.exclude and args.exclude.pattern}
     if args.gram:

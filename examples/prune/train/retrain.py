@@ -2,7 +2,7 @@
 """Trains a pruned Hugging Face model on with its zeros held: after each step what was zero is zero again.
 
     retrain.py PRUNED OUT --text TRAIN.txt --held-out HELD.txt --minutes 60
-    retrain.py PRUNED OUT --text TRAIN.txt --teacher DENSE      learns the dense model's distribution instead of the text
+    retrain.py PRUNED OUT --text TRAIN.txt --teacher DENSE      learns the dense model's distribution, not the text
 
 PRUNED and DENSE: folders that transformers can load, or GGUF files of an architecture that it can read (prune.py's).
 OUT becomes a folder: llama.cpp's convert_hf_to_gguf.py makes a GGUF file of it again. On the CPU or, with --device
@@ -22,7 +22,8 @@ try:
     from tqdm import tqdm
     from transformers import AutoModelForCausalLM, AutoTokenizer
 except ImportError as error:
-    sys.exit(f"retrain.py: the Python package {error.name} is missing: pip install torch transformers accelerate gguf tqdm")
+    sys.exit(f"retrain.py: the Python package {error.name} is missing: pip install torch transformers accelerate gguf "
+             "tqdm")
 
 
 def parse_arguments():
@@ -139,10 +140,11 @@ def main():
     rows = sequences(args.text, tokenizer, args.length).to(args.device)
     held = args.held_out and sequences(args.held_out, tokenizer, args.length).to(args.device)
     masks = masks_of(model)
-    zeros = sum(int((~mask).sum()) for mask in masks.values())
     if not masks:
         sys.exit(f"retrain.py: {args.model} has no matrix with zeros: prune it first")
-    print(f"{len(masks)} matrices have {zeros} zeros, {zeros / sum(mask.numel() for mask in masks.values()):.1%} of them")
+    zeros = sum(int((~mask).sum()) for mask in masks.values())
+    share = zeros / sum(mask.numel() for mask in masks.values())
+    print(f"{len(masks)} matrices have {zeros} zeros, {share:.1%} of their weights")
     if args.held_out:
         print(f"perplexity of {args.held_out}: {perplexity(model, held, args.batch):.3f}")
     steps = train(model, teacher, rows, masks, args)
