@@ -40,7 +40,13 @@ if base is None:  # the calibration text: the first layer is the one that must n
 b = weights(base)
 x = np.load(text)
 far = sum(np.square((m[n] - b[n]) @ x.T).sum() / np.square(b[n] @ x.T).sum() for n in {PRUNED!r})
-print("Mean PPL(Q) : %f\\nMean KLD: %f\\nSame top p: %f" % (10 * np.exp(far), far, 100 - far))
+print("Mean PPL(Q) : %f" % (10 * np.exp(far)))
+import os
+lost = os.path.join(os.path.dirname(sys.argv[0]), "lost")
+if not os.path.exists(lost):  # the first time the end of the log is lost, as it is now and then
+    open(lost, "w").close()
+    sys.exit()
+print("Mean KLD: %f\\nSame top p: %f" % (far, 100 - far))
 """
 
 

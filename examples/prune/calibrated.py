@@ -7,8 +7,8 @@
     exchange   exchanges and fits in rounds (exchange.py)
 
 The mask that swaps, refit and exchange begin with is that of the scores: Wanda's, or magnitudes. In memory at a time:
-the tensor, two matrices of float32 with as many rows and columns as the tensor has columns (three where sparsegpt or
-exchange is among the steps), and twelve arrays of float32 with CHUNK weights."""
+the tensor, at most four matrices of float32 with as many rows and columns as the tensor has columns (H, and what its
+factor or its inverse takes to make), and some twelve arrays of float32 with CHUNK weights."""
 
 import numpy as np
 

@@ -18,7 +18,9 @@ from container import Container, Fault, parts_of
 from text import visible, waiting
 
 NAME = re.compile(r"^blk\.(\d+)\.(.+)\.weight$")
-ATTEMPTS = 6  # of llama-perplexity, which loses the end of its log in one of twenty runs
+PERPLEXITY = re.compile(r"Final estimate: PPL = ([0-9.]+)|Mean PPL\(Q\) *: *([0-9.]+)")
+DIVERGENCE, SAME_TOP = re.compile(r"Mean +KLD: +(-?[0-9.]+)"), re.compile(r"Same top p: +([0-9.]+)")
+ATTEMPTS = 20  # of llama-perplexity, which loses the end of its log now and then, most often on a busy machine
 
 
 @dataclass
@@ -193,11 +195,13 @@ class Host:
         return json.loads(out[out.index("["):out.rindex("]") + 1])[0]["avg_ts"]
 
     def perplexity(self, *arguments):
+        """(perplexity, all that it says); with --kl-divergence that has the divergence too."""
+        wanted = [PERPLEXITY, *([DIVERGENCE, SAME_TOP] if "--kl-divergence" in arguments else [])]
         for _ in range(ATTEMPTS):
             with waiting(f"perplexity of {Path(arguments[1]).name}"):
                 out = call([self.bin / "llama-perplexity", "-t", self.threads, *arguments])
-            ppl = re.search(r"Final estimate: PPL = ([0-9.]+)|Mean PPL\(Q\) *: *([0-9.]+)", out)
-            if ppl:
+            if all(pattern.search(out) for pattern in wanted):
+                ppl = PERPLEXITY.search(out)
                 return float(ppl[1] or ppl[2]), out
         raise Fault(f"llama-perplexity says nothing about {arguments[1]}")
 

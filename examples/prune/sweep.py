@@ -1,7 +1,6 @@
 """report.py --sweep: one dense model pruned in several ways, each against itself on text that it is not pruned with."""
 
 import math
-import re
 import sys
 import tempfile
 import time
@@ -9,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import calibrated
-from container import Fault
-from measures import call
+from measures import DIVERGENCE, SAME_TOP, call
 
 HERE = Path(__file__).resolve().parent
 PATTERNS = ("2:4", "4:8")
@@ -88,9 +86,7 @@ class Sweep:
         """{ppl, kld, same_top} of a model file against the dense one."""
         ppl, out = self.host.perplexity("-m", model, *self.texts.of(self.texts.held_out), "--kl-divergence",
                                         "--kl-divergence-base", self.base)
-        kld, same = re.search(r"Mean +KLD: +(-?[0-9.]+)", out), re.search(r"Same top p: +([0-9.]+)", out)
-        if not kld or not same:
-            raise Fault(f"llama-perplexity gives no KL divergence for {model}")
+        kld, same = DIVERGENCE.search(out), SAME_TOP.search(out)
         return {"ppl": ppl, "kld": float(kld[1]), "same_top": float(same[1]) / 100}
 
     def best_step(self, method, share, steps):
