@@ -109,15 +109,19 @@ def test_equal_bytes(tmp_path, model, host, monkeypatch):
                          list)
     assert [(row["type"], row["share"]) for row in rows] == [(kind, share) for share in (0, 0.5) for kind in bits]
     assert rows[0]["kld"] == 0 < rows[1]["kld"] < rows[2]["kld"] and rows[3]["bytes"] < rows[0]["bytes"]
-    # The inputs are of few dimensions, so pruned weights can make up for each other: it pays here.
     least = next(row for row in rows if row["type"] == "Q4_0")
-    assert rows[4]["bytes"] > least["bytes"] and rows[4]["kld"] < least["kld"] and rows[5]["bytes"] < least["bytes"]
-    told = equal.verdict(rows)
-    assert told.startswith("Worth their bytes") and "Q8_0 with 50% zeros" in told
-    assert "Q4_0 with 50%" not in told  # it has nothing of its size beside it
-    worse = [{**row, "kld": row["kld"] * (1000 if row["share"] else 1)} for row in rows]
-    told = equal.verdict(worse)
-    assert told.startswith("Do not prune this model") and "as Q4_0 (" in told and "beside BF16 with 50%" in told
+    assert rows[4]["bytes"] > least["bytes"] > rows[5]["bytes"]
+    # Nearer than the next smaller dense one is not enough: on a line to the next larger one it must be as well.
+    between = [*rows[:3], {**rows[4], "kld": least["kld"] * 0.99}]
+    told = equal.verdict(between)
+    assert told.startswith("Do not prune this model") and "Q8_0 with 50% zeros" in told
+    part = (rows[4]["bytes"] - least["bytes"]) / (rows[1]["bytes"] - least["bytes"])
+    line = least["kld"]**(1 - part) * rows[1]["kld"]**part
+    assert f"at {line:.4f}." in told
+    for factor, words in ((0.98, "Worth their bytes"), (1.02, "Do not prune")):
+        assert equal.verdict([*rows[:3], {**rows[4], "kld": line * factor}]).startswith(words)
+    assert equal.verdict([*rows[:3], {**rows[4], "bytes": 10**9, "kld": 0.1}]).startswith("Do not")  # none is larger
+    assert "Q4_0 with 50%" not in equal.verdict(rows)  # it has nothing of its size beside it
     assert equal.verdict([*rows[:3], rows[5]]).startswith("Nothing can be said")
     import pictures
     pictures.equal_bytes(rows, tmp_path)

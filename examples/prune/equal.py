@@ -1,6 +1,7 @@
 """report.py --equal: pruned models beside dense ones of as many bytes or fewer, and which of them are the better."""
 
 import json
+import math
 import re
 import sys
 import tempfile
@@ -9,6 +10,9 @@ from pathlib import Path
 import measures
 from measures import call
 from sweep import Sweep
+
+
+NEAREST = 1e-6  # no divergence is taken for smaller: a logarithm of it is needed, and rounding makes some negative
 
 
 def rows_of(host, dense, texts, types, shares, method, imatrix, gram, build, progress):
@@ -43,14 +47,20 @@ def level(build, model):
     return json.loads(call([build / "examples/sparamx-explain", "--json", model], only_stdout=True))["machine"]["isa"]
 
 
-def beside(row, rows):
-    """The dense models of as many bytes or fewer."""
-    return [other for other in rows if not other["share"] and other["bytes"] <= row["bytes"]]
-
-
-def better_dense(row, rows):
-    """Those of them that are at least as near to the original."""
-    return [other for other in beside(row, rows) if other["kld"] <= row["kld"]]
+def of_dense(row, rows):
+    """The KL divergence that dense models of as many bytes have: on the line between the next smaller and the next
+    larger one, with a logarithmic axis; of the smaller one if there is no larger. None below the smallest."""
+    dense = sorted((other["bytes"], max(other["kld"], NEAREST)) for other in rows if not other["share"])
+    smaller = [place for place in dense if place[0] <= row["bytes"]]
+    larger = [place for place in dense if place[0] > row["bytes"]]
+    if not smaller:
+        return None
+    best = min(kld for _, kld in smaller)
+    if not larger:
+        return best
+    (low, far), (high, near) = smaller[-1], larger[0]
+    part = (row["bytes"] - low) / (high - low)
+    return min(best, math.exp(math.log(far) * (1 - part) + math.log(near) * part))
 
 
 def label(row):
@@ -62,20 +72,19 @@ def amounts(row):
 
 
 def verdict(rows):
-    """One sentence: which pruned models no dense one of as many bytes or fewer beats. What is smaller than every dense
-    model measured is nearer than none, and says nothing."""
-    pruned = [row for row in rows if row["share"] and beside(row, rows)]
-    worth = [row for row in pruned if not better_dense(row, rows)]
+    """One sentence: which pruned models are nearer to the original than dense ones of as many bytes. What is smaller
+    than every dense model measured has nothing beside it, and says nothing."""
+    pruned = [(row, line) for row in rows if row["share"] and (line := of_dense(row, rows)) is not None]
+    worth = [row for row, line in pruned if row["kld"] < line]
     if not pruned:
         return ("Nothing can be said: every pruned model is smaller than the smallest dense one measured, so measure "
                 "smaller types too, or fewer zeros.")
     if worth:
-        return ("Worth their bytes, with no dense model of as many or fewer that is as near to the original: "
+        return ("Worth their bytes, nearer to the original than dense models of as many bytes: "
                 f"{', '.join(map(amounts, worth))}.")
-    row = min(pruned, key=lambda row: row["kld"])
-    other = min(better_dense(row, rows), key=lambda other: other["bytes"])
-    return (f"Do not prune this model: for each pruned one there is a dense one of as many bytes or fewer that is as "
-            f"near to the original or nearer, as {amounts(other)} is beside {amounts(row)}.")
+    row, line = min(pruned, key=lambda pair: pair[0]["kld"] / pair[1])
+    return (f"Do not prune this model: dense ones of as many bytes are nearer to the original; the best pruned one "
+            f"beside them is {amounts(row)}, where the line of the dense ones is at {line:.4f}.")
 
 
 TYPE = re.compile(r"^[A-Z][A-Z0-9_]*$")

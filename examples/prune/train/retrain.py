@@ -56,6 +56,10 @@ def load(path, device):
         tokenizer = AutoTokenizer.from_pretrained(where[0], **where[1])
     except (OSError, ValueError, KeyError, ImportError) as error:
         sys.exit(f"retrain.py: {path} cannot be loaded: {str(error).splitlines()[0]}")
+    # From a GGUF file all weights are float32 by now; the mark that they came from one would forbid writing them.
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
     return model.to(device), tokenizer
 
 
@@ -127,7 +131,7 @@ def train(model, teacher, rows, masks, args):
                 hold(masks)
                 step += 1
                 bar.update()
-                bar.set_postfix(loss=f"{float(loss):.4f}")
+                bar.set_postfix(loss=f"{loss.item():.4f}")
         except KeyboardInterrupt:
             hold(masks)
     return step
