@@ -141,6 +141,16 @@ def test_exchange_makes_every_row_better_than_its_fit(problem, group):
         assert (mask.reshape(-1, 4).sum(axis=1) == 2).all()
 
 
+def test_rows_that_an_exchange_makes_worse_go_back(problem, monkeypatch):
+    """Costs of nothing make it swap whatever it can, round after round."""
+    monkeypatch.setattr(exchange, "PART", 0.4)
+    w, h, mask = problem
+    fitted, before = quadratic.cost(w - refit.solve(w, h, mask), h), mask.copy()
+    v = exchange.improve(w, h, mask, np.zeros(COLUMNS, np.float32), 3)
+    assert (quadratic.cost(w - v, h) <= fitted * (1 + 1e-3)).all() and (v[mask] == 0).all()
+    assert (mask == before).all(axis=1).any()
+
+
 def test_what_a_weight_costs_when_it_goes(problem):
     """v^2 / (H^-1)_qq, of the dense row: against fitting all others."""
     w, h, _ = problem
