@@ -166,6 +166,27 @@ def test_nothing_to_see(session):
     assert refused(session, warm) == "the host computed no text"
 
 
+def test_what_comes_in_a_later_batch(session):
+    """A host that asks for no results in its first batch does not compute the output matrix there."""
+    x, h = activations(0, 50, 96), activations(1, 50, 160)
+    lines = [session.x(1, x), session.x(2, h), "product a.weight 0 96 1 1", "product a.weight 0 96 1 1",
+             "product output.weight 0 160 1 2"]
+    session.run(lines, SPARAMX_COLLECT_MATRICES=1)
+    assert session.grams().missing == 1
+    assert session.run(lines, SPARAMX_COLLECT_MATRICES=1)[-1].endswith("which is all")
+    assert is_close(session.grams().gram("output.weight"), h) and session.grams().missing == 0
+
+
+def test_what_an_earlier_pass_left_out(session):
+    """It has the inputs of a matrix with sums of its own, and cannot stand for these now."""
+    lines, seen = text(session)
+    session.run(lines, SPARAMX_LEAVE="attn_q")
+    assert OTHER in refused(session, lines)
+    grams = session.grams()
+    assert grams.names() == sorted(name for name in seen if "attn_q" not in name)
+    assert all(is_close(grams.gram(name), seen[name]) for name in grams.names())
+
+
 def test_forked_children_write_nothing(session):
     lines, seen = text(session)
     for at in (6, 20):

@@ -6,7 +6,7 @@ set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 root=$(realpath "$here/../..")
 build=$(realpath "$1") out=$2
-rm -rf "$out"
+rm -rf --one-file-system "$out"
 mkdir -p "$out"
 out=$(realpath "$out")
 passed=0 failed=0 skipped=0
@@ -60,12 +60,14 @@ fi
 # -- Debian's packages -------------------------------------------------------------------------------------------------
 
 if ! command -v dpkg-deb >/dev/null || ! command -v dpkg-shlibdeps >/dev/null; then
-    skip 9 "Debian packages: dpkg-deb and dpkg-shlibdeps (dpkg-dev) are missing"
+    skip 8 "Debian packages: dpkg-deb and dpkg-shlibdeps (dpkg-dev) are missing"
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" -eq 0 ]
     exit
 fi
-packages() { cd "$build" && cpack -B "$out" -G DEB; }
+packages() {
+    cd "$build" && cpack -B "$out" -G DEB && test "$(find "$out" -maxdepth 1 -name '*.deb' | wc -l)" -eq 3
+}
 check "cpack makes three packages" packages
 field() { test "$(dpkg-deb -f "$1" "$2")" = "$3"; }
 check "the library needs glibc 2.34 and nothing else" field "$library" Depends "libc6 (>= 2.34)"
@@ -96,6 +98,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v debootstrap >/dev/null || [ -z "$mirror"
 elif ! debootstrap --variant=minbase --include=gcc,libc6-dev,pkg-config "$codename" "$fresh" "$mirror" \
     >"$out/debootstrap.log" 2>&1; then
     skip 3 "a fresh Debian: debootstrap failed: $(grep -m1 '^E:' "$out/debootstrap.log")"
+    rm -rf --one-file-system "$fresh"
 else
     cp "$library" "$development" "$tools" "$here/consumer.c" "$fresh/root/"
     inside() { chroot "$fresh" /bin/sh -c "cd /root && $1"; }
@@ -103,7 +106,7 @@ else
     check "a C program uses them there" inside \
         'gcc -std=c11 consumer.c $(pkg-config --cflags --libs sparamx) -lm -o consumer && ./consumer'
     check "the programs run there" inside "sparamx-bench --help && sparamx-explain --help && sparamx-run --help"
-    rm -rf "$fresh"
+    rm -rf --one-file-system "$fresh"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

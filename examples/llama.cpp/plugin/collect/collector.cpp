@@ -83,6 +83,12 @@ bool collector::find(const product & p) {
 
 // Of a matrix that is new: whether it is collected in this pass.
 bool collector::place(matrix & m, const product & p) {
+    bool fits = true;
+    if (has(m, fits)) { // sums of its own: it may share inputs with what the pass before left out
+        m.state = matrix::kept;
+        return fits || fail(set.file + " is of another model, in which " + m.name +
+                            " has other dimensions: name another file");
+    }
     for (matrix & other : all) {
         if (&other == &m || other.same || other.evaluation != evaluation || !(other.from == p.from)) continue;
         if (other.columns != m.columns || other.experts != m.experts) continue;
@@ -90,12 +96,6 @@ bool collector::place(matrix & m, const product & p) {
         m.products = other.products - 1;
         m.state = other.state;
         return true;
-    }
-    bool fits = true;
-    if (has(m, fits)) {
-        m.state = matrix::kept;
-        return fits || fail(set.file + " is of another model, in which " + m.name +
-                            " has other dimensions: name another file");
     }
     const uint64_t bytes = cost(m.columns, m.experts);
     if (bytes > set.memory) {
@@ -287,7 +287,8 @@ std::string collector::pass() const {
 
 void collector::tell_plan() {
     const uint64_t collected = n_of(matrix::collected, true);
-    if (collected + n_of(matrix::waiting, true) == 0) {
+    // What the file misses may come in a later batch: the last layers do not compute where no results are asked for.
+    if (collected + n_of(matrix::waiting, true) == 0 && number("missing") == 0) {
         is_complete = true;
         set.say(set.file + " is complete, with " + std::to_string(all.size()) +
                 " matrices: nothing is left to collect");

@@ -101,7 +101,7 @@ std::string collector::write_file() {
 
     std::map<std::string, new_tensor> tensors; // in the order of their keys, whatever pass they come from
     for (const auto & [key, range] : old.tensors) {
-        tensors[key] = new_tensor{ key, range.bytes, copied(set.file, range) };
+        tensors[key] = new_tensor{ key, range.bytes, copied(set.file, old, range) };
     }
     for (matrix & m : all) {
         metadata.erase(m.name + ".same_as");
@@ -128,7 +128,7 @@ std::string collector::write_file() {
     }
     std::vector<new_tensor> list;
     for (auto & entry : tensors) list.push_back(entry.second);
-    return write(set.file, metadata, list);
+    return write(set.file, metadata, list, old);
 }
 
 void collector::finish(int status) {

@@ -63,6 +63,7 @@ int open_new(const std::string & path, bool & named) {
     int at = open(folder_of(path).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
     if (at >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT)) return at;
     named = true;
+    unlink(temporary(path).c_str()); // of a killed process that had our number
     return open(temporary(path).c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
 }
 
@@ -108,12 +109,20 @@ std::string gram_file::read(const std::string & path) {
     return {};
 }
 
-bool gram_file::is_stale(const std::string & path) const {
-    struct stat status;
-    if (stat(path.c_str(), &status) != 0) return exists;
+bool gram_file::is_same(const struct stat & status) const {
     uint64_t now[4];
     get_version(status, now);
-    return !exists || std::memcmp(now, version, sizeof(now)) != 0;
+    return exists && std::memcmp(now, version, sizeof(now)) == 0;
+}
+
+bool gram_file::is_stale(const std::string & path) const {
+    struct stat status;
+    return stat(path.c_str(), &status) != 0 ? exists : !is_same(status);
+}
+
+bool gram_file::is_version_of(int descriptor) const {
+    struct stat status;
+    return fstat(descriptor, &status) == 0 && is_same(status);
 }
 
 std::string resolve(const std::string & name, std::string & absolute) {
@@ -149,7 +158,7 @@ std::string check_writable(const std::string & path) {
 }
 
 std::string write(const std::string & path, const std::map<std::string, std::string> & metadata,
-                  const std::vector<new_tensor> & tensors) {
+                  const std::vector<new_tensor> & tensors, const gram_file & old) {
     bool       named;
     descriptor file(open_new(path, named));
     if (file.at < 0) return cannot(path, "written");
@@ -193,15 +202,18 @@ std::string write(const std::string & path, const std::map<std::string, std::str
         }
         leftover.active = true;
     }
+    if (old.is_stale(path)) return "another process has written it meanwhile";
     if (rename(leftover.path.c_str(), path.c_str()) != 0) return cannot(path, "written");
     leftover.active = false;
     return {};
 }
 
-std::function<bool(const sink &)> copied(const std::string & path, gram_file::range from) {
-    return [path, from](const sink & accept) {
+std::function<bool(const sink &)> copied(const std::string & path, const gram_file & old, gram_file::range from) {
+    return [path, &old, from](const sink & accept) {
         descriptor        file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
         std::vector<char> piece(1 << 20);
+        // Another file by now has its sums elsewhere.
+        if (file.at >= 0 && !old.is_version_of(file.at)) return false;
         for (uint64_t done = 0; done < from.bytes;) {
             const uint64_t left = from.bytes - done;
             const size_t   n = left < piece.size() ? size_t(left) : piece.size();

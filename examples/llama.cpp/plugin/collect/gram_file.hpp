@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+struct stat;
+
 namespace plugin::collect {
 
 // What a file holds. path: as an absolute name, through symbolic links.
@@ -29,6 +31,12 @@ struct gram_file {
 
     // Somebody has written the file since.
     bool is_stale(const std::string & path) const;
+
+    // The descriptor is of the file that was read, as it was then.
+    bool is_version_of(int descriptor) const;
+
+  private:
+    bool is_same(const struct stat & status) const;
 };
 
 // Takes a piece of a tensor. False: go no further, it cannot be written.
@@ -47,11 +55,11 @@ std::string resolve(const std::string & path, std::string & absolute);
 std::string check_writable(const std::string & path);
 
 // Writes the file anew; until all of it is on the disk the old one stays, and nothing else is left behind. Empty, or
-// why not.
+// why not: among other reasons, that it is not as it was when `old` was read.
 std::string write(const std::string & path, const std::map<std::string, std::string> & metadata,
-                  const std::vector<new_tensor> & tensors);
+                  const std::vector<new_tensor> & tensors, const gram_file & old);
 
-// Gives a tensor of a file as it is there.
-std::function<bool(const sink &)> copied(const std::string & path, gram_file::range from);
+// Gives a tensor of a file as it was when `old` was read; that it has changed since is an error. `old` has to stay.
+std::function<bool(const sink &)> copied(const std::string & path, const gram_file & old, gram_file::range from);
 
 } // namespace plugin::collect
