@@ -105,13 +105,15 @@ def check_sentences(programs, folder):
 
     minus = b"".join(struct.pack("<HH", 0x8000, 0x3f80 + i % 7) for i in range(64 * 128))
     found = sentence(with_data(file((("blk.0.ffn_up.weight", (256, 64), 30),)), minus))
-    check("--share 0" in found["sentence"] and "50%" in found["sentence"], f"negative zeros: {found['sentence']}")
+    check("--share 0 --include ." in found["sentence"] and "50%" in found["sentence"],
+          f"negative zeros: {found['sentence']}")
     check(found["tensors"][0]["negative_zeros"] == 0.5, "negative zeros are not counted")
     for amx in ((), ("--amx",)):
         result = run(run_program, *amx, "--json", folder / "minus.json", path)
         row, = json.loads((folder / "minus.json").read_text())["rows"]
         check(result.returncode == 0 and row["negative_zeros"] == 64 * 128 and "8192 weights are -0" in result.stdout
-              and "--share 0" in result.stdout, f"negative zeros, run {amx}: {result.stdout} {result.stderr}")
+              and "--share 0 --include ." in result.stdout,
+              f"negative zeros, run {amx}: {result.stdout} {result.stderr}")
     found = sentence(file((("blk.0.ffn_up.weight", (3, 3), 30),)))  # much larger as tiles
     check("more slowly" in found["sentence"] and "% more)" in found["sentence"]
           and "-" not in found["sentence"].split("(")[1],

@@ -21,6 +21,8 @@ def write_grams(path, found, aliases={}, tokens=600, **metadata):
     """found: {name: inputs, or a list of them, one per expert (None: no token came to it)}."""
     tensors, more = {}, {"format": "sparamx-gram-1", "tokens": str(tokens), **metadata}
     for name, x in found.items():
+        if isinstance(x, list):
+            more.setdefault(f"{name}.experts", str(len(x)))
         each = [(f"{name}.{i}", part) for i, part in enumerate(x)] if isinstance(x, list) else [(name, x)]
         for stem, part in each:
             more[f"{stem}.count"] = str(0 if part is None else len(part))

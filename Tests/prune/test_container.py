@@ -104,6 +104,9 @@ def test_truncated_anywhere(tmp_path, model):
         assert "in.gguf" in refused(tmp_path / "x", tmp_path / "in.gguf", tmp_path / "out.gguf"), length
 
 
+ENDS = {"offset": "end beyond the file", "misaligned": "are not aligned"}
+
+
 def test_corrupted(tmp_path, model):
     before = model(Type.Q8_0)
     whole = before.read_bytes()
@@ -124,7 +127,10 @@ def test_corrupted(tmp_path, model):
     }
     for what, (at, data) in faults.items():
         before.write_bytes(whole[:at] + data + whole[at + len(data):])
-        assert "in.gguf" in refused(before, before, tmp_path / "out.gguf"), what
+        sentence = refused(before, before, tmp_path / "out.gguf")
+        assert "in.gguf" in sentence and "not defined" not in sentence, what
+        if what in ENDS:
+            assert f"the data of blk.0.attn_q.weight {ENDS[what]}." in sentence
 
 
 def test_misaligned_at_the_end(tmp_path, model):
@@ -135,7 +141,8 @@ def test_misaligned_at_the_end(tmp_path, model):
     data = bytearray(before.read_bytes() + bytes(64))
     struct.pack_into("<Q", data, at, struct.unpack_from("<Q", data, at)[0] + 8)
     before.write_bytes(data)
-    assert "aligned" in refused(before, before, tmp_path / "out.gguf")
+    name = gguf.GGUFReader(before).tensors[-1].name
+    assert f"the data of {name} are not aligned." in refused(before, before, tmp_path / "out.gguf")
 
 
 def test_array_that_never_ends(tmp_path):

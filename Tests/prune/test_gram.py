@@ -51,6 +51,38 @@ def test_methods(tmp_path, model, grams, kind):
         assert e["sparsegpt+refit"] < e["sparsegpt"] and e["swaps+exchange"] < 0.97 * e["swaps+refit"], e
 
 
+def with_zeros():
+    """In 16 rows more zeros than a half, all on the left; in 16 fewer, anywhere; in 16 none."""
+    tensors, rng = random_tensors(), np.random.default_rng(9)
+    for name in PRUNED:
+        tensors[name][:16, :148] = 0
+        tensors[name][16:32][rng.random((16, COLUMNS)) < 0.3] = 0
+    return tensors
+
+
+@pytest.mark.parametrize("method", ["exchange", *METHODS])
+def test_zeros_that_are_there_count_and_stay(tmp_path, grams, method):
+    for kind in (Type.F32, Type.Q8_0):
+        before = write_model(tmp_path / "in.gguf", with_zeros(), kind)
+        prune(before, tmp_path / "out.gguf", "--gram", grams, "--method", method, "--force")
+        old, new = tensors_of(before), tensors_of(tmp_path / "out.gguf")
+        for name in PRUNED:
+            w, v = weights_of(old[name]), weights_of(new[name])
+            assert np.array_equal(old[name].data[:16], new[name].data[:16]) and (v[w == 0] == 0).all()
+            zeros = (v == 0).sum(axis=1)[16:]
+            assert (zeros == COLUMNS // 2).all() if kind == Type.F32 else zeros.max() < COLUMNS // 2 + 8, zeros
+
+
+@pytest.mark.parametrize("method", ["sparsegpt", "exchange", "swaps+refit"])
+def test_zeros_count_and_stay_within_patterns(tmp_path, grams, method):
+    before = write_model(tmp_path / "in.gguf", with_zeros(), Type.F32)
+    prune(before, tmp_path / "out.gguf", "--gram", grams, "--method", method, "--pattern", "2:4")
+    for name in PRUNED:
+        w, v = (weights_of(tensors_of(path)[name]).reshape(-1, 4) for path in (before, tmp_path / "out.gguf"))
+        zeros = (w == 0).sum(axis=1)
+        assert (v[w == 0] == 0).all() and ((v == 0).sum(axis=1) == np.maximum(zeros, 2)).all()
+
+
 def test_scores_are_those_of_an_imatrix(tmp_path, model, grams):
     from test_choice import write_gguf
     means = {name: np.square(inputs(COLUMNS, seed=seed)).mean(axis=0) for name, seed in INPUTS.items()}
@@ -134,6 +166,11 @@ def test_progression(tmp_path):
     after = tensors_of(tmp_path / "out.gguf")
     assert [(weights_of(after[name]) == 0).mean() for name in tensors] == [0.3, 0.4, 0.5, 0.6, 0.7]
     assert "-0.10" in refused(before, before, tmp_path / "x", "--share", 0.1, "--progression", 0.2)
+    # Shares of a file's own count, whatever the progression would give these tensors.
+    (tmp_path / "shares").write_text("blk.[01] 0.25\n")
+    prune(before, tmp_path / "own.gguf", "--share", 0.1, "--progression", 0.2, "--shares", tmp_path / "shares")
+    own = tensors_of(tmp_path / "own.gguf")
+    assert [(weights_of(own[name]) == 0).mean() for name in tensors] == [0.25, 0.25, 0.1, 0.2, 0.3]
     for more in (["--pattern", "2:4"], ["--scope", "model"]):
         assert run(before, tmp_path / "x", "--progression", 0.1, *more).returncode == 2
 
@@ -154,6 +191,11 @@ def test_files_that_do_not_fit(tmp_path, model, grams):
                             write_grams(tmp_path / "g", {name: inputs(192) for name in PRUNED}))
     assert "experts" in refused(before, before, tmp_path / "x", "--gram",
                                 write_grams(tmp_path / "g", {name: [inputs(COLUMNS)] for name in PRUNED}))
+    experts = write_model(tmp_path / "experts.gguf", {PRUNED[1]: np.ones((3, 4, COLUMNS), np.float32)}, Type.F32)
+    for n in ("2", "4", "many"):
+        other = write_grams(tmp_path / "g", {PRUNED[1]: [inputs(COLUMNS, 9)] * 2}, **{f"{PRUNED[1]}.experts": n})
+        sentence = refused(experts, experts, tmp_path / "x", "--gram", other)
+        assert f"is of {n} experts" in sentence and "the model has 3" in sentence or n == "many", sentence
     whole = grams.read_bytes()
     for broken in (b"", whole[:100], whole[:len(whole) // 2]):
         (tmp_path / "g").write_bytes(broken)
@@ -163,3 +205,6 @@ def test_files_that_do_not_fit(tmp_path, model, grams):
     for more in (["--method", "guess"], ["--scope", "model"], ["--imatrix", grams]):
         assert run(before, tmp_path / "x", "--gram", grams, *more, asks=True).returncode == 2
     assert run(before, tmp_path / "x", "--method", "swaps").returncode == 2
+    for method in ("refit+swaps", "exchange+swaps+refit", "swaps+swaps"):
+        result = run(before, tmp_path / "x", "--gram", grams, "--method", method)
+        assert result.returncode == 2 and "can only be the first step" in result.stderr

@@ -2,6 +2,7 @@
 was left."""
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -92,6 +93,24 @@ def test_minus_zero_is_counted_and_its_remedy_named(tmp_path, kind):
     assert f"{negative} weights of" in told and "--share 0" in told
     told, _ = report(tmp_path / "r", tmp_path / "out.gguf")
     assert "-0" not in told
+
+
+def test_the_remedy_for_minus_zero_reaches_all_matrices(tmp_path):
+    """The embedding too, which is not pruned unless it is named."""
+    tensors = random_tensors()
+    for name in ("token_embd.weight", "output.weight", PRUNED[0]):
+        tensors[name][:, ::2] *= 0
+    before = write_model(tmp_path / "in.gguf", tensors, Type.BF16)
+    told, _ = report(tmp_path / "r", before)
+    remedy = re.search(r"prune.py in.gguf CLEAN.gguf (.*) turns them into zeros", told)[1]
+    told = prune(before, tmp_path / "out.gguf", *remedy.split())
+    assert f"({remedy} does that" in told
+    told, _ = report(tmp_path / "r", tmp_path / "out.gguf")
+    assert "-0" not in told
+    old, new = (tensors_of(path) for path in (before, tmp_path / "out.gguf"))
+    assert all(np.array_equal(weights_of(old[name]), weights_of(new[name])) for name in old)
+    text = (PRUNE / "README.md").read_text()
+    assert f"prune.py model.gguf clean.gguf {remedy}`" in text
 
 
 def test_experts_that_are_tensors_of_their_own(tmp_path):

@@ -148,6 +148,27 @@ def test_faults(tmp_path, model, host):
                  ["--equal", dense, "--build", tmp_path, "--methods", "wanda,exchange"]):
         report(*more, *host, "--out", tmp_path / "r", status=2)
     report("--sweep", dense, *host[:4], "--methods", "exchange", "--out", tmp_path / "r", status=2)
+    # Before anything runs: no program is in this folder.
+    never = report("--sweep", dense, "--host", tmp_path, *host[2:], "--shares", "0.5,0.2", "--steps", "0.3,0.9",
+                   "--methods", "wanda growing", "--calibration", tmp_path / "text.npy", "--out", tmp_path / "r",
+                   status=1)
+    sentence, = never.stderr.splitlines()
+    assert "none of the steps 0.3, 0.9 fits a share of 0.2" in sentence and "--steps" in sentence
     failed = report("--equal", dense, *host, "--build", tmp_path, "--out", tmp_path / "r", status=1)
     sentence, = failed.stderr.splitlines()
     assert "sparamx-explain cannot be run" in sentence
+
+
+@pytest.mark.parametrize("said", ["Final estimate: PPL = nan +/- nan", "Final estimate: PPL = -nan +/- -nan",
+                                  "Unexpected negative standard deviation of log(prob)",
+                                  "Mean PPL(Q) : inf\nMean KLD: 0.1\nSame top p: 90",
+                                  "Mean PPL(Q) : 10.5\nMean KLD: nan\nSame top p: 90"])
+def test_a_perplexity_that_is_no_number_is_asked_for_once(tmp_path, said):
+    import measures
+    host = tmp_path / "llama-perplexity"
+    host.write_text(f"#!/bin/sh\necho once >> {tmp_path}/calls\ncat <<'END'\n{said}\nEND\n")
+    host.chmod(stat.S_IRWXU)
+    more = ["--kl-divergence"] if "KLD" in said else []
+    with pytest.raises(measures.Fault, match="m.gguf.*is no number"):
+        measures.Host(tmp_path, None, None, 1).perplexity("-m", "m.gguf", *more)
+    assert (tmp_path / "calls").read_text() == "once\n"

@@ -173,6 +173,20 @@ def test_other_types_stay_as_they_are(tmp_path, kind, n_bytes):
     assert kind.name in sentence and "llama-quantize" in sentence
 
 
+def test_report_leaves_bytes_of_unknown_types_uncounted(tmp_path):
+    """What lies up to the next tensor need not divide into the tensor's rows: 47 of them here."""
+    path = write_model(tmp_path / "in.gguf", random_tensors(rows=47), Type.Q8_0)
+    field = next(tensor.field for tensor in gguf.GGUFReader(path).tensors if tensor.name == PRUNED[1])
+    whole = bytearray(path.read_bytes())
+    at = field.offset + sum(part.nbytes for part in field.parts[:4])
+    whole[at:at + 4] = (999).to_bytes(4, "little")
+    path.write_bytes(whole)
+    told = subprocess.run([sys.executable, PRUNE / "report.py", path, "--out", tmp_path / "r"], text=True,
+                          capture_output=True)
+    assert told.returncode == 0 and "1 of 5 matrices are not counted" in told.stdout, told.stderr
+    assert "type 999" in told.stdout
+
+
 def test_a_type_that_nobody_knows_stays_as_it_is(tmp_path):
     """As written by forks of llama.cpp: its tensor is what lies up to the next one."""
     path = write_model(tmp_path / "in.gguf", random_tensors(), Type.Q8_0)

@@ -167,8 +167,8 @@ void report_sentence(const judgement *j, const machine_facts *m, char *out, size
         size_t used = strlen(out);
         snprintf(out + used, size - used,
                  " %.0f%% of its weights are negative zeros, which the library keeps as values: "
-                 "examples/prune/prune.py MODEL.gguf CLEAN.gguf --share 0 turns them into zeros and changes nothing "
-                 "else.", 100 * negative);
+                 "examples/prune/prune.py MODEL.gguf CLEAN.gguf --share 0 --include . turns them into zeros and "
+                 "changes nothing else.", 100 * negative);
     } else if (j->sparse == 0 && fabs(judge_gain(j) - 1) < 0.005) {
         snprintf(out, size,
                  "The library takes %d of %d tensors, but none has enough zeros for the sparse form: memory and bytes "

@@ -7,8 +7,8 @@
     exchange   exchanges and fits in rounds (exchange.py)
 
 The mask that swaps, refit and exchange begin with is that of the scores: Wanda's, or magnitudes. In memory at a time:
-the tensor, at most four matrices of float32 with as many rows and columns as the tensor has columns (H, and what its
-factor or its inverse takes to make), and some twelve arrays of float32 with CHUNK weights."""
+the tensor, H, as much as six more of it while its factor is made and eight while its inverse is, which numpy makes in
+double, and some twelve arrays of float32 with CHUNK weights."""
 
 import numpy as np
 
@@ -35,6 +35,9 @@ def method_of(text):
     steps = tuple(part.strip() for part in text.split("+"))
     if not all(step in STEPS for step in steps):
         raise ValueError(f"a method is {SCORES}, or one or several of {', '.join(STEPS)}, joined by +; not {text}")
+    if "swaps" in steps[1:]:
+        raise ValueError(f"swaps gives weights back the values that they had, so it can only be the first step of a "
+                         f"method; not {text}")
     return steps
 
 
@@ -57,6 +60,9 @@ class Source:
                         f"whose rows have {tensor.columns} weights")
         if bool(experts) != (len(tensor.shape) == 3) or any(expert >= matrices for expert in experts):
             raise Fault(f"{self.grams.path} has sums of other experts for {tensor.name} than the model has")
+        if experts and self.grams.n_experts(tensor.name) != matrices:
+            raise Fault(f"{self.grams.path} is of {self.grams.n_experts(tensor.name)} experts for {tensor.name}, of "
+                        f"which the model has {matrices}: collect the sums of this model")
 
     def matrices(self, tensor):
         """(which, rows of the tensor) for each of its matrices."""
@@ -102,28 +108,30 @@ def rows_of(matrix, rows, h, norms, factor, costs, steps, share, group):
     if norms is not None:
         with np.errstate(invalid="ignore", over="ignore"):
             scores *= norms
-    scores[zero] = 0
+    scores[zero] = -1  # before those of inputs that were never there
     mask = choice.smallest_in_groups(scores, *group) if group else choice.smallest(scores, round(share * w.shape[1]))
     sound = ~broken.any(axis=1)  # sums over a row with NaN are NaN: such a row is pruned by its scores alone
     if sound.any():
         own, v = take_steps(w[sound], h, mask[sound], factor, costs, steps, share, group)
         mask[sound] = own
         if v is not None:
-            changed = raw[sound]
-            codes.encode(changed, v, matrix.kind)
-            raw[sound] = changed
+            # A row that has its zeros already stays as it is: to encode it anew could round its weights.
+            new = (v != w[sound]).any(axis=1)
+            at = np.flatnonzero(sound)[new]
+            changed = raw[at]
+            codes.encode(changed, v[new], matrix.kind)
+            raw[at] = changed
     after = codes.decode(raw, matrix.kind) == 0
     codes.prune(raw, mask, zero & after, matrix.kind)
     return choice.Count(mask.size, int(zero.sum()), int((mask | after).sum()), negative, int(broken.sum()))
 
 
 def take_steps(w, h, mask, factor, costs, steps, share, group):
-    """(mask, V): V is None where no weight that stays has another value."""
+    """(mask, V): V is None where no weight that stays has another value. What is zero in W is zero in V."""
     v, neighbours = None, group and group[1]
     for number, name in enumerate(steps):
         if name == "swaps":
             swaps.improve(w, h, mask, SWAPS, neighbours)
-            v = None
         elif name == "sparsegpt":
             v, mask = sparsegpt.update(w, factor, mask if number else None, share, group)
         elif name == "refit":

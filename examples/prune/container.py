@@ -120,9 +120,9 @@ class Container:
         shape = tuple(int(n) for n in reversed(field.parts[3]))
         found = Tensor(str(bytes(field.parts[1]), encoding="utf-8"), kind, shape, begin, n_bytes)
         if begin + found.n_bytes > self.size:
-            raise ValueError(f"the data of {tensor.name} end beyond the file")
+            raise ValueError(f"the data of {found.name} end beyond the file")
         if begin % self.alignment:
-            raise ValueError(f"the data of {tensor.name} are not aligned")
+            raise ValueError(f"the data of {found.name} are not aligned")
         return found
 
     def value(self, key, default=None):

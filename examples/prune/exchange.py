@@ -25,7 +25,7 @@ def improve(w, h, mask, costs, rounds, group=None, start=None):
     error = quadratic.cost(w - v, h)
     for i in range(rounds):
         lack = (w - v) @ h
-        gain = np.where(mask, np.square(lack) / diagonal, -1)
+        gain = np.where(mask & (w != 0), np.square(lack) / diagonal, -1)
         loss = np.where(mask, np.inf, np.square(v) * costs)
         n = max(1, int(PART * w.shape[1]) >> i // 2)
         other = mask.copy()

@@ -77,6 +77,10 @@ class Grams:
         """The experts that have seen tokens, in order; empty for an ordinary matrix."""
         return sorted(self._experts[self._find(name)] or [])
 
+    def n_experts(self, name):
+        """How many experts the matrix had when its sums were collected, those without tokens included."""
+        return self._number(f"{self._find(name)}.experts")
+
     def count(self, name, expert=None):
         """Rows of X that were added up; 0 for an expert that no token came to."""
         stem = self._stem(name, expert)

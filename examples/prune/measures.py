@@ -1,6 +1,7 @@
 """What is known about a model: zeros in the file, bytes packed, speeds, and with a host its perplexity."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -14,12 +15,14 @@ from tqdm import tqdm
 
 import choice
 import codes
-from container import Container, Fault, parts_of
+from container import KNOWN, Container, Fault, parts_of
 from text import visible, waiting
 
 NAME = re.compile(r"^blk\.(\d+)\.(.+)\.weight$")
-PERPLEXITY = re.compile(r"Final estimate: PPL = ([0-9.]+)|Mean PPL\(Q\) *: *([0-9.]+)")
-DIVERGENCE, SAME_TOP = re.compile(r"Mean +KLD: +(-?[0-9.]+)"), re.compile(r"Same top p: +([0-9.]+)")
+NUMBER = "(-?(?:[0-9.]+|nan|inf))"
+PERPLEXITY = re.compile(rf"Final estimate: PPL = {NUMBER}|Mean PPL\(Q\) *: *{NUMBER}")
+DIVERGENCE, SAME_TOP = re.compile(rf"Mean +KLD: +{NUMBER}"), re.compile(rf"Same top p: +{NUMBER}")
+NO_NUMBER = "Unexpected negative standard deviation"  # all that llama-perplexity says where a sum became NaN
 ATTEMPTS = 20  # of llama-perplexity, which loses the end of its log now and then, most often on a busy machine
 
 
@@ -65,7 +68,7 @@ class Report:
         negative = sum(m.negative for m in self.matrices)
         if negative:
             yield (f"{self.path.name}: {negative} weights are -0, which the library keeps as values: prune.py "
-                   f"{self.path.name} CLEAN.gguf --share 0 turns them into zeros and changes nothing else")
+                   f"{self.path.name} CLEAN.gguf --share 0 --include . turns them into zeros and changes nothing else")
         unknown = [m for m in self.matrices if not m.counted]
         if unknown:
             kinds = ", ".join(dict.fromkeys(m.type for m in unknown))
@@ -97,10 +100,12 @@ def count_zeros(path):
 
 def zeros_of(container, tensor):
     """(zeros, bytes in the file, how many of the zeros are -0, whether they could be counted)"""
+    if int(tensor.type) not in KNOWN:  # its bytes may not even divide into rows
+        return 0, tensor.n_bytes, 0, False
     try:
         matrix = choice.Matrix(container.read(tensor), tensor, None)
         zeros = sum(int((codes.decode(matrix.raw[rows], matrix.kind) == 0).sum()) for rows in matrix.chunks)
-    except (NotImplementedError, codes.Unknown):
+    except NotImplementedError:
         return 0, tensor.n_bytes, 0, False
     return zeros, tensor.n_bytes, codes.negative_zeros(matrix.raw, matrix.kind), True
 
@@ -200,9 +205,14 @@ class Host:
         for _ in range(ATTEMPTS):
             with waiting(f"perplexity of {Path(arguments[1]).name}"):
                 out = call([self.bin / "llama-perplexity", "-t", self.threads, *arguments])
-            if all(pattern.search(out) for pattern in wanted):
-                ppl = PERPLEXITY.search(out)
-                return float(ppl[1] or ppl[2]), out
+            found = [pattern.search(out) for pattern in wanted]
+            values = [float(match[1] or match[match.lastindex]) for match in found if match]
+            if NO_NUMBER in out or not all(map(math.isfinite, values)):
+                raise Fault(f"llama-perplexity finds that the perplexity of {arguments[1]}, or its distance from the "
+                            "dense model, is no number: look for weights that are NaN or infinite, which prune.py "
+                            "names, and run llama-perplexity with this model alone")
+            if all(found):
+                return values[0], out
         raise Fault(f"llama-perplexity says nothing about {arguments[1]}")
 
 

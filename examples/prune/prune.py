@@ -76,14 +76,16 @@ def choose(model, args):
         if tensor.type not in PRUNABLE:
             unknown.append(tensor)
             continue
-        share = None if args.pattern or args.scope == "model" else in_layer(tensor, layers, args)
+        share = own
+        if own is None and not args.pattern and args.scope != "model":
+            share = in_layer(tensor, layers, args)
         if args.pattern and tensor.columns % PATTERNS[args.pattern][1]:
             raise Fault(f"the rows of {tensor.name} have {tensor.columns} weights, which groups of {args.pattern} do "
                         "not divide")
         if args.gram and calibrated.changes_weights(args.method) and tensor.type not in ADJUSTABLE:
             raise Fault(f"{tensor.name} is {tensor.type_name}, whose weights can go but not take other values without "
                         "a large error: give --method swaps, or prune the BF16 model and quantize the result")
-        chosen.append(Chosen(tensor, share if own is None else own))
+        chosen.append(Chosen(tensor, share))
         left.pop()
     if not chosen and unknown:
         raise Fault(f"{unknown[0].name} is {unknown[0].type_name}, which cannot be pruned without encoding it anew, "
@@ -270,7 +272,8 @@ def tell(chosen, left, counts, args):
         f"now{beside}")
     if total.negative:
         say(f"{total.negative} weights of {args.input} are -0, a code of its own that would be packed as a value: in "
-            "the matrices pruned they are now the type's zero (--share 0 does that alone).")
+            "the matrices pruned they are now the type's zero (--share 0 --include . does that alone, in "
+            "all).")
     broken = [f"{name} ({count.broken})" for name, count in counts.items() if count.broken]
     if broken:
         say(f"{args.input} has weights that are NaN or infinite in {listed(broken)}: they were left, and the model "

@@ -8,8 +8,9 @@ ITERATIONS, TOLERANCE = 15, 1e-4
 
 
 def solve(w, h, mask, start=None, iterations=ITERATIONS):
-    """V, zero where mask is true, with a small (W - V) H (W - V)^T in each row; start: a V to begin with."""
-    keep = ~mask
+    """V, zero where mask is true or W is zero, with a small (W - V) H (W - V)^T in each row; start: a V to begin
+    with."""
+    keep = ~mask & (w != 0)
     v = np.where(keep, w if start is None else start, np.float32(0))
     scale = 1 / np.einsum("ii->i", h)
     residual = ((w - v) @ h) * keep

@@ -217,6 +217,8 @@ def bar(name):
 
 def main():
     args = parse_arguments()
+    if args.sweep:
+        sweep.check(args.methods, args.shares, args.steps)
     args.out.mkdir(parents=True, exist_ok=True)
     host = args.host and measures.Host(args.host, args.plugin, args.build and args.build / "libsparamx.so",
                                        args.threads)

@@ -19,10 +19,12 @@ def factor(h):
 
 def update(w, r, mask=None, share=0.5, group=None):
     """(V, mask) for the rows W, float32. mask: true where V must be zero; None: chosen on the way, the share of each
-    row, or with group (keep, n) all but keep of n neighbours."""
+    row, or with group (keep, n) all but keep of n neighbours. What is zero in W counts among these and stays zero."""
     columns = w.shape[1]
     v, difference = np.empty_like(w), np.zeros_like(w)
+    zero = w == 0
     chosen = np.zeros(w.shape, dtype=bool) if mask is None else mask
+    up_to = None if group or mask is not None else quotas(zero, share)
     diagonal = np.einsum("ii->i", r)
     block = BLOCK - BLOCK % group[1] if group else BLOCK
     for begin in range(0, columns, block):
@@ -38,9 +40,36 @@ def update(w, r, mask=None, share=0.5, group=None):
                 near = slice(j, j + span)
                 # Those between give way too, so that their own results are right.
                 free = w[:, at:at + span] + np.linalg.solve(local[near, near].T, asked[:, near].T).T
-                n_zeros = span - group[0] if group else round(share * end) - round(share * begin)
-                chosen[:, at:at + span] = smallest(np.square(free * diagonal[at:at + span]), n_zeros)
-            v[:, at] = np.where(chosen[:, at], 0, w[:, at] + asked[:, j])
+                scores = np.square(free * diagonal[at:at + span])
+                scores[zero[:, at:at + span]] = -1
+                if group:
+                    chosen[:, at:at + span] = smallest(scores, span - group[0])
+                else:
+                    chosen[:, inside] = smallest_of_each(scores, up_to(end) - up_to(begin))
+            v[:, at] = np.where(chosen[:, at] | zero[:, at], 0, w[:, at] + asked[:, j])
             difference[:, at] = w[:, at] - v[:, at]
             asked[:, j + 1:] += difference[:, at, None] * local[j, j + 1:]
     return v, chosen
+
+
+def quotas(zero, share):
+    """up_to(columns): how many weights of each row are zero or gone among its first columns: its zeros, and of the
+    weights between them an even part of those that its share asks for beside its zeros."""
+    columns = zero.shape[1]
+    before = np.concatenate([np.zeros((len(zero), 1), np.int32), zero.cumsum(axis=1, dtype=np.int32)], axis=1)
+    n_zeros, wanted = before[:, -1], round(share * columns)
+    missing = np.maximum(wanted - n_zeros, 0)
+    part = np.where(n_zeros == 0, share, missing / np.maximum(columns - n_zeros, 1))
+
+    def up_to(n):
+        own = before[:, n]
+        return own + (missing if n == columns else np.minimum(np.rint(part * (n - own)).astype(int), missing))
+    return up_to
+
+
+def smallest_of_each(scores, counts):
+    """Mask of the smallest scores of each row, of each as many as its count says."""
+    mask = np.zeros(scores.shape, dtype=bool)
+    places = np.argsort(scores, axis=1)
+    np.put_along_axis(mask, places, np.arange(scores.shape[1]) < counts[:, None], axis=1)
+    return mask

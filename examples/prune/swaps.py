@@ -26,7 +26,7 @@ def improve(w, h, mask, swaps, group=None):
     active = np.arange(len(w))
     for _ in range(swaps):
         out = mask[active]
-        back = np.where(out, squares[active] - slopes[active], np.inf)
+        back = np.where(out & (w[active] != 0), squares[active] - slopes[active], np.inf)
         go = np.where(out, np.inf, squares[active] + slopes[active])
         change, p, q = pair_near(w[active], back, go, near) if group else pair(w[active], back, go, h)
         better = change < -least[active]

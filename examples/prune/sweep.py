@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import calibrated
+from container import Fault
 from measures import DIVERGENCE, SAME_TOP, call
 
 HERE = Path(__file__).resolve().parent
@@ -93,7 +94,7 @@ class Sweep:
         """(the step with the smallest perplexity on the calibration text, seconds that finding it takes)"""
         begin, found = time.monotonic(), {}
         for step in steps:
-            if not 0 <= share - abs(step) <= share + abs(step) < 1:
+            if not fits(share, step):
                 continue
             self.prune(method, share, step)
             found[step], _ = self.host.perplexity("-m", self.pruned, *self.texts.of(self.texts.calibration))
@@ -104,6 +105,20 @@ class Sweep:
         seconds += self.prune(method, share, step)
         growing = {"step": step} if method.form == GROWING else {}
         return {"method": method.name, "share": share, **self.measure(self.pruned), "seconds": seconds, **growing}
+
+
+def fits(share, step):
+    """Whether shares that grow by this step about that share lie from 0 to below 1."""
+    return 0 <= share - abs(step) <= share + abs(step) < 1
+
+
+def check(methods, shares, steps):
+    """Raises Fault if a method has growing shares and no step fits one of the shares: before anything runs."""
+    without = [share for share in shares if not any(fits(share, step) for step in steps)]
+    if without and any(method.form == GROWING for method in methods):
+        raise Fault(f"none of the steps {', '.join(f'{step:g}' for step in steps)} fits a share of {without[0]:g}: "
+                    "the share less the step is at least 0, and both together are below 1; give other --steps or "
+                    "--shares")
 
 
 def sweep(host, dense, texts, shares, methods, steps, imatrix, gram, progress):

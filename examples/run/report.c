@@ -292,7 +292,7 @@ static void print_negative_zeros(const model *m) {
     for (int i = 0; i < m->n_weights; i++) negative += m->weights[i].negative_zeros;
     if (negative == 0) return;
     printf("  %lld weights are -0, which the library keeps as values: examples/prune/prune.py MODEL.gguf CLEAN.gguf "
-           "--share 0 turns them into zeros and changes nothing else.\n", (long long)negative);
+           "--share 0 --include . turns them into zeros and changes nothing else.\n", (long long)negative);
 }
 
 void report_end(const model *m, const setting *s) {

@@ -55,12 +55,19 @@ def load(path, device):
         model = AutoModelForCausalLM.from_pretrained(where[0], dtype=torch.float32, **where[1])
         tokenizer = AutoTokenizer.from_pretrained(where[0], **where[1])
     except (OSError, ValueError, KeyError, ImportError) as error:
-        sys.exit(f"retrain.py: {path} cannot be loaded: {str(error).splitlines()[0]}")
+        sys.exit(f"retrain.py: {path} cannot be loaded: {first_line(error)}")
     # From a GGUF file all weights are float32 by now; the mark that they came from one would forbid writing them.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    return model.to(device), tokenizer
+    try:
+        return model.to(device), tokenizer
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own, by what the device lacks
+        sys.exit(f"retrain.py: {path} cannot be put on the device {device}: {first_line(error)}")
+
+
+def first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def sequences(path, tokenizer, length):
@@ -97,7 +104,7 @@ def perplexity(model, rows, batch):
     model.eval()
     total = sum(float(model(input_ids=part, labels=part).loss) * len(part) for part in rows.split(batch))
     model.train()
-    return math.exp(total / len(rows))
+    return math.exp(total / len(rows)) if total / len(rows) < 700 else math.inf  # beyond it exp has no number
 
 
 def loss_of(model, teacher, rows):
@@ -125,7 +132,11 @@ def train(model, teacher, rows, masks, args):
                 chosen = torch.randint(len(rows), (args.batch,), generator=order)
                 loss = loss_of(model, teacher, rows[chosen])
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                for what, value in (("loss", loss.item()), ("gradient", norm.item())):
+                    if not math.isfinite(value):
+                        sys.exit(f"retrain.py: the {what} of step {step + 1} is {value}, and nothing was written: give "
+                                 "a smaller --rate, or look for weights of the models that are NaN or infinite")
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 hold(masks)
@@ -152,6 +163,8 @@ def main():
     if args.held_out:
         print(f"perplexity of {args.held_out}: {perplexity(model, held, args.batch):.3f}")
     steps = train(model, teacher, rows, masks, args)
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        sys.exit("retrain.py: weights became NaN or infinite, and nothing was written: give a smaller --rate")
     print(f"{steps} steps with {steps * args.batch * args.length} tokens")
     if args.held_out:
         print(f"perplexity of {args.held_out}: {perplexity(model, held, args.batch):.3f}")
