@@ -104,7 +104,7 @@ def test_truncated_anywhere(tmp_path, model):
         assert "in.gguf" in refused(tmp_path / "x", tmp_path / "in.gguf", tmp_path / "out.gguf"), length
 
 
-ENDS = {"offset": "end beyond the file", "misaligned": "are not aligned"}
+ENDS = {"beyond": "end beyond the file", "misaligned": "are not aligned"}
 
 
 def test_corrupted(tmp_path, model):
@@ -122,6 +122,7 @@ def test_corrupted(tmp_path, model):
         "wrap": (at_dims, struct.pack("<QQ", 2**63, 2)),
         "offset": (at_dims + dims + kind, huge),
         "misaligned": (at_dims + dims + kind, struct.pack("<Q", 7)),
+        "beyond": (at_dims + dims, struct.pack("<IQ", 999, 2**40)),  # of a type that the package does not slice
         "overlap": (at_dims + dims + kind, struct.pack("<Q", 0)),
         "same name": (info.offset + 8, b"\xff\xfe"),
     }
