@@ -1,6 +1,7 @@
 """prune.py --gram: each step in each type it serves, with the results of the matrix on the inputs that the sums are
 of; experts, aliases, patterns, progressions, and files that do not fit."""
 
+import gguf
 import numpy as np
 import pytest
 
@@ -64,6 +65,14 @@ def with_zeros():
 def test_zeros_that_are_there_count_and_stay(tmp_path, grams, method):
     for kind in (Type.F32, Type.Q8_0):
         before = write_model(tmp_path / "in.gguf", with_zeros(), kind)
+        if kind == Type.Q8_0:  # as a quantizer may write it that leaves the largest codes out
+            reader = gguf.GGUFReader(before, "r+")
+            for tensor in reader.tensors:
+                if tensor.name in PRUNED:
+                    tensor.data.reshape(-1, 34)[:, 2:] = (tensor.data.reshape(-1, 34)[:, 2:].view(np.int8) // 2).view(
+                        np.uint8)
+            reader.data.flush()
+            del reader, tensor
         prune(before, tmp_path / "out.gguf", "--gram", grams, "--method", method, "--force")
         old, new = tensors_of(before), tensors_of(tmp_path / "out.gguf")
         for name in PRUNED:

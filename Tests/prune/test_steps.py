@@ -141,6 +141,22 @@ def test_exchange_makes_every_row_better_than_its_fit(problem, group):
         assert (mask.reshape(-1, 4).sum(axis=1) == 2).all()
 
 
+def test_zeros_never_come_back(problem, monkeypatch):
+    """They are where inputs are largest, which gains most; and what else goes is chosen badly."""
+    w, h, mask = problem
+    monkeypatch.setattr(exchange, "PART", 0.1)  # several pairs at a time, so that good ones hide bad ones
+    w[:, np.argsort(np.diag(h))[-10:]] = 0
+    zero = w == 0
+    mask = quadratic.smallest(np.where(zero, -1, np.random.default_rng(5).random(w.shape)), COLUMNS // 2)
+    for group in (None, 8):
+        swapped, exchanged = mask.copy(), mask.copy()
+        assert swaps.improve(w, h, swapped, 1000, group) > ROWS and swapped[zero].all()
+        v = exchange.improve(w, h, exchanged, exchange.leave_costs(h), 8, group)
+        assert exchanged[zero].all() and (v[zero] == 0).all() and (exchanged != mask).any()
+        assert (exchanged.sum(axis=1) == COLUMNS // 2).all()
+    assert (refit.solve(w, h, mask & ~zero)[zero] == 0).all()
+
+
 def test_rows_that_an_exchange_makes_worse_go_back(problem, monkeypatch):
     """Costs of nothing make it swap whatever it can, round after round."""
     monkeypatch.setattr(exchange, "PART", 0.4)
