@@ -95,9 +95,9 @@ mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(ORIGIN)' 2>/de
     awk -v codename="$codename" '$2 == codename && $3 == "Debian" { print $1; exit }')
 if [ "$(id -u)" -ne 0 ] || ! command -v debootstrap >/dev/null || [ -z "$mirror" ]; then
     skip 3 "a fresh Debian: it takes root, debootstrap and a source of Debian's packages"
-elif ! debootstrap --variant=minbase --include=gcc,libc6-dev,pkg-config "$codename" "$fresh" "$mirror" \
+elif ! timeout 300 debootstrap --variant=minbase --include=gcc,libc6-dev,pkg-config "$codename" "$fresh" "$mirror" \
     >"$out/debootstrap.log" 2>&1; then
-    skip 3 "a fresh Debian: debootstrap failed: $(grep -m1 '^E:' "$out/debootstrap.log")"
+    skip 3 "a fresh Debian: debootstrap failed, or took over 5 minutes: $(tail -n 1 "$out/debootstrap.log")"
     rm -rf --one-file-system "$fresh"
 else
     cp "$library" "$development" "$tools" "$here/consumer.c" "$fresh/root/"
