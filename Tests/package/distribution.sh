@@ -11,17 +11,7 @@ mkdir -p "$out"
 out=$(realpath "$out")
 passed=0 failed=0 skipped=0
 
-check() { # name, command...
-    local log="$out/log"
-    if "${@:2}" >"$log" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok: $1"
-    else
-        failed=$((failed + 1))
-        echo "not ok: $1: ${*:2}"
-        tail -n 15 "$log" | sed 's/^/    /'
-    fi
-}
+. "$here/check.sh"
 skip() { # how many, what and why
     skipped=$((skipped + $1))
     echo "SKIPPED $1: $2"

@@ -12,17 +12,7 @@ out=$(realpath "$out")
 passed=0 failed=0
 cc=${CC:-cc}
 
-check() { # name, command...
-    local log="$out/log"
-    if "${@:2}" >"$log" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok: $1"
-    else
-        failed=$((failed + 1))
-        echo "not ok: $1: ${*:2}"
-        tail -n 15 "$log" | sed 's/^/    /'
-    fi
-}
+. "$here/check.sh"
 refuses() { ! "$@"; }
 
 # Moved after it was installed, to a name with a space: nothing in it may know where it was.
