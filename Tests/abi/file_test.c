@@ -138,7 +138,8 @@ static void test_all(const char *reference) {
     if (!CHECK(sparamx_file_open(reference, &file) == SPARAMX_OK, "open")) return;
     const void *key = NULL;
     size_t size = 0;
-    CHECK(sparamx_file_key(file, &key, &size) == SPARAMX_OK && size == 18 && memcmp(key, "a key\0of any bytes", 18) == 0,
+    CHECK(sparamx_file_key(file, &key, &size) == SPARAMX_OK && size == 18 &&
+              memcmp(key, "a key\0of any bytes", 18) == 0,
           "the key");
     each_form(load_form, file);
     sparamx_file_tensor entry = {.size = sizeof entry};
@@ -279,7 +280,8 @@ static void test_processes(void) {
     sparamx_linear *linear = NULL, *other = NULL;
     for (int round = 0; round < 2; round++) {
         gguf_fill(type, ROWS, K, 0.5, (uint64_t)(9 + round), w);
-        CHECK(sparamx_linear_create(type->number, ROWS, K, w, 0, NULL, round == 0 ? &linear : &other) == SPARAMX_OK, "pack");
+        sparamx_linear **out = round == 0 ? &linear : &other;
+        CHECK(sparamx_linear_create(type->number, ROWS, K, w, 0, NULL, out) == SPARAMX_OK, "pack");
     }
     CHECK(sparamx_linear_save(linear, path) == SPARAMX_OK, "save");
     int to_child[2], to_parent[2];
@@ -320,7 +322,8 @@ static void test_processes(void) {
           "the new one");
     gguf_fill(type, ROWS, K, 0.5, 10, w);
     CHECK(sparamx_linear_read(loaded, 0, ROWS, rows) == SPARAMX_OK &&
-              memcmp(w, rows, gguf_row_bytes(type, K) * ROWS) == 0, "the new one");
+              memcmp(w, rows, gguf_row_bytes(type, K) * ROWS) == 0,
+          "the new one");
     sparamx_file_close(file);
     sparamx_linear_destroy(linear), sparamx_linear_destroy(other), sparamx_linear_destroy(loaded);
     free(w), free(rows);

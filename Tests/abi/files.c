@@ -93,7 +93,11 @@ uint64_t get64(const uint8_t *at) {
     return value;
 }
 
-uint32_t get32(const uint8_t *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24; }
+uint32_t get32(const uint8_t *at) {
+    uint32_t value = 0;
+    for (int i = 3; i >= 0; i--) value = value << 8 | at[i];
+    return value;
+}
 
 void put64(uint8_t *at, uint64_t value) {
     for (int i = 0; i < 8; i++) at[i] = (uint8_t)(value >> (8 * i));
