@@ -61,13 +61,18 @@ package struct PackedFile {
         let entries = header.count * FileEntry.bytes
         guard header.indexBytes >= entries, (header.indexBytes - entries) % 8 == 0 else { throw .fileDamaged }
         let blocks = (header.indexBytes - entries) / 8
+        var blocksUsed = 0, dataEnd = FileFormat.page
         for i in 0..<header.count {
             let entry = FileEntry(start: index + i * FileEntry.bytes)
             try entry.check(dataEnd: header.indexOffset, blocks: blocks)
+            blocksUsed += FileFormat.blocks(entry.packedBytes)
+            dataEnd += try FileFormat.pages(entry.packedBytes)
             if i == 0 { continue }
             let before = FileEntry(start: index + (i - 1) * FileEntry.bytes)
             guard compareNames(before.name, entry.name) < 0 else { throw .fileDamaged }
         }
+        // Nothing lies in the file that no entry has.
+        guard blocksUsed == blocks, dataEnd == header.indexOffset else { throw .fileDamaged }
     }
 
     package static func close(_ handle: Handle) {
@@ -166,6 +171,9 @@ package struct PackedFile {
         let shared = layout.sparse ? layout.offsetsOffset / FileFormat.page * FileFormat.page : end
         let behind = layout.sparse ? try FileFormat.pages(try Checked.sum(layout.densePanel, 1 << 14)) : 0
         let space = try Checked.sum(end, behind)
+        // A file that was cut off since it was opened can be mapped, but not read from the mapping.
+        var last: UInt8 = 0
+        try PackedFile.read(file, &last, 1, at: entry.offset + end - 1)
         guard let base = sx_reserve(space) else { throw .noMemory }
         do throws(Status) {
             if shared > 0 && !sx_file_map(base, shared, file, Int64(entry.offset)) {
