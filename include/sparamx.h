@@ -589,8 +589,8 @@ enum {
 /*
  * Begins a file that will be at path. key: key_size bytes of any kind, 0...SPARAMX_FILE_KEY_MAX (SPARAMX_ERR_RANGE);
  * NULL if there are none. Until finish has succeeded nothing is at path, or what was there before, also if this
- * process is killed or the disk is full. The bytes go to the path's directory meanwhile, without a name, or where
- * the file system cannot have that, under one that starts with ".sparamx-".
+ * process is killed or the disk is full. The bytes go to the path's directory meanwhile, without a name, or where the
+ * file system cannot have that, under one that starts with ".sparamx-", which a process that is killed may leave.
  * SPARAMX_ERR_FILE_KIND if something is at path that is no regular file, a link included; SPARAMX_ERR_FILE if the
  * directory is not there or refuses; SPARAMX_ERR_NO_MEMORY.
  */

@@ -45,8 +45,8 @@ int munmap(void *address, size_t length) {
     return (int)syscall(SYS_munmap, address, length);
 }
 
-/* Small weights of several kinds: codes of 2 bytes and of 1 to 8 bits, side records of blocks and of chunks, both forms,
- * short and long last chunks. */
+/* Small weights of several kinds: codes of 2 bytes and of 1 to 8 bits, side records of blocks and of chunks, both
+ * forms, short and long last chunks. */
 static const struct {
     const char *name;
     int32_t type, form;
@@ -110,7 +110,8 @@ static void test_lengths(const char *path) {
     CHECK(wrong == 0, "%ld of %zu lengths are not refused as they should be", wrong, whole.size);
     static const size_t more[] = {1, 8, 4096, 1 << 20};
     for (size_t i = 0; i < COUNT(more); i++) {
-        CHECK(write_whole(path, whole.bytes, whole.size) && ftruncate(file, (off_t)(whole.size + more[i])) == 0, "grow");
+        CHECK(write_whole(path, whole.bytes, whole.size), "grow");
+        CHECK(ftruncate(file, (off_t)(whole.size + more[i])) == 0, "grow");
         CHECK(open_status(path) == SPARAMX_ERR_FILE_DAMAGED, "%zu bytes more", more[i]);
     }
     close(file);
@@ -257,12 +258,13 @@ static void test_numbers(const char *path) {
                       "field %zu of entry %d as %llx: %d", fields[f].at, e, (unsigned long long)value, status);
             }
         }
-        /* Others that can be as well: zeros at the end of a key, F16 for BF16, dimensions in the same panel and chunk, a
-         * reason, a first byte of a name, in the dense form a count. A block's number is a matter of verify. */
+        /* Others that can be as well: zeros at the end of a key, F16 for BF16, dimensions in the same panel and chunk,
+         * a reason, a first byte of a name, in the dense form a count. A block's number is a matter of verify. */
         size_t at = fields[f].at;
-        bool may_be = fields[f].entry ? at == ENTRY_TYPE || at == ENTRY_NE || at == ENTRY_NE + 8 || at == ENTRY_REASON ||
-                                            at == ENTRY_BACKGROUND || at == ENTRY_NAME || at == ENTRY_BLOCK
-                                      : at == AT_KEY_BYTES;
+        bool may_be = !fields[f].entry ? at == AT_KEY_BYTES
+                                       : at == ENTRY_TYPE || at == ENTRY_NE || at == ENTRY_NE + 8 ||
+                                             at == ENTRY_REASON || at == ENTRY_BACKGROUND || at == ENTRY_NAME ||
+                                             at == ENTRY_BLOCK;
         CHECK(refused > 0 && (may_be || accepted == 0), "field %zu%s: %ld accepted, %ld refused", fields[f].at,
               fields[f].entry ? " of an entry" : "", accepted, refused);
     }
@@ -325,10 +327,11 @@ static void test_in_place(const char *path) {
         static uint8_t before[64 * MOST_K * 2], rows[64 * MOST_K * 2];
         CHECK(sparamx_linear_read(linear, 0, t.ne[1], before) == SPARAMX_OK, "%s", t.name);
         uint8_t *fill = must_allocate(t.packed_bytes);
+        static const uint8_t bytes[4] = {0xff, 0, 0x80, 0x7f};
         uint64_t state = (uint64_t)i + 1;
         for (int how = 0; how < 8; how++) {
             for (size_t b = 0; b < t.packed_bytes; b++)
-                fill[b] = how == 0 ? 0xff : how == 1 ? 0 : how == 2 ? 0x80 : how == 3 ? 0x7f : (uint8_t)random_next(&state);
+                fill[b] = how < 4 ? bytes[how] : (uint8_t)random_next(&state);
             if (pwrite(fd, fill, t.packed_bytes, (off_t)t.offset) != (ssize_t)t.packed_bytes) exit(2);
             use(linear);
             CHECK(sparamx_linear_read(linear, 0, t.ne[1], rows) == SPARAMX_OK &&

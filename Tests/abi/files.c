@@ -31,6 +31,8 @@ static void remove_all(void) {
     rmdir(folder);
 }
 
+void empty_directory(void) { each_file(remove_one); }
+
 const char *directory(void) {
     if (owner != 0) return folder;
     const char *base = getenv("TMPDIR");
@@ -45,9 +47,9 @@ const char *directory(void) {
 }
 
 const char *path_to(const char *name) {
-    static char paths[8][600];
+    static char paths[32][600];
     static int next;
-    char *path = paths[next++ % 8];
+    char *path = paths[next++ % 32];
     snprintf(path, sizeof paths[0], "%s/%s", directory(), name);
     return path;
 }

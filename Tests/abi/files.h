@@ -45,9 +45,10 @@ typedef struct content {
 
 /* A directory of its own, removed with its files at the end of the process that asked first. */
 const char *directory(void);
-/* A path in it. Valid until eight more were asked for. */
+/* A path in it. Valid until 32 more were asked for. */
 const char *path_to(const char *name);
 int files_in_directory(void);
+void empty_directory(void);
 
 content read_whole(const char *path); /* {NULL, 0} if it cannot be read */
 bool write_whole(const char *path, const void *bytes, size_t size);
