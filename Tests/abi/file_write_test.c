@@ -41,6 +41,35 @@ int openat(int directory_file, const char *path, int flags, ...) {
     return (int)syscall(SYS_openat, directory_file, path, flags, mode);
 }
 
+/* A system that is interrupted all the time and moves few bytes at once. */
+static bool trickle;
+static long calls_interrupted, calls_short;
+
+static bool interrupted(size_t *bytes) {
+    static unsigned count;
+    if (!trickle) return false;
+    if (++count % 2 == 0) {
+        calls_interrupted++;
+        errno = EINTR;
+        return true;
+    }
+    if (*bytes > 10007) *bytes = 10007, calls_short++;
+    return false;
+}
+
+ssize_t pread(int file, void *to, size_t bytes, off_t offset) {
+    return interrupted(&bytes) ? -1 : (ssize_t)syscall(SYS_pread64, file, to, bytes, offset);
+}
+
+ssize_t pwrite(int file, const void *from, size_t bytes, off_t offset) {
+    return interrupted(&bytes) ? -1 : (ssize_t)syscall(SYS_pwrite64, file, from, bytes, offset);
+}
+
+int fsync(int file) {
+    size_t none = 0;
+    return interrupted(&none) ? -1 : (int)syscall(SYS_fsync, file);
+}
+
 static uint8_t weights[2][BYTES];
 static sparamx_linear *linears[2];
 
@@ -276,6 +305,17 @@ static void test_killed(void) {
     CHECK(seen[0] + seen[1] == 40, "%d and %d", seen[0], seen[1]);
 }
 
+/* -- interrupted --------------------------------------------------------------------------------------------------- */
+
+static void test_interrupted(void) {
+    const char *path = path_to("interrupted");
+    calls_interrupted = calls_short = 0;
+    trickle = true;
+    CHECK(sparamx_linear_save(linears[0], path) == SPARAMX_OK && which(path) == 0, "bytes are missing");
+    trickle = false;
+    CHECK(calls_interrupted > 50 && calls_short > 50, "%ld interrupted, %ld short", calls_interrupted, calls_short);
+}
+
 /* -- writers beside each other ------------------------------------------------------------------------------------- */
 
 static void *write_often(void *argument) {
@@ -333,6 +373,7 @@ int main(void) {
         test_limit();
         test_full_disk();
         test_killed();
+        test_interrupted();
         test_beside();
         test_log();
         empty_directory();
