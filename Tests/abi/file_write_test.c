@@ -1,8 +1,8 @@
 /*
  * file_write_test - what a writer leaves at its path, and what a reader makes of what is no packed file: a full disk, a
- * limit on the size of files, a writer that is killed at any moment, paths that lead nowhere, directories, pipes,
- * devices, links; a path that is taken stays as it was until the new file is whole. All of it twice: the second time
- * this program's own openat says that the file system has no files without a name.
+ * limit on the size of files, a writer that is killed, interrupted or cancelled at any moment, paths that lead nowhere,
+ * directories, pipes, devices, links; a path that is taken stays as it was until the new file is whole. All of it
+ * twice: the second time this program's own openat says that the file system has no files without a name.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -316,6 +316,39 @@ static void test_interrupted(void) {
     CHECK(calls_interrupted > 50 && calls_short > 50, "%ld interrupted, %ld short", calls_interrupted, calls_short);
 }
 
+/* -- cancelled ----------------------------------------------------------------------------------------------------- */
+
+static volatile long entered, left;
+static char cancelled_path[600];
+
+static void *save_for_ever(void *unused) {
+    for (;;) {
+        entered++;
+        sparamx_status status = sparamx_linear_save(linears[0], cancelled_path);
+        int found = which(cancelled_path);
+        left++;
+        if (status != SPARAMX_OK || found != 0) return unused;
+        pthread_testcancel();
+    }
+}
+
+/* No call is a cancellation point: each that was begun ends. */
+static void test_cancelled(void) {
+    snprintf(cancelled_path, sizeof cancelled_path, "%s", path_to("cancelled"));
+    int files = files_in_directory();
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        void *result = NULL;
+        pthread_create(&thread, NULL, save_for_ever, NULL);
+        usleep((useconds_t)(500 + 370 * i));
+        pthread_cancel(thread);
+        pthread_join(thread, &result);
+        CHECK(result == PTHREAD_CANCELED && entered == left, "%ld calls were begun, %ld ended", entered, left);
+        left = entered;
+    }
+    CHECK(files_in_directory() == files + 1, "files are left");
+}
+
 /* -- writers beside each other ------------------------------------------------------------------------------------- */
 
 static void *write_often(void *argument) {
@@ -374,6 +407,7 @@ int main(void) {
         test_full_disk();
         test_killed();
         test_interrupted();
+        test_cancelled();
         test_beside();
         test_log();
         empty_directory();
