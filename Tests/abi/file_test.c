@@ -302,6 +302,28 @@ static long shared_kilobytes(void) {
     return sum;
 }
 
+/* Each block has its checksum, and a change in any of them is found. */
+static void test_blocks(const char *path) {
+    enum { BLOCK = 1 << 20 };
+    content c = read_whole(path);
+    size_t bytes = get64(entry_of(c, 0) + ENTRY_PACKED), count = (bytes + BLOCK - 1) / BLOCK;
+    CHECK(count == 3 && get64(c.bytes + AT_INDEX_BYTES) == ENTRY_BYTES + 8 * count, "%zu blocks", count);
+    for (size_t i = 0; i < count; i++) {
+        size_t size = bytes - i * BLOCK < BLOCK ? bytes - i * BLOCK : BLOCK;
+        uint64_t sum = get64(entry_of(c, 0) + ENTRY_BYTES + 8 * i);
+        CHECK(sum == xxh64(c.bytes + FILE_PAGE + i * BLOCK, size), "the checksum of block %zu", i);
+        uint8_t *last = c.bytes + FILE_PAGE + i * BLOCK + size - 1;
+        *last ^= 1;
+        sparamx_file *file = NULL;
+        CHECK(write_whole(path_to("damaged"), c.bytes, c.size), "write");
+        CHECK(sparamx_file_open(path_to("damaged"), &file) == SPARAMX_OK, "open");
+        CHECK(sparamx_file_verify(file, 0) == SPARAMX_ERR_FILE_DAMAGED, "the last byte of block %zu", i);
+        sparamx_file_close(file);
+        *last ^= 1;
+    }
+    free(c.bytes);
+}
+
 /* Two processes that load one file at the same time, while a third one writes another to the same path. */
 static void test_processes(void) {
     enum { K = 4096, ROWS = 512 };
@@ -315,6 +337,7 @@ static void test_processes(void) {
         CHECK(sparamx_linear_create(type->number, ROWS, K, w, 0, NULL, out) == SPARAMX_OK, "pack");
     }
     CHECK(sparamx_linear_save(linear, path) == SPARAMX_OK, "save");
+    test_blocks(path);
     int to_child[2], to_parent[2];
     if (!CHECK(pipe(to_child) == 0 && pipe(to_parent) == 0, "pipes")) return;
     pid_t children[2];
