@@ -273,7 +273,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
           "open: %d", status);
     fuzz_fail_at(0);
     TRACE("%d tensors, %zu bytes, %d hurts, changed %d: open %d", w.count, now_bytes, hurts, changed, status);
-    if (status != SPARAMX_OK) return CLAIM(fuzz_held() == held, "memory"), 0;
+    if (status != SPARAMX_OK) {
+        CLAIM(fuzz_held() == held, "memory");
+        return 0;
+    }
     CLAIM(changed || sparamx_file_count(file) == w.count, "%d tensors", sparamx_file_count(file));
     for (int32_t i = 0; i < sparamx_file_count(file); i++) {
         sparamx_file_tensor t = {.size = sizeof t};
