@@ -28,10 +28,15 @@ for test in arguments_linear_test arguments_buffer_test arguments_op_test argume
     build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "${link[@]}"
 done
 # Those that run over every type the library reports.
-for test in api_test growth_test guard_test ladder_test replay_test thread_state_test; do
+for test in api_test guard_test ladder_test replay_test thread_state_test; do
     build "$test" "${strict[@]}" "$here/$test.c" "${types[@]}" "$here/support.c" "${link[@]}"
 done
-build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "${link[@]}" "$out/libfail.so"
+# Those of packed files.
+for test in file_test file_damage_test file_write_test arguments_file_test growth_test; do
+    build "$test" "${strict[@]}" -rdynamic "$here/$test.c" "$here/files.c" "${types[@]}" "$here/support.c" "${link[@]}"
+done
+build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/files.c" "${types[@]}" "$here/support.c" \
+    "${link[@]}" "$out/libfail.so"
 build quiet_test "${strict[@]}" "$here/quiet_test.c" "${types[@]}" "$here/support.c" "${link[@]}" "$out/libfail.so"
 build verify_test "${strict[@]}" -rdynamic "$here/verify_test.c" "${types[@]}" "$here/support.c" "${link[@]}"
 build changing_test "${strict[@]}" -rdynamic "$here/changing_test.c" "${types[@]}" "$here/support.c" "${link[@]}"

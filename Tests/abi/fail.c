@@ -2,10 +2,10 @@
  * fail.c - libfail.so, for LD_PRELOAD: stands between libsparamx and libc.
  *
  * Counts the library's calls of everything in libc that can fail: malloc, calloc, posix_memalign, mmap, munmap,
- * madvise, pthread_create, sched_getaffinity, sysconf, syscall, dlopen and dlsym. Makes the n-th of them fail, and
- * keeps account of what the library has not given back. A call is the library's if it returns into it; the rest of the
- * process is left alone. With FAIL_GUARD=1 in the environment each block of memory that the library gets ends at a page
- * that nobody may touch. Tests reach it through fail.h.
+ * madvise, mprotect, pthread_create, sched_getaffinity, sysconf, syscall, dlopen, dlsym, and those for files. Makes the
+ * n-th of them fail, and keeps account of what the library has not given back. A call is the library's if it returns
+ * into it; the rest of the process is left alone. With FAIL_GUARD=1 in the environment each block of memory that the
+ * library gets ends at a page that nobody may touch. Tests reach it through fail.h.
  */
 #define _GNU_SOURCE
 #include "fail.h"
@@ -13,6 +13,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -21,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -152,6 +155,70 @@ EXPORT int sched_getaffinity(pid_t pid, size_t bytes, cpu_set_t *set) {
     return raw_syscall(SYS_sched_getaffinity, pid, (long)bytes, (long)set, 0, 0, 0) < 0 ? -1 : 0;
 }
 
+EXPORT int mprotect(void *pointer, size_t bytes, int protection) {
+    if (FROM_LIBRARY() && fails("mprotect")) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return (int)raw_syscall(SYS_mprotect, (long)pointer, (long)bytes, protection, 0, 0, 0);
+}
+
+/* -- files --------------------------------------------------------------------------------------------------------- */
+
+#define FILE_CALL(type, name, number, parameters, ...)            \
+    EXPORT type name parameters {                                 \
+        if (FROM_LIBRARY() && fails(#name)) {                     \
+            errno = EIO;                                          \
+            return -1;                                            \
+        }                                                         \
+        return (type)raw_syscall(number, __VA_ARGS__);            \
+    }
+
+FILE_CALL(int, fstat, SYS_fstat, (int file, struct stat *out), file, (long)out, 0, 0, 0, 0)
+FILE_CALL(int, fstatat, SYS_newfstatat, (int directory, const char *path, struct stat *out, int flags), directory,
+          (long)path, (long)out, flags, 0, 0)
+FILE_CALL(ssize_t, pread, SYS_pread64, (int file, void *to, size_t bytes, off_t offset), file, (long)to, (long)bytes,
+          offset, 0, 0)
+FILE_CALL(ssize_t, pwrite, SYS_pwrite64, (int file, const void *from, size_t bytes, off_t offset), file, (long)from,
+          (long)bytes, offset, 0, 0)
+FILE_CALL(int, fsync, SYS_fsync, (int file), file, 0, 0, 0, 0, 0)
+FILE_CALL(int, ftruncate, SYS_ftruncate, (int file, off_t size), file, size, 0, 0, 0, 0)
+FILE_CALL(int, access, SYS_access, (const char *path, int how), (long)path, how, 0, 0, 0, 0)
+FILE_CALL(int, linkat, SYS_linkat, (int from, const char *old, int to, const char *path, int flags), from, (long)old,
+          to, (long)path, flags, 0)
+FILE_CALL(int, renameat, SYS_renameat, (int from, const char *old, int to, const char *path), from, (long)old, to,
+          (long)path, 0, 0)
+FILE_CALL(int, getrlimit, SYS_getrlimit, (__rlimit_resource_t which, struct rlimit *out), (long)which, (long)out, 0, 0,
+          0, 0)
+FILE_CALL(int, unlinkat, SYS_unlinkat, (int directory, const char *path, int flags), directory, (long)path, flags, 0, 0,
+          0)
+
+static mode_t mode_of(va_list list, int flags) { return flags & (O_CREAT | O_TMPFILE) ? va_arg(list, mode_t) : 0; }
+
+EXPORT int openat(int directory, const char *path, int flags, ...) {
+    va_list list;
+    va_start(list, flags);
+    mode_t mode = mode_of(list, flags);
+    va_end(list);
+    if (FROM_LIBRARY() && fails("openat")) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)raw_syscall(SYS_openat, directory, (long)path, flags, mode, 0, 0);
+}
+
+EXPORT int open(const char *path, int flags, ...) {
+    va_list list;
+    va_start(list, flags);
+    mode_t mode = mode_of(list, flags);
+    va_end(list);
+    if (FROM_LIBRARY() && fails("open")) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)raw_syscall(SYS_openat, AT_FDCWD, (long)path, flags, mode, 0, 0);
+}
+
 /* Calls libc's function of this name, which stands behind ours; every one of them is as old as x86-64. */
 #define BEHIND(name, type, ...)                                        \
     static type(*next)(__VA_ARGS__);                                   \
@@ -238,7 +305,8 @@ EXPORT void *mmap(void *address, size_t bytes, int protection, int flags, int fi
         return p != NULL ? p : MAP_FAILED;
     }
     void *p = (void *)raw_syscall(SYS_mmap, (long)address, (long)bytes, protection, flags, file, offset);
-    if (p != MAP_FAILED) remember((uintptr_t)p, bytes, 0, 0);
+    /* In the place of a mapping: that one counts. */
+    if (p != MAP_FAILED && !(flags & MAP_FIXED)) remember((uintptr_t)p, bytes, 0, 0);
     return p;
 }
 

@@ -16,6 +16,7 @@ enum {
     first_sparamx_tensor_info = 280,
     first_sparamx_kernel_info = 56,
     first_sparamx_linear_options = 24,
+    first_sparamx_file_tensor = 80, /* came later */
     struct_limit = 4096 /* no host has a larger one */
 };
 

@@ -5,7 +5,7 @@
 #define _GNU_SOURCE
 #include "check.h"
 #include "first_sizes.h"
-#include "types.h"
+#include "files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@ static float x[M * K], y[M * N], expected[M * N];
 static char work[1 << 18];
 static sparamx_linear *linear;
 static sparamx_buffer *buffer;
+static sparamx_file *file;
 
 /* -------------------------------------------------------------------------------------------------------- memory -- */
 
@@ -41,6 +42,7 @@ typedef sparamx_status (*fill_call)(void *it);
 
 static sparamx_status fill_capability(void *it) { return sparamx_get_capability(it); }
 static sparamx_status fill_kernel(void *it) { return sparamx_kernel_get(1, it); }
+static sparamx_status fill_file_tensor(void *it) { return sparamx_file_info(file, 0, it); }
 static sparamx_status fill_linear_info(void *it) { return sparamx_linear_info(linear, it); }
 
 static sparamx_tensor in_buffer(void) {
@@ -197,7 +199,7 @@ static void test_ranges(const gguf_type *type, int32_t form) {
     if (!CHECK(status == SPARAMX_OK && sparamx_linear_info(it, &info) == SPARAMX_OK, "%s", type->name)) return;
     sparamx_linear_destroy(it);
     int32_t n = info.n_ranges, old = n < 8 ? n : 8;
-    CHECK(n >= 1 && n <= (int32_t)COUNT(info.ranges) && info.n_kernels == old && info.reserved == 0,
+    CHECK(n >= 1 && n <= (int32_t)COUNT(info.ranges) && info.n_kernels == old && info.mapped == 0,
           "%s: %d ranges, %d", type->name, n, info.n_kernels);
     CHECK(memcmp(info.kernels, info.ranges, (size_t)old * sizeof info.ranges[0]) == 0, "%s: the first", type->name);
     int64_t next = 1;
@@ -235,6 +237,11 @@ int main(void) {
 
     FILL_ALL(sparamx_capability, fill_capability);
     FILL_ALL(sparamx_kernel_info, fill_kernel);
+    if (!CHECK(sparamx_linear_save(linear, path_to("file")) == SPARAMX_OK, "save") ||
+        !CHECK(sparamx_file_open(path_to("file"), &file) == SPARAMX_OK, "open"))
+        return check_end();
+    FILL_ALL(sparamx_file_tensor, fill_file_tensor);
+    sparamx_file_close(file);
     FILL_ALL(sparamx_tensor_info, fill_linear_info);
     FILL_ALL(sparamx_tensor_info, fill_packed_info);
     FILL_ALL(sparamx_tensor_info, fill_raw_info);

@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 #include "check.h"
 #include "fail.h"
-#include "support.h"
+#include "files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,8 @@ typedef struct scene {
     uint8_t *data, *other; /* contents before and after */
     sparamx_buffer *buffer, *second;
     sparamx_tensor t, u;
-    sparamx_linear *linear;
+    sparamx_linear *linear, *loaded;
+    sparamx_file *file;
     uint8_t *out;
 } scene;
 
@@ -64,8 +65,12 @@ static void close_all(scene *s) {
     sparamx_buffer_destroy(s->buffer);
     sparamx_buffer_destroy(s->second);
     sparamx_linear_destroy(s->linear);
+    sparamx_linear_destroy(s->loaded);
+    sparamx_file_close(s->file);
     s->buffer = s->second = NULL;
-    s->linear = NULL;
+    s->linear = s->loaded = NULL;
+    s->file = NULL;
+    empty_directory();
 }
 
 static bool holds_bytes(scene *s, const uint8_t *want) {
@@ -216,7 +221,85 @@ static bool holds_nothing(scene *s, bool done) { return done && s->buffer == NUL
 
 static sparamx_status run_copy(scene *s) { return sparamx_buffer_copy_tensor(s->buffer, &s->u, &s->t); }
 
+/* Files. Until a save succeeds nothing is at the path; afterwards a whole file. */
+static void open_file(scene *s) { sparamx_file_open(path_to("file"), &s->file); }
+
+static sparamx_status run_save(scene *s) { return sparamx_linear_save(s->linear, path_to("file")); }
+static bool holds_loaded(scene *s, bool done) {
+    if (!done) return s->loaded == NULL;
+    return sparamx_linear_read(s->loaded, 0, s->n, s->out) == SPARAMX_OK && memcmp(s->out, s->data, s->bytes) == 0;
+}
+static bool holds_save(scene *s, bool done) {
+    if (!done) return access(path_to("file"), F_OK) != 0;
+    open_file(s);
+    return s->file != NULL && sparamx_file_verify(s->file, 0) == SPARAMX_OK &&
+           sparamx_linear_load(s->file, 0, NULL, &s->loaded) == SPARAMX_OK && holds_loaded(s, true);
+}
+/* The path is taken: that stays. */
+static void taken(scene *s) {
+    make_linear(s);
+    write_whole(path_to("file"), "text", 4);
+}
+static bool holds_taken(scene *s, bool done) {
+    if (done) return holds_save(s, true);
+    content c = read_whole(path_to("file"));
+    bool same = c.size == 4;
+    free(c.bytes);
+    return same;
+}
+
+static void saved(scene *s) {
+    make_linear(s);
+    run_save(s);
+}
+static sparamx_status run_open(scene *s) { return sparamx_file_open(path_to("file"), &s->file); }
+static bool holds_open(scene *s, bool done) { return done == (s->file != NULL); }
+static void opened(scene *s) {
+    saved(s);
+    open_file(s);
+}
+static sparamx_status run_load(scene *s) { return sparamx_linear_load(s->file, 0, NULL, &s->loaded); }
+static sparamx_status run_verify(scene *s) { return sparamx_file_verify(s->file, 0); }
+static bool holds_always(scene *s, bool done) { return s->file != NULL || !done; }
+
+static void named(scene *s) {
+    full(s);
+    s->t.name = s->u.name = "weight";
+    sparamx_buffer_init_tensor(s->buffer, &s->t);
+    sparamx_buffer_set_tensor(s->buffer, &s->t, s->data, 0, s->bytes);
+}
+static sparamx_status run_buffer_save(scene *s) { return sparamx_buffer_save(s->buffer, path_to("file")); }
+/* Into the first buffer, which holds other contents or none. */
+static void to_load(scene *s) {
+    named(s);
+    run_buffer_save(s);
+    open_file(s);
+    sparamx_buffer_reset(s->buffer);
+}
+static void to_load_over(scene *s) {
+    to_load(s);
+    sparamx_buffer_set_tensor(s->buffer, &s->t, s->other, 0, s->bytes);
+}
+static sparamx_status run_buffer_load(scene *s) { return sparamx_buffer_load_tensor(s->buffer, &s->t, s->file, 0); }
+static bool holds_buffer_load(scene *s, bool done) { return done ? holds_bytes(s, s->data) : !holds_init(s, true); }
+static bool holds_load_over(scene *s, bool done) { return holds_bytes(s, done ? s->data : s->other); }
+/* A write into what was loaded. */
+static void loaded(scene *s) {
+    to_load(s);
+    run_buffer_load(s);
+}
+
 static const operation operations[] = {
+    {"linear_save", make_linear, run_save, holds_save},
+    {"linear_save over a file", taken, run_save, holds_taken},
+    {"buffer_save", named, run_buffer_save, holds_save},
+    {"file_open", saved, run_open, holds_open},
+    {"file_verify", opened, run_verify, holds_always},
+    {"linear_load", opened, run_load, holds_loaded},
+    {"buffer_load_tensor", to_load, run_buffer_load, holds_buffer_load},
+    {"buffer_load_tensor over contents", to_load_over, run_buffer_load, holds_load_over},
+    {"set_tensor, a part of what was loaded", loaded, run_change, holds_change},
+    {"clear of what was loaded", loaded, run_clear, holds_clear},
     {"linear_create", nothing, run_linear, holds_linear},
     {"linear_read", make_linear, run_linear_read, holds_linear_read},
     {"buffer_create", nothing, run_create, holds_create},
@@ -238,6 +321,10 @@ static const operation operations[] = {
     {"destroy", several, run_close, holds_nothing},
 };
 
+static bool uses_files(const operation *o) {
+    return strstr(o->name, "save") != NULL || strstr(o->name, "file_") != NULL || strstr(o->name, "_load") != NULL;
+}
+
 static long most_calls, all_lost;
 
 static void exhaust(const operation *o, scene *s) {
@@ -253,7 +340,8 @@ static void exhaust(const operation *o, scene *s) {
         const char *function = fail_function();
         fail_arm(0);
         if (calls > most_calls) most_calls = calls;
-        CHECK(status == SPARAMX_OK || (failures > 0 && status == SPARAMX_ERR_NO_MEMORY),
+        bool refusal = status == SPARAMX_ERR_NO_MEMORY || (uses_files(o) && status == SPARAMX_ERR_FILE);
+        CHECK(status == SPARAMX_OK || (failures > 0 && refusal),
               "%s: call %ld (%s) fails: status %d", what, n, function, status);
         CHECK(o->holds(s, status == SPARAMX_OK), "%s: call %ld (%s) fails, status %d: wrong contents", what, n,
               function, status);
@@ -308,7 +396,11 @@ int main(void) {
                 if (threads > 1 && i % 3 != 0) continue;
                 int64_t n = threads == 1 ? 37 : 1045, k = threads == 1 ? 288 : 1024;
                 scene s = make_scene(weight_types[i], form, threads, n, k);
-                for (size_t j = 0; j < COUNT(operations); j++) exhaust(&operations[j], &s);
+                for (size_t j = 0; j < COUNT(operations); j++) {
+                    /* Files do not depend on types and threads, and a disk takes its time. */
+                    if (uses_files(&operations[j]) && (i > 0 || threads > 1)) continue;
+                    exhaust(&operations[j], &s);
+                }
                 drop_scene(&s);
             }
         }

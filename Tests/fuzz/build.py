@@ -17,7 +17,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.realpath(os.path.join(HERE, "..", ".."))
 COMMON = os.path.join(ROOT, "examples", "common")  # the types of GGUF in plain C
-TARGETS = ["buffer", "linear", "op", "options", "packed"]
+TARGETS = ["buffer", "file", "linear", "op", "options", "packed"]
 C_MODULES = ["CKernelABI", "CKernelTable", "CInstructions", "CPlatform", "CExports"]
 # What each Swift module imports.
 IMPORTS = {
@@ -34,7 +34,9 @@ FUNCTIONS = "func,inline-8bit-counters,pc-table"
 # Where the library asks the machine, platform.c answers.
 WRAPPED = ["sx_once", "sx_environment", "sx_cpuid", "sx_xgetbv", "sx_request_amx", "sx_cpu_count", "sx_numa_nodes",
            "sx_numa_prepare", "sx_numa_interleave", "sx_allocate", "sx_map", "sx_reserve", "sx_make_usable", "sx_unmap",
-           "sx_give_back", "sx_zero_pages", "sx_huge_pages"]
+           "sx_give_back", "sx_zero_pages", "sx_huge_pages", "sx_file_open", "sx_file_close", "sx_file_read",
+           "sx_file_map", "sx_make_constant", "sx_new_file_create", "sx_new_file_write", "sx_new_file_finish",
+           "sx_new_file_end"]
 # swiftc has no coverage without a sanitizer, and with "fuzzer" it reports operands, which takes as long as the rest: in
 # the fast variant these do nothing.
 REPORTED = [f"__sanitizer_cov_trace_{kind}" for kind in
@@ -170,7 +172,7 @@ class Build:
             include = [f"-I{folder}" for folder in (os.path.join(ROOT, "include"), os.path.join(emulator, "include"),
                                                     COMMON)]
             shared = [self.c(os.path.join(HERE, name + ".c"), name, *include)
-                      for name in ("oracle", "platform", "values", "world")]
+                      for name in ("memory_file", "oracle", "platform", "values", "world")]
             names = ("quants", "quants_plain", "quants_k")
             shared += [self.c(os.path.join(COMMON, name + ".c"), name) for name in names]
             mains = {name: self.c(os.path.join(HERE, f"fuzz_{name}.c"), f"fuzz_{name}", *include) for name in TARGETS}

@@ -71,6 +71,8 @@ void fuzz_ask_again(const char *isa);
 /* The n-th allocation or mapping from now on fails, and all behind it; 0: none fails. Whether one has failed. */
 void fuzz_fail_at(int n);
 bool fuzz_failed(void);
+/* Counts a call that can fail; true if it has to. */
+bool fuzz_refuse(void);
 
 /* Memory the library holds: must be what it was when all objects are destroyed. */
 int64_t fuzz_held(void);

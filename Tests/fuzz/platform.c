@@ -216,7 +216,7 @@ uint8_t *fuzz_packed(const sparamx_linear *linear, size_t *bytes) {
     return last_base;
 }
 
-static bool refuse(void) {
+bool fuzz_refuse(void) {
     if (fail_at == 0 || ++asked < fail_at) return false;
     failed = true;
     return true;
@@ -224,7 +224,7 @@ static bool refuse(void) {
 
 void *__real_sx_allocate(size_t bytes);
 void *__wrap_sx_allocate(size_t bytes);
-void *__wrap_sx_allocate(size_t bytes) { return bytes > MOST || refuse() ? NULL : __real_sx_allocate(bytes); }
+void *__wrap_sx_allocate(size_t bytes) { return bytes > MOST || fuzz_refuse() ? NULL : __real_sx_allocate(bytes); }
 
 #if FUZZ_ADDRESS
 
@@ -296,7 +296,7 @@ static void unmap(void *p, size_t bytes) {
 
 void *__wrap_sx_map(size_t bytes);
 void *__wrap_sx_map(size_t bytes) {
-    if (bytes == 0 || bytes > MOST || refuse()) return NULL;
+    if (bytes == 0 || bytes > MOST || fuzz_refuse()) return NULL;
     void *p = map(bytes);
     if (p == NULL) return NULL;
     held += (int64_t)bytes;
@@ -325,7 +325,7 @@ bool __wrap_sx_make_usable(void *p, size_t bytes);
 bool __wrap_sx_make_usable(void *p, size_t bytes) {
     (void)p;
     (void)bytes;
-    return !refuse();
+    return !fuzz_refuse();
 }
 
 void __wrap_sx_huge_pages(void *p, size_t bytes);
