@@ -25,6 +25,7 @@ typedef struct scene {
     sparamx_tensor t, u;
     sparamx_linear *linear;
     uint8_t *out;
+    int32_t numa; /* where packed bytes go: libnodes.so plays a machine with several memory nodes */
 } scene;
 
 typedef struct operation {
@@ -38,6 +39,8 @@ typedef struct operation {
 
 static scene make_scene(int32_t type, int32_t form, int32_t threads, int64_t n, int64_t k) {
     scene s = {.type = type, .form = form, .threads = threads, .n = n, .k = k, .bytes = row_bytes(type, k) * (size_t)n};
+    static int32_t scenes;
+    s.numa = SPARAMX_NUMA_INTERLEAVE + (scenes++ + 1) % 3;
     s.data = must_allocate(s.bytes);
     s.other = must_allocate(s.bytes);
     s.out = must_allocate(s.bytes);
@@ -53,7 +56,8 @@ static void drop_scene(scene *s) {
 }
 
 static void open_buffers(scene *s) {
-    sparamx_buffer_options o = {.size = sizeof o, .form = s->form, .pack_threads = s->threads};
+    sparamx_buffer_options o = {
+        .size = sizeof o, .form = s->form, .pack_threads = s->threads, .numa = s->numa};
     sparamx_buffer_create(SPACE, &o, &s->buffer);
     sparamx_buffer_create(SPACE, &o, &s->second);
     s->t = make_tensor(s->type, s->k, s->n, 1, 1, (char *)sparamx_buffer_base(s->buffer) + PAGE, s->buffer);
@@ -80,7 +84,7 @@ static void nothing(scene *s) { (void)s; }
 
 static sparamx_status run_linear(scene *s) {
     sparamx_linear_options o = {
-        .size = sizeof o, .form = s->form, .pack_threads = s->threads, .numa = SPARAMX_NUMA_INTERLEAVE};
+        .size = sizeof o, .form = s->form, .pack_threads = s->threads, .numa = s->numa};
     return sparamx_linear_create(s->type, s->n, s->k, s->data, 0, &o, &s->linear);
 }
 static bool holds_linear(scene *s, bool done) {
@@ -242,7 +246,8 @@ static long most_calls, all_lost;
 
 static void exhaust(const operation *o, scene *s) {
     char what[128];
-    snprintf(what, sizeof what, "%s, %s %s, %d threads", o->name, type_name(s->type), form_name(s->form), s->threads);
+    snprintf(what, sizeof what, "%s, %s %s, %d threads, numa %d", o->name, type_name(s->type), form_name(s->form),
+             s->threads, s->numa);
     long n = 1, refused = 0, survived = 0;
     for (;; n++) {
         long before = fail_outstanding();

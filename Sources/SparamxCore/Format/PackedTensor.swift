@@ -25,6 +25,9 @@ package struct PackedTensor {
     package let base: UnsafeMutableRawPointer
     package let background: Int  // codes that equal the background
     package let reason: FormReason
+    var largestPanel = 0         // bytes, of the sparse form; 0: not known
+    var mirror: UnsafeMutableRawPointer? = nil  // the same bytes again, on other memory nodes: Placement.swift
+    var distributed = false      // each memory node has the range that its threads read
 
     package var bytes: Int { layout.totalBytes }
     package var bitmap: UnsafeMutablePointer<UInt8> { stream(layout.bitmapOffset) }
@@ -40,7 +43,7 @@ package struct PackedTensor {
     /// Where a panel's values start. panel counts through all matrices and may be one beyond the last.
     package func valueOffset(panel: Int) -> Int { valueOffset(panel: panel, offsets) }
 
-    private func valueOffset(panel: Int, _ offsets: UnsafePointer<UInt64>) -> Int {
+    func valueOffset(panel: Int, _ offsets: UnsafePointer<UInt64>) -> Int {
         layout.sparse ? Int(sx_offset_bytes(offsets[panel * layout.chunks])) : panel * layout.densePanel
     }
 
@@ -69,5 +72,8 @@ package struct PackedTensor {
             sparse: layout.sparse ? 1 : 0)
     }
 
-    package func release() { sx_unmap(base, layout.totalBytes) }
+    package func release() {
+        sx_unmap(base, layout.totalBytes)
+        releaseMirror()
+    }
 }

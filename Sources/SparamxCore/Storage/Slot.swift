@@ -174,7 +174,7 @@ struct SlotAccess {
     private func adopt(_ packed: PackedTensor) {
         slot.pointee.packed?.release()
         slot.pointee.packed = packed
-        recordResident(packed.bytes)
+        recordResident(packed.residentBytes)
         slot.pointee.arrived.release()
         giveStagingBack()
     }
