@@ -303,9 +303,33 @@ static void test_detection(void) {
     }
 }
 
+/* The first weight of a process that wants memory on several nodes: libnuma may be missing in any of its parts. */
+static void test_loading(void) {
+    scene s = make_scene(SPARAMX_TYPE_BF16, SPARAMX_FORM_SPARSE, 1, 37, 288);
+    s.numa = SPARAMX_NUMA_MIRROR;
+    for (long n = 11; n >= 0; n--) {
+        int end = 0;
+        pid_t child = n > 0 ? fork() : 0; /* the last one in no child: it is loaded from then on */
+        if (child == 0) {
+            fail_arm(n);
+            sparamx_status status = run_linear(&s);
+            fail_arm(0);
+            bool done = status == SPARAMX_OK;
+            bool good = (done || status == SPARAMX_ERR_NO_MEMORY) && holds_linear(&s, done);
+            close_all(&s);
+            if (n > 0) _exit(good ? 0 : 1);
+            CHECK(good, "with libnuma");
+        }
+        if (n > 0) waitpid(child, &end, 0);
+        CHECK(WIFEXITED(end) && WEXITSTATUS(end) == 0, "libnuma with call %ld failing", n);
+    }
+    drop_scene(&s);
+}
+
 int main(void) {
     test_detection();
     isa_level();
+    test_loading();
     for (size_t i = 0; i < COUNT(weight_types); i++) {
         for (int32_t form = SPARAMX_FORM_AUTO; form <= SPARAMX_FORM_SPARSE; form++) {
             for (int threads = 1; threads <= 4; threads += 3) {

@@ -257,8 +257,9 @@ static void test_experts(void) {
         int32_t ids[2] = {2, 0};
         float y[2 * ROWS];
         sparamx_tensor xt = make_tensor(SPARAMX_TYPE_F32, K, 1, 1, 1, x, NULL),
-                       it = make_tensor(SPARAMX_TYPE_I32, 2, 1, 1, 1, ids, NULL),
+                       it = make_tensor(SPARAMX_TYPE_F32, 2, 1, 1, 1, ids, NULL),
                        yt = make_tensor(SPARAMX_TYPE_F32, ROWS, 2, 1, 1, y, NULL);
+        it.type = SPARAMX_TYPE_I32;
         sparamx_op op = {.size = sizeof op, .kind = SPARAMX_OP_MUL_MAT_ID, .dst = &yt, .weight = &t, .x = &xt,
                          .ids = &it};
         const uint8_t *expert = weights + 2 * bytes / E;

@@ -5,9 +5,9 @@ import CKernelABI
 ///
 /// Few tokens: reading is the limit, so boundaries are panels, and the line is measured in bytes where those differ. A
 /// thread with an odd number of panels computes one twice, but no thread has more pairs than if pairs were shared out.
-/// Many tokens: multiplying is the limit, and kernels take two panels at a time, so the line is measured in pairs. Where
-/// those do not come out even, a boundary may lie between two tiles of tokens. Every result is computed by one thread
-/// from its first k to its last, so none depends on the number of threads.
+/// Many tokens: multiplying is the limit, and kernels take two panels at a time, so the line is measured in pairs; a
+/// boundary may lie between two tiles of tokens where pairs do not come out even. Every result is computed by one
+/// thread from its first k to its last, so none depends on the number of threads.
 struct Schedule {
     /// What a thread does of one product: these panels times these tokens.
     struct Share {
