@@ -21,9 +21,13 @@ enum Mirror {
         if copies < 1 { return nil }
         let (all, overflow) = stride.multipliedReportingOverflow(by: copies)
         guard !overflow, let base = sx_map(all) else { return nil }
+        let used = (bytes + 4095) / 4096 * 4096
         for copy in 0..<copies {
-            sx_huge_pages(base + copy * stride, bytes)
-            _ = sx_numa_place(base + copy * stride, stride, Int32(copy + 1))
+            let at = base + copy * stride
+            // What is left of the last frame must not become a part of a huge page.
+            if used < stride { sx_give_back(at + used, stride - used) }
+            sx_huge_pages(at, bytes)
+            _ = sx_numa_place(at, used, Int32(copy + 1))
         }
         return base
     }
