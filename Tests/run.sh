@@ -137,6 +137,7 @@ part abi-guard "a program of the first release, and what it relies on" Tests/abi
 part fuzz "inputs kept, then a few seconds per target; the long form is Tests/fuzz/long.sh build/tests/fuzz" \
     Tests/fuzz/run.sh build build/tests/fuzz
 part qemu "CPUs without AVX-512, without AVX2, with SSE2 alone" Tests/qemu/run.sh build build/tests/qemu
+[ $# -eq 0 ] || part numa "memory nodes, in a machine that qemu-system plays" Tests/numa/run.sh build build/tests/numa
 part sandbox "filters, small stacks, memory limits, forks" Tests/sandbox/run.sh build build/tests/sandbox
 part beside "ordinary Swift, a second copy, other tile code in the same process" Tests/beside/run.sh build \
     build/tests/beside

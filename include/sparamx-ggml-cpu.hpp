@@ -18,8 +18,9 @@
  *                  * stands for any characters, ? for one, ^ and $ for the ends of the name
  *   SPARAMX_LEAVE  weights with such names are not taken
  *   SPARAMX_TIED   take (the default) or leave: the output matrix of models that use their token embedding for it. The
- *                  host
- *                  keeps the embedding itself too, to look up rows: leave saves that memory
+ *                  host keeps the embedding itself too, to look up rows: leave saves that memory
+ *   SPARAMX_NUMA   interleave, mirror or distribute: where packed weights are on a machine with several memory nodes,
+ *                  as sparamx.h says of SPARAMX_NUMA_*. mirror takes the memory of one copy per node
  *   SPARAMX_STATS  set: the time spent in products and the memory of the weights are printed when the process ends
  *   SPARAMX_REFERENCE  set, for tests: works without AVX-512 too, with kernels that are too slow for anything else
  * Weights that other ops than matrix products read are left to the host in any case: see sparamx-ggml-placement.h.
@@ -198,6 +199,7 @@ inline ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_
     const sparamx_api *    api = library::get().api;
     sparamx_buffer_options options = {};
     options.size = sizeof(options);
+    options.numa = library::get().rules.numa;
     options.usage = SPARAMX_USAGE_WEIGHTS; /* schedulers put nothing but weights into extra buffer types */
     sparamx_buffer *     buffer = nullptr;
     const sparamx_status status = api->buffer_create(size, &options, &buffer);

@@ -96,6 +96,7 @@ enum class reading { product, unknown };
 struct name_rules {
     patterns take, leave;
     bool     tied = true; /* take the token embedding where it is the output matrix too */
+    int      numa = 0;    /* SPARAMX_NUMA_* of sparamx.h */
 
     /* Empty if the variables hold what they should, else what is wrong. */
     std::string read() {
@@ -105,6 +106,14 @@ struct name_rules {
                 "\" instead of take or leave";
         }
         tied = !text || std::strcmp(text, "take") == 0;
+        static const char * const places[] = { "default", "interleave", "mirror", "distribute" }; /* by their numbers */
+        text = variable("SPARAMX_NUMA");
+        numa = 0;
+        while (text && numa < 4 && std::strcmp(text, places[numa]) != 0) ++numa;
+        if (numa == 4) {
+            return std::string("SPARAMX_NUMA is \"") + std::string(text, strnlen(text, 64)) +
+                "\" instead of interleave, mirror or distribute";
+        }
         std::string error = take.read("SPARAMX_TAKE");
         return error.empty() ? leave.read("SPARAMX_LEAVE") : error;
     }

@@ -55,7 +55,7 @@
  *              be called from a signal handler, sparamx_version and sparamx_status_string excepted.
  *   cancel     No function is a cancellation point, but through the host's callbacks.
  *   loader     A constructor may make the first call. libnuma is loaded, and only where a machine has several memory
- *              nodes, by a create call that asks for SPARAMX_NUMA_INTERLEAVE.
+ *              nodes, by a create call that asks for another SPARAMX_NUMA_* than the default.
  *   floats     Results are those of round-to-nearest with subnormal numbers, whatever mode (MXCSR) the calling thread
  *              is in. Only where BF16 is multiplied by the CPU's instructions for it may subnormal numbers count as
  *              zero, in every mode alike: BF16 weights above level reference, others with many tokens at level amx.
@@ -274,8 +274,25 @@ typedef struct sparamx_buffer_options {
     int32_t numa;         /* SPARAMX_NUMA_* */
 } sparamx_buffer_options;
 
-/* Where packed bytes go on machines with several memory nodes: as the kernel decides (first touch), or page by page. */
-enum { SPARAMX_NUMA_DEFAULT = 0, SPARAMX_NUMA_INTERLEAVE = 1 };
+/*
+ * Where packed bytes go on machines with several memory nodes. It takes libnuma and changes no result; with one node,
+ * and without libnuma, all of these are the default. The last two use no nodes without CPUs (memory expanders).
+ *   DEFAULT     as the kernel decides: on the nodes of the threads that pack.
+ *   INTERLEAVE  page by page on all nodes in turn: every thread reads most bytes from other nodes, all nodes work.
+ *   MIRROR      one copy of each weight per node, and each thread reads the copy of the node whose CPU it is on: every
+ *               read is local. Takes the memory of as many copies; info counts one of them, buffer_resident all. Memory
+ *               that cannot be had for copies is no failure: one copy is kept, and a line of the log says so.
+ *   DISTRIBUTE  one copy; each node has the rows that its threads read, if about as many of a product's threads are on
+ *               one node as on another, whatever their numbers ith. Stacks of experts are interleaved.
+ * A node that is full gives way to another one (the policy is "preferred", not "bound"). Threads should stay on their
+ * nodes: one that moves on reads from afar until the next product.
+ */
+enum {
+    SPARAMX_NUMA_DEFAULT = 0,
+    SPARAMX_NUMA_INTERLEAVE = 1,
+    SPARAMX_NUMA_MIRROR = 2,
+    SPARAMX_NUMA_DISTRIBUTE = 3
+};
 
 /*
  * Reserves address space; memory is taken only as tensors arrive, and only what the packed form needs, also in a
@@ -294,9 +311,9 @@ void *sparamx_buffer_base(const sparamx_buffer *buffer);
 size_t sparamx_buffer_size(const sparamx_buffer *buffer);
 
 /*
- * Bytes of memory that the buffer's tensors occupy now: packed bytes, plus raw bytes of tensors not packed. Of weights
- * loaded from a file only what is the process's own, and not the pages of the file. May be asked while other threads
- * upload.
+ * Bytes of memory that the buffer's tensors occupy now: packed bytes, of every copy with SPARAMX_NUMA_MIRROR, plus raw
+ * bytes of tensors not packed. Of weights loaded from a file only what is the process's own, and not the pages of the
+ * file. May be asked while other threads upload.
  */
 size_t sparamx_buffer_resident(const sparamx_buffer *buffer);
 
@@ -411,7 +428,8 @@ typedef struct sparamx_params {
     int32_t nth;                   /* threads that work on this op, 1...1024 */
     size_t work_size;              /* bytes at work, at least work_size() */
     void *work;                    /* scratch memory shared by the threads; any alignment; NULL if work_size() is 0 */
-    void (*barrier)(void *data);   /* returns when all nth threads have called it; may be NULL if nth is 1 */
+    void (*barrier)(void *data);   /* returns when all nth threads have called it; may be NULL if nth is 1. Each
+                                      thread calls it once at most in an op, however many matrices that has */
     void *barrier_data;
 } sparamx_params;
 
@@ -461,7 +479,7 @@ typedef struct sparamx_tensor_info {
     int32_t n_kernels;      /* entries used in kernels[], 8 at most */
     int64_t n, k, matrices; /* rows (outputs), columns (inputs), matrices of this shape */
     uint64_t source_bytes;  /* in the file's layout */
-    uint64_t packed_bytes;  /* as kept, all streams and padding */
+    uint64_t packed_bytes;  /* as kept, all streams and padding; of one copy */
     uint64_t background;    /* codes equal to the background, which the sparse form leaves out: the type's code for
                                zero, or in Q4_1, Q5_1, Q2_K, Q4_K and Q5_K the most frequent code of each group of 32
                                (Q2_K: 16); FORMAT.md names them. 0 in types without a sparse form */
@@ -486,7 +504,7 @@ sparamx_status sparamx_buffer_tensor_info(const sparamx_buffer *buffer, const sp
  * so, no kernel and no read-back touches anything outside the packed form, whatever its codes and scales are.
  * SPARAMX_ERR_DAMAGED if not: destroy the object (that is safe), upload the weight again, and suspect a stray write
  * or faulty memory. A change inside a code or a scale is not found: any bits are a weight. Reads at most the packed
- * bytes once, on the calling thread, and allocates nothing; for servers that check now and then.
+ * bytes of every copy once, on the calling thread, and allocates nothing; for servers that check now and then.
  * SPARAMX_ERR_INCOMPLETE while the weight is not packed yet, SPARAMX_ERR_STATE for a tensor that stays raw.
  */
 sparamx_status sparamx_buffer_verify_tensor(const sparamx_buffer *buffer, const sparamx_tensor *tensor);

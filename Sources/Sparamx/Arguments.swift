@@ -44,11 +44,10 @@ func requireLevel() throws(Status) -> ISA {
 }
 
 func readPackOptions(form: Int32, threads: Int32, numa: Int32) throws(Status) -> PackOptions {
-    guard let choice = FormChoice(rawValue: form), (0...64).contains(threads), numa == 0 || numa == 1 else {
-        throw .range
-    }
-    if numa == 1 { sx_numa_prepare() }
-    return PackOptions(form: choice, threads: threads, interleave: numa == 1)
+    guard let choice = FormChoice(rawValue: form), (0...64).contains(threads),
+          let place = NumaChoice(rawValue: numa) else { throw .range }
+    if place != .automatic { sx_numa_prepare() }
+    return PackOptions(form: choice, threads: threads, numa: place)
 }
 
 func cString(_ string: StaticString) -> UnsafePointer<CChar> {
@@ -67,4 +66,11 @@ func readWorker(_ pointer: UnsafePointer<sparamx_params>?) throws(Status) -> Wor
 
 func logFailure(_ error: Status, _ name: UnsafePointer<CChar>?) {
     sx_log(1, cString(error.sentence), name)
+}
+
+/// Copies on memory nodes were asked for, there are nodes, and there is one copy.
+func logMissingCopies(_ packed: PackedTensor, _ options: PackOptions, _ name: UnsafePointer<CChar>?) {
+    guard options.numa == .mirror, packed.copies == 1, sx_numa_nodes() > 1 else { return }
+    sx_log(2, sx_numa_places() > 1 ? cString("no address space for copies on other memory nodes: one copy is kept")
+        : cString("libnuma.so.1 is missing, or one memory node alone can be used: one copy is kept"), name)
 }

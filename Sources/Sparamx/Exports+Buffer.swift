@@ -82,14 +82,19 @@ public func sparamx_buffer_init_tensor(_ pointer: OpaquePointer!,
     reportStatus { () throws(Status) in try Buffer.announce(try requireBuffer(pointer), try readTensor(t)) }
 }
 
-/// Runs an upload and tells the host's log why it failed.
-private func upload(_ t: UnsafePointer<sparamx_tensor>!, _ body: () throws(Status) -> Void) -> sparamx_status {
+/// Runs an upload and tells the host's log why it failed, or what is less than was asked for.
+private func upload(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
+                    _ body: () throws(Status) -> Void) -> sparamx_status {
     let result = reportStatus(body)
-    if result != 0, sx_log_enabled(), let failure = Status(rawValue: result) {
-        var name: UnsafePointer<CChar>? = nil
-        do throws(Status) { name = try readStruct(t).name } catch {}
-        logFailure(failure, name)
-    }
+    guard sx_log_enabled() else { return result }
+    do throws(Status) {
+        let name = try readStruct(t).name
+        if let failure = Status(rawValue: result), failure != .ok {
+            logFailure(failure, name)
+        } else if let packed = try requireBuffer(pointer).pointee.explain(try readTensor(t)).0 {
+            logMissingCopies(packed, try requireBuffer(pointer).pointee.options, name)
+        }
+    } catch {}
     return result
 }
 
@@ -103,7 +108,7 @@ private func requireRegion(_ data: UnsafeRawPointer?, _ size: Int) throws(Status
 @c(sparamx_buffer_set_tensor) @implementation
 public func sparamx_buffer_set_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
                                       _ data: UnsafeRawPointer!, _ offset: Int, _ size: Int) -> sparamx_status {
-    upload(t) { () throws(Status) in
+    upload(pointer, t) { () throws(Status) in
         let handle = try requireBuffer(pointer), source = try requireRegion(data, size)
         try requireApart(source, size, handle.pointee.base, handle.pointee.size)
         try Buffer.write(handle, try readTensor(t), source, offset: offset, size: size)
@@ -123,7 +128,7 @@ public func sparamx_buffer_get_tensor(_ pointer: OpaquePointer!, _ t: UnsafePoin
 @c(sparamx_buffer_memset_tensor) @implementation
 public func sparamx_buffer_memset_tensor(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!, _ value: UInt8,
                                          _ offset: Int, _ size: Int) -> sparamx_status {
-    upload(t) { () throws(Status) in
+    upload(pointer, t) { () throws(Status) in
         try Buffer.fill(try requireBuffer(pointer), try readTensor(t), value, offset: offset, size: size)
     }
 }
@@ -140,7 +145,7 @@ private func countSpan(_ data: UnsafeRawPointer?, size: Int, copies: Int, stride
 public func sparamx_buffer_set_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafePointer<sparamx_tensor>!,
                                          _ data: UnsafeRawPointer!, _ offset: Int, _ size: Int, _ copies: Int,
                                          _ tensorStride: Int, _ dataStride: Int) -> sparamx_status {
-    upload(t) { () throws(Status) in
+    upload(pointer, t) { () throws(Status) in
         let handle = try requireBuffer(pointer), target = try readTensor(t)
         let bytes = try countSpan(data, size: size, copies: copies, stride: dataStride)
         let contiguous = size == tensorStride && size == dataStride
@@ -170,7 +175,7 @@ public func sparamx_buffer_get_tensor_2d(_ pointer: OpaquePointer!, _ t: UnsafeP
 @c(sparamx_buffer_copy_tensor) @implementation
 public func sparamx_buffer_copy_tensor(_ pointer: OpaquePointer!, _ from: UnsafePointer<sparamx_tensor>!,
                                        _ to: UnsafePointer<sparamx_tensor>!) -> sparamx_status {
-    upload(to) { () throws(Status) in
+    upload(pointer, to) { () throws(Status) in
         let handle = try requireBuffer(pointer), source = try readTensor(from), target = try readTensor(to)
         guard source.type == target.type, source.ne == target.ne, source.bytes == target.bytes else { throw .shape }
         guard let data = source.data else { throw .null }

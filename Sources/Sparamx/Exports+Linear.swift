@@ -36,6 +36,7 @@ public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data:
                 try findKernel(named: name, type: type, sparse: tensor.layout.sparse)
             }
             result.pointee = OpaquePointer(try Linear.create(tensor, forced: forced, isa: isa))
+            logMissingCopies(tensor, pack, nil)
         } catch {
             tensor.release()
             throw error
@@ -117,7 +118,7 @@ public func sparamx_linear_compute(_ pointer: OpaquePointer!, _ params: UnsafePo
         try worker.requireMemory(plan.workBytes, x: x, xBytes, y: y, yBytes)
         worker.begin()
         defer { worker.end() }
-        Product.run(plan, .packed(handle.pointee.tensor, matrix: 0), worker: worker, x: x, ldx: Int(ldx), y: y,
-                    ldy: Int(ldy), again: false)
+        Product.run(plan, Batch(.packed(handle.pointee.tensor.here, matrix: 0), x: x, ldx: Int(ldx), y: y,
+                                ldy: Int(ldy)), worker: worker)
     }
 }

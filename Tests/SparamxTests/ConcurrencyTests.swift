@@ -67,9 +67,13 @@ final class ConcurrencyTests: XCTestCase {
                             return XCTAssertTrue(out == weights.bytes)
                         }
                         let plan = try! Plan(tensor.layout, m: m, threads: caller + 1, isa: isa, forced: index)
-                        let y = (0..<2).map { _ in Results(m: m, n: weights.n, ld: weights.n) }
-                        let trouble = multiply(plan, [.packed(tensor, matrix: 0), .packed(tensor, matrix: 0)], x, y)
-                            ?? y.compactMap { known.difference($0) }.first
+                        let y = Results(m: 2 * m, n: weights.n, ld: weights.n)
+                        var twice = Batch.Dimensions()
+                        twice.products = (2, 1)
+                        twice.repeats = (2, 1)
+                        twice.y = (m * weights.n * 4, 0)
+                        let trouble = multiply(plan, .packed(tensor, matrix: 0), x, y, twice)
+                            ?? known.difference(y) ?? known.difference(y, from: m)
                         XCTAssertNil(trouble, KernelTable.row(index).label)
                     }
                 }
@@ -91,7 +95,7 @@ final class ConcurrencyTests: XCTestCase {
                 let results = try [1, 4].map { threads in
                     let y = Results(m: 6, n: weights.n, ld: weights.n)
                     XCTAssertNil(multiply(try Plan(layout, m: 6, threads: threads, isa: isa, raw: true),
-                                          [.raw(layout, rows)], x, [y]))
+                                          .raw(layout, rows), x, y))
                     return y
                 }
                 XCTAssertNil(results[0].difference(results[1]))

@@ -158,7 +158,7 @@ final class KernelGridTests: XCTestCase {
         let plan = try Plan(layout, m: p.m, threads: p.threads, isa: row.isa, forced: index, raw: true)
         let again = Results(m: p.m, n: p.n, ld: p.n)
         let rows = Rows(base: file.base, rowStride: weights.rowBytes, matrixStride: 0)
-        if let trouble = multiply(plan, [.raw(layout, rows)], x, [again]) { return trouble }
+        if let trouble = multiply(plan, .raw(layout, rows), x, again) { return trouble }
         return again.difference(y)
     }
 

@@ -2,7 +2,7 @@ import CKernelABI
 @testable import SparamxCore
 import XCTest
 
-/// The kernel table, the plan made from it and the schedule of the threads.
+/// The kernel table and the plan made from it.
 final class PlanTests: XCTestCase {
     private let tokens = Array(1...40) + [63, 64, 65, 100, 511, 512, 513, 1000, 5000, 100_000]
 
@@ -161,57 +161,6 @@ final class PlanTests: XCTestCase {
                                         k: Int(Int32.max) - 255, matrices: 1, sparseBytes: 0)
             _ = try? Plan(huge, m: KernelTable.many, threads: 1024, isa: .amx)
             _ = try? Plan(huge, m: KernelTable.many, threads: 1024, isa: .amx, raw: true)
-        }
-    }
-
-    // The schedule.
-
-    func testPanelsAreSharedOut() throws {
-        for type in weightTypes {
-            for (n, shape) in [(1, 32), (16, 64), (33, 96), (200, 544), (1000, 256)] {
-                let k = whole(type, shape)
-                for (zeros, uneven) in [(0, false), (50, true), (90, true), (100, false)] {
-                    let weights = Matrix(type, n: n, k: k, matrices: 2, zeros: zeros, uneven: uneven,
-                                         seed: UInt64(n + zeros))
-                    for form in formChoices(type) {
-                        let tensor = try weights.pack(form)
-                        defer { tensor.release() }
-                        for m in [1, 16, 32, 33, 512] {
-                            for threads in Array(1...9) + [31, 64, 1000] {
-                                try shares(tensor, m, threads,
-                                           "type \(type) \(form) \(n)x\(k) \(zeros)% m \(m), \(threads) threads")
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    private func shares(_ tensor: PackedTensor, _ m: Int, _ threads: Int, _ label: String) throws {
-        let layout = tensor.layout, plan = try Plan(layout, m: m, threads: threads, isa: .amx)
-        for matrix in 0..<layout.matrices {
-            let begins = (0...threads).map {
-                Schedule.firstPanel(plan, .packed(tensor, matrix: matrix), ofShare: $0, of: threads)
-            }
-            // Together they are all panels, each once.
-            XCTAssertEqual(begins.first, 0, label)
-            XCTAssertEqual(begins.last, layout.panels, label)
-            XCTAssertTrue(zip(begins, begins.dropFirst()).allSatisfy { $0 <= $1 }, "\(label): \(begins)")
-            // No thread has more than its share and the one unit that cannot be cut.
-            let mask = layout.type.maskBytes + layout.type.sideBytes
-            func bytes(_ from: Int, _ to: Int) -> Int {
-                let offsets = tensor.offsets + matrix * layout.panels * layout.chunks, low = UInt64(1) << 48
-                return Int(offsets[to * layout.chunks] % low - offsets[from * layout.chunks] % low)
-                    + (to - from) * layout.kblocks * mask
-            }
-            let byBytes = layout.sparse && m <= 32
-            let all = byBytes ? bytes(0, layout.panels) : layout.panels
-            let unit = byBytes ? (0..<layout.panels).map { bytes($0, $0 + 1) }.max()! : 2
-            for part in 0..<threads {
-                let share = byBytes ? bytes(begins[part], begins[part + 1]) : begins[part + 1] - begins[part]
-                XCTAssertLessThanOrEqual(share, all / threads + unit + threads, "\(label): \(begins)")
-            }
         }
     }
 }

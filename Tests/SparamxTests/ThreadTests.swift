@@ -36,6 +36,33 @@ final class ThreadTests: XCTestCase {
         }
     }
 
+    /// So many tokens for so few panels that threads share a pair of them, each with some of the tokens.
+    func testTokensAreCut() throws {
+        for isa in [ISA.avx512, .amx] where Machine.missing(isa) == nil {
+            for (index, row) in kernelRows(isa) where row.serves.upperBound == KernelTable.many {
+                let k = whole(row.type, 1100), m = 300, threads = 7
+                let weights = Matrix(row.type, n: 40, k: k, zeros: 60, uneven: true, seed: UInt64(index))
+                let tensor = try weights.pack(row.sparse ? .sparse : .dense)
+                defer { tensor.release() }
+                let x = Tokens(m: m, k: k, ld: k), y = (0..<2).map { _ in Results(m: m, n: 40, ld: 40) }
+                x.fill(.normal, zeros: true, seed: 5)
+                let one = try Plan(tensor.layout, m: m, threads: 1, isa: isa, forced: index)
+                let many = try Plan(tensor.layout, m: m, threads: threads, isa: isa, forced: index)
+                var cut = false
+                let batch = Batch(.packed(tensor, matrix: 0), x: x.region.floats, ldx: k, y: y[1].region.floats,
+                                  ldy: 40)
+                let schedule = Schedule(many, batch, threads: threads)
+                for thread in 0..<threads {
+                    schedule.each(thread) { cut = cut || $0.tokens.count < m }
+                }
+                XCTAssertTrue(cut, "\(row.label): no pair of panels is shared")
+                let trouble = multiply(one, tensor, x, y[0]) ?? multiply(many, tensor, x, y[1])
+                    ?? y[0].difference(y[1])
+                if let trouble { XCTFail("\(row.label): \(trouble)") }
+            }
+        }
+    }
+
     private func compare(_ row: KernelRow, _ index: Int, _ tensor: PackedTensor, _ m: Int) throws {
         let layout = tensor.layout
         let x = Tokens(m: m, k: layout.k, ld: layout.k)
@@ -49,10 +76,15 @@ final class ThreadTests: XCTestCase {
         }
         for threads in Array(1...8) + [16] {
             let plan = try Plan(layout, m: m, threads: threads, isa: row.isa, forced: index)
-            let found = (0..<4).map { _ in Results(m: m, n: layout.n, ld: layout.n + 3) }
-            let order = [0, 1, 1, 0]
-            let trouble = multiply(plan, order.map { .packed(tensor, matrix: $0) }, x, found)
-                ?? zip(order, found).compactMap { known[$0].difference($1) }.first
+            // Two products that share a matrix, and two that share the other one.
+            var dimensions = Batch.Dimensions()
+            dimensions.products = (2, 2)
+            dimensions.repeats = (1, 2)
+            dimensions.matrices = 2
+            let found = Results(m: 4 * m, n: layout.n, ld: layout.n + 3), plane = m * found.ld * 4
+            dimensions.y = (plane, 2 * plane)
+            let trouble = multiply(plan, .packed(tensor, matrix: 0), x, found, dimensions)
+                ?? (0..<4).compactMap { known[$0 % 2].difference(found, from: $0 * m) }.first
             if let trouble { return XCTFail("\(row.label) m \(m), \(threads) threads: \(trouble)") }
         }
     }

@@ -40,6 +40,8 @@ build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/files.c"
 build quiet_test "${strict[@]}" "$here/quiet_test.c" "${types[@]}" "$here/support.c" "${link[@]}" "$out/libfail.so"
 build verify_test "${strict[@]}" -rdynamic "$here/verify_test.c" "${types[@]}" "$here/support.c" "${link[@]}"
 build changing_test "${strict[@]}" -rdynamic "$here/changing_test.c" "${types[@]}" "$here/support.c" "${link[@]}"
+build libnodes.so -std=gnu11 -fPIC -fvisibility=hidden -shared -Wl,-soname,libnodes.so "$here/nodes.c" -ldl
+build numa_test "${strict[@]}" "$here/numa_test.c" "$here/support.c" "${link[@]}" "$out/libnodes.so"
 build libconstructor.so -std=c11 "-I$here/../../include" -fPIC -shared -Wl,-soname,libconstructor.so \
     "$here/constructor.c" "-L$lib" -lsparamx
 for test in once_test refusal_test; do # their own functions stand before libc's

@@ -26,6 +26,7 @@ typedef struct scene {
     sparamx_linear *linear, *loaded;
     sparamx_file *file;
     uint8_t *out;
+    int32_t numa; /* where packed bytes go: libnodes.so plays a machine with several memory nodes */
 } scene;
 
 typedef struct operation {
@@ -39,6 +40,8 @@ typedef struct operation {
 
 static scene make_scene(int32_t type, int32_t form, int32_t threads, int64_t n, int64_t k) {
     scene s = {.type = type, .form = form, .threads = threads, .n = n, .k = k, .bytes = row_bytes(type, k) * (size_t)n};
+    static int32_t scenes;
+    s.numa = SPARAMX_NUMA_INTERLEAVE + (scenes++ + 1) % 3;
     s.data = must_allocate(s.bytes);
     s.other = must_allocate(s.bytes);
     s.out = must_allocate(s.bytes);
@@ -54,7 +57,8 @@ static void drop_scene(scene *s) {
 }
 
 static void open_buffers(scene *s) {
-    sparamx_buffer_options o = {.size = sizeof o, .form = s->form, .pack_threads = s->threads};
+    sparamx_buffer_options o = {
+        .size = sizeof o, .form = s->form, .pack_threads = s->threads, .numa = s->numa};
     sparamx_buffer_create(SPACE, &o, &s->buffer);
     sparamx_buffer_create(SPACE, &o, &s->second);
     s->t = make_tensor(s->type, s->k, s->n, 1, 1, (char *)sparamx_buffer_base(s->buffer) + PAGE, s->buffer);
@@ -85,7 +89,7 @@ static void nothing(scene *s) { (void)s; }
 
 static sparamx_status run_linear(scene *s) {
     sparamx_linear_options o = {
-        .size = sizeof o, .form = s->form, .pack_threads = s->threads, .numa = SPARAMX_NUMA_INTERLEAVE};
+        .size = sizeof o, .form = s->form, .pack_threads = s->threads, .numa = s->numa};
     return sparamx_linear_create(s->type, s->n, s->k, s->data, 0, &o, &s->linear);
 }
 static bool holds_linear(scene *s, bool done) {
@@ -329,7 +333,8 @@ static long most_calls, all_lost;
 
 static void exhaust(const operation *o, scene *s) {
     char what[128];
-    snprintf(what, sizeof what, "%s, %s %s, %d threads", o->name, type_name(s->type), form_name(s->form), s->threads);
+    snprintf(what, sizeof what, "%s, %s %s, %d threads, numa %d", o->name, type_name(s->type), form_name(s->form),
+             s->threads, s->numa);
     long n = 1, refused = 0, survived = 0;
     for (;; n++) {
         long before = fail_outstanding();
@@ -386,9 +391,33 @@ static void test_detection(void) {
     }
 }
 
+/* The first weight of a process that wants memory on several nodes: libnuma may be missing in any of its parts. */
+static void test_loading(void) {
+    scene s = make_scene(SPARAMX_TYPE_BF16, SPARAMX_FORM_SPARSE, 1, 37, 288);
+    s.numa = SPARAMX_NUMA_MIRROR;
+    for (long n = 11; n >= 0; n--) {
+        int end = 0;
+        pid_t child = n > 0 ? fork() : 0; /* the last one in no child: it is loaded from then on */
+        if (child == 0) {
+            fail_arm(n);
+            sparamx_status status = run_linear(&s);
+            fail_arm(0);
+            bool done = status == SPARAMX_OK;
+            bool good = (done || status == SPARAMX_ERR_NO_MEMORY) && holds_linear(&s, done);
+            close_all(&s);
+            if (n > 0) _exit(good ? 0 : 1);
+            CHECK(good, "with libnuma");
+        }
+        if (n > 0) waitpid(child, &end, 0);
+        CHECK(WIFEXITED(end) && WEXITSTATUS(end) == 0, "libnuma with call %ld failing", n);
+    }
+    drop_scene(&s);
+}
+
 int main(void) {
     test_detection();
     isa_level();
+    test_loading();
     for (size_t i = 0; i < COUNT(weight_types); i++) {
         for (int32_t form = SPARAMX_FORM_AUTO; form <= SPARAMX_FORM_SPARSE; form++) {
             for (int threads = 1; threads <= 4; threads += 3) {

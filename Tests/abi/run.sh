@@ -14,7 +14,7 @@ tests=(api_test growth_test arguments_linear_test arguments_buffer_test argument
     buffer_test op_test experts_test memory_test threads_test isa_test ladder_test replay_test tile_state_test
     unload_test guard_test quiet_test asks_test verify_test changing_test log_test fork_test locked_test
     thread_state_test once_test refusal_test crowd_test float_test shape_test file_test file_damage_test
-    file_write_test arguments_file_test nth_failure_test)
+    file_write_test arguments_file_test numa_test nth_failure_test)
 [ $# -eq 0 ] || tests=("$@")
 named=()
 [ "${ABI_QUICK:-0}" = 0 ] || named=("${tests[@]}")
@@ -51,6 +51,7 @@ run_in() {
         preload=(libtile-emulator.so)
     fi
     case $1 in guard_test | quiet_test | nth_failure_test) preload+=(libfail.so) ;; esac
+    case $1 in numa_test | nth_failure_test) preload+=(libnodes.so) ;; esac # behind libfail.so, which asks it
     [ "$1" = guard_test ] && variables+=(FAIL_GUARD=1)
     # Preloaded by name: a path in LD_PRELOAD cannot have a space in it.
     tally "$name" "$out/$(tr -c 'A-Za-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path:$out" \
@@ -90,6 +91,15 @@ for level in reference avx512 amx; do
         run_in "$how: $test" "SPARAMX_ISA=$level" -- "$test"
     done
 done
+
+# -- other machines with memory nodes ----------------------------------------------------------------------------------
+
+if wanted numa_test; then
+    emulated=0
+    for nodes in one no-libnuma no-lists refuse; do
+        run_in "memory nodes: $nodes" SPARAMX_ISA=reference "NODES=$nodes" -- numa_test "$nodes"
+    done
+fi
 
 # -- every reason not to use something ---------------------------------------------------------------------------------
 

@@ -200,10 +200,15 @@ typedef struct product_job {
     float *y;
     sparamx_params params;
     pthread_barrier_t barrier;
+    int meetings; /* that all threads together went to */
     sparamx_status status[64];
 } product_job;
 
-static void wait_for_team(void *data) { pthread_barrier_wait(data); }
+static void wait_for_team(void *data) {
+    product_job *job = data;
+    __atomic_fetch_add(&job->meetings, 1, __ATOMIC_RELAXED);
+    pthread_barrier_wait(&job->barrier);
+}
 
 static void product_share(int index, void *context) {
     product_job *job = context;
@@ -218,13 +223,15 @@ sparamx_status multiply_in(const sparamx_linear *linear, const sparamx_op *op, i
                            int64_t ldx, float *y, int64_t ldy, void *work, size_t work_size) {
     product_job job = {.linear = linear, .op = op, .m = m, .ldx = ldx, .ldy = ldy, .x = x, .y = y};
     job.params = (sparamx_params){.size = sizeof job.params, .nth = nth, .work_size = work_size, .work = work,
-                                  .barrier = wait_for_team, .barrier_data = &job.barrier};
+                                  .barrier = wait_for_team, .barrier_data = &job};
     pthread_barrier_init(&job.barrier, NULL, (unsigned)nth);
     run_threads(nth, product_share, &job);
     pthread_barrier_destroy(&job.barrier);
     for (int i = 1; i < nth; i++) {
         if (job.status[i] != job.status[0]) return -1;
     }
+    /* Once for each thread, or not at all, whatever the op: sparamx.h. */
+    if (job.meetings != 0 && job.meetings != nth) return -1;
     return job.status[0];
 }
 

@@ -36,8 +36,8 @@ void decode_row(int32_t type, int64_t k, const void *row, float *out);
 int64_t count_wrong(int32_t type, int64_t n, int64_t k, const void *w, int64_t m, const float *x, int64_t ldx,
                     const float *y, int64_t ldy);
 
-/* A host's call: nth threads, a work area of the exact size, a barrier. The status of all threads, -1 if they differ.
- */
+/* A host's call: nth threads, a work area of the exact size, a barrier. The status of all threads, -1 if they differ or
+ * if a thread was at the barrier more than once. */
 sparamx_status multiply(const sparamx_linear *linear, int64_t m, int nth, const float *x, int64_t ldx, float *y,
                         int64_t ldy);
 sparamx_status multiply_op(const sparamx_op *op, int nth);

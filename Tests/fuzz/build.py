@@ -33,10 +33,10 @@ EDGES = "edge,inline-8bit-counters,pc-table"
 FUNCTIONS = "func,inline-8bit-counters,pc-table"
 # Where the library asks the machine, platform.c answers.
 WRAPPED = ["sx_once", "sx_environment", "sx_cpuid", "sx_xgetbv", "sx_request_amx", "sx_cpu_count", "sx_numa_nodes",
-           "sx_numa_prepare", "sx_numa_interleave", "sx_allocate", "sx_map", "sx_reserve", "sx_make_usable", "sx_unmap",
-           "sx_give_back", "sx_zero_pages", "sx_huge_pages", "sx_file_open", "sx_file_close", "sx_file_read",
-           "sx_file_map", "sx_make_constant", "sx_new_file_create", "sx_new_file_write", "sx_new_file_finish",
-           "sx_new_file_end"]
+           "sx_numa_prepare", "sx_numa_interleave", "sx_numa_places", "sx_numa_place", "sx_numa_here", "sx_allocate",
+           "sx_map", "sx_reserve", "sx_make_usable", "sx_unmap", "sx_give_back", "sx_zero_pages", "sx_huge_pages",
+           "sx_file_open", "sx_file_close", "sx_file_read", "sx_file_map", "sx_make_constant", "sx_new_file_create",
+           "sx_new_file_write", "sx_new_file_finish", "sx_new_file_end"]
 # swiftc has no coverage without a sanitizer, and with "fuzzer" it reports operands, which takes as long as the rest: in
 # the fast variant these do nothing.
 REPORTED = [f"__sanitizer_cov_trace_{kind}" for kind in

@@ -119,7 +119,7 @@ static const uint8_t *create(const matrix *w, int32_t form, uint8_t options, kep
     sparamx_linear_options o = {.size = sizeof o,
                                 .form = form,
                                 .pack_threads = options % 3,
-                                .numa = options / 3 % 2,
+                                .numa = options / 3 % 4,
                                 .kernel = out->kernel ? out->kernel->name : NULL};
     fuzz_level(out->level);
     sparamx_status status =

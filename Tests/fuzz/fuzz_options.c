@@ -119,7 +119,7 @@ static void linear_options(input *in) {
     if (size >= right) {
         if (o->form < -1 || o->form > 4) o->form &= 3;
         if (o->pack_threads < -2 || o->pack_threads > 70) o->pack_threads &= 127;
-        if (o->numa < -1 || o->numa > 3) o->numa &= 1;
+        if (o->numa < -1 || o->numa > 5) o->numa &= 3;
         uint8_t kind = take(in);
         sparamx_kernel_info info = {.size = sizeof info};
         if (kind < 100) {
@@ -139,7 +139,7 @@ static void linear_options(input *in) {
     if (!is_in(o, size, right)) {
         CLAIM(status == SPARAMX_ERR_STRUCT_SIZE, "options of %u bytes: %d", size, status);
     } else if (o->form < 0 || o->form > 2 || o->pack_threads < 0 || o->pack_threads > 64 || o->numa < 0 ||
-               o->numa > 1) {
+               o->numa > SPARAMX_NUMA_DISTRIBUTE) {
         CLAIM(status == SPARAMX_ERR_RANGE, "form %d threads %d numa %d: %d", o->form, o->pack_threads, o->numa, status);
     } else if (name == NULL) {
         CLAIM(status == SPARAMX_OK, "form %d threads %d: %d", o->form, o->pack_threads, status);
@@ -159,7 +159,7 @@ static void buffer_options(input *in) {
         if (o->usage < -1 || o->usage > 3) o->usage &= 1;
         if (o->form < -1 || o->form > 4) o->form &= 3;
         if (o->pack_threads < -2 || o->pack_threads > 70) o->pack_threads &= 127;
-        if (o->numa < -1 || o->numa > 3) o->numa &= 1;
+        if (o->numa < -1 || o->numa > 5) o->numa &= 3;
     }
     uint64_t bytes = (uint64_t)take_number(in);
     if (bytes > (4u << 20) && bytes < (1u << 27)) bytes %= 4u << 20; /* a megabyte takes long to clear */

@@ -2,6 +2,7 @@
 //
 //   adapter_checks patterns     names against patterns
 //   adapter_checks pages        which mappings are given back after an upload
+//   adapter_checks numa         what SPARAMX_NUMA may be
 //   adapter_checks loader FILE  the first call from one thread while another is inside the dynamic linker, in the
 //                               constructor of FILE, and makes its own first call there
 //   adapter_checks environment  whether SPARAMX_LIB is read
@@ -142,6 +143,25 @@ void check_pages() {
 
 std::atomic<bool> in_constructor{ false };
 
+void check_numa() {
+    const struct {
+        const char * text;
+        int          numa;
+    } words[] = { { "interleave", SPARAMX_NUMA_INTERLEAVE }, { "mirror", SPARAMX_NUMA_MIRROR },
+                  { "distribute", SPARAMX_NUMA_DISTRIBUTE }, { "default", SPARAMX_NUMA_DEFAULT },
+                  { "", SPARAMX_NUMA_DEFAULT } };
+    for (const auto & word : words) {
+        setenv("SPARAMX_NUMA", word.text, 1);
+        sparamx_ggml::name_rules rules;
+        CHECK(rules.read().empty() && rules.numa == word.numa);
+    }
+    for (const char * text : { "Mirror", "mirror ", "1", "numactl" }) {
+        setenv("SPARAMX_NUMA", text, 1);
+        CHECK(sparamx_ggml::name_rules().read().find("interleave, mirror or distribute") != std::string::npos);
+    }
+    unsetenv("SPARAMX_NUMA");
+}
+
 } // namespace
 
 // Called by the constructor of FILE: the dynamic linker's lock is held by this thread.
@@ -166,6 +186,8 @@ int main(int argc, char ** argv) {
         std::vector<std::thread> many;
         for (int i = 0; i < 8; ++i) many.emplace_back([&] { CHECK(&here == &sparamx_ggml::library::get()); });
         for (std::thread & t : many) t.join();
+    } else if (what == "numa") {
+        check_numa();
     } else if (what == "environment") {
         std::printf("%s\n", sparamx_ggml::library::get().about.c_str());
         return 0;

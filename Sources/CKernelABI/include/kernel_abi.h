@@ -63,6 +63,7 @@ typedef struct sx_tokens {
     const int32_t *_Nullable sums;     // Q8, per `part_k` of the weight's type
     int64_t rows;                      // tokens the packed activations have room for, at least m
     int64_t kblocks;                   // of the packed activations (64 bytes or 128 bytes per token each)
+    int64_t first;                     // gemm kernels multiply tokens first..<m; all others want 0 here
 } sx_tokens;
 
 typedef struct sx_results {

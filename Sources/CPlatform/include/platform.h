@@ -48,8 +48,14 @@ void sx_new_file_end(sx_new_file *file); // always; what is not finished is gone
 
 // NUMA
 int32_t sx_numa_nodes(void);
-void sx_numa_prepare(void); // before sx_numa_interleave; loads libnuma, so no lock may be held
+void sx_numa_prepare(void); // before what follows; loads libnuma, so no lock may be held
 bool sx_numa_interleave(void *pointer, size_t bytes); // false: not possible here, nothing changed
+// Places: the memory nodes that have CPUs and memory for this process, numbered from 0. One if nothing is prepared.
+enum { SX_NUMA_PLACES = 64 };
+int32_t sx_numa_places(void);
+// Pages that are not in use yet come from a place, or from elsewhere when it is full. false: nothing changed.
+bool sx_numa_place(void *pointer, size_t bytes, int32_t place);
+int32_t sx_numa_here(void); // the place nearest to the CPU that the calling thread is on
 
 // Threads
 typedef void (*sx_task_fn)(int32_t index, int32_t count, void *context);

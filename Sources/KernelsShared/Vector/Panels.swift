@@ -66,7 +66,7 @@ func eachGemmBlock(_ args: sx_kernel_args, _ body: (_ firstToken: Int, _ tokens:
                                                     _ chunk: Int, _ next: (pair: Int, chunk: Int)) -> Void) {
     let chunks = (Int(args.x.kblocks) + 15) / 16
     let begin = Int(args.panel_begin), end = Int(args.panel_end)
-    var token = 0
+    var token = Int(args.x.first)
     while token < Int(args.x.m) {
         let tokens = min(Int(args.x.m) - token, Int(SX_GEMM_M))
         var run = begin

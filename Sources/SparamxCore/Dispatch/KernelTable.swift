@@ -50,6 +50,10 @@ package struct KernelRow: @unchecked Sendable {
         return Int(row.scratch.fixed) + (min(m, Int(SX_GEMM_M)) + group - 1) / group * Int(row.scratch.per_group)
     }
 
+    /// Whether it multiplies a part of the tokens when it is told to: those that serve any number do, the reference
+    /// excepted.
+    var cutsTokens: Bool { serves.upperBound == KernelTable.many && isa != .reference }
+
     func fits(_ m: Int, _ isa: ISA) -> Bool { row.level <= isa.rawValue && serves.contains(m) && from <= m }
 
     /// Whether this row serves a product that both fit: the higher level, then the one that can serve fewer tokens.

@@ -12,6 +12,8 @@ package struct Plan {
     /// Of a thread's scratch: where a weight that is not packed gets its values, two panels at a time, and their side
     /// stream, and what packing them needs.
     let tilesOffset, sideOffset, codecOffset: Int
+    /// Where each thread leaves a byte for the others, behind all scratch of one product.
+    let placesOffset: Int
     /// What the host has to bring, alignment included.
     package let workBytes: Int
 
@@ -48,7 +50,14 @@ package struct Plan {
         codecOffset = try Checked.roundUp(try Checked.sum(sideOffset, side), to: 64)
         scratchBytes = try Checked.roundUp(
             try Checked.sum(codecOffset, raw && type.isQuantized ? Int(SX_CODEC_SCRATCH) : 0), to: 64)
-        workBytes = try Checked.sum(try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads)), 64)
+        placesOffset = try Checked.sum(scratchOffset, try Checked.product(scratchBytes, threads))
+        workBytes = try Checked.sum(placesOffset, threads + 64)
+    }
+
+    /// What the host has to bring for several products that pack their activations before one barrier: those lie behind
+    /// each other, and behind them lies the threads' scratch.
+    package func workBytes(products: Int) throws(Status) -> Int {
+        try Checked.sum(workBytes, try Checked.product(products - 1, scratchOffset))
     }
 
     /// Slabs of packed activations.
@@ -68,41 +77,5 @@ package struct Plan {
         case .f32: return vector ? sx_avx512_activation_f32 : sx_reference_activation_f32
         case .q8: return vector ? sx_avx512_activation_q8 : sx_reference_activation_q8
         }
-    }
-}
-
-/// Where a thread's panels begin. Few tokens: memory is the limit, so panels are shared by bytes; many tokens: by
-/// count, in pairs. Every panel is computed by one thread, so no result depends on the number of threads.
-enum Schedule {
-    /// The first panel of a share of the matrix.
-    static func firstPanel(_ plan: Plan, _ weights: Weights, ofShare share: Int, of shares: Int) -> Int {
-        let layout = weights.layout
-        if share <= 0 { return 0 }
-        if share >= shares { return layout.panels }
-        guard case .packed(let tensor, let matrix) = weights, layout.sparse, plan.m <= 32 else {
-            return min(layout.panels, (layout.panels + 1) / 2 * share / shares * 2)
-        }
-        let target = countBytes(tensor, matrix, before: layout.panels) / shares * share
-        var low = 0, high = layout.panels
-        while low < high {
-            let middle = (low + high) / 2
-            if countBytes(tensor, matrix, before: middle) < target { low = middle + 1 } else { high = middle }
-        }
-        return low
-    }
-
-    /// Bytes of one matrix of the weight.
-    static func countBytes(_ weights: Weights) -> Int {
-        switch weights {
-        case .packed(let tensor, let matrix): return countBytes(tensor, matrix, before: tensor.layout.panels)
-        case .raw(let layout, _): return layout.totalBytes
-        }
-    }
-
-    /// Of the panels before this one.
-    private static func countBytes(_ tensor: PackedTensor, _ matrix: Int, before panel: Int) -> Int {
-        let layout = tensor.layout, first = matrix * layout.panels
-        let values = tensor.valueOffset(panel: first + panel) - tensor.valueOffset(panel: first)
-        return values + panel * layout.kblocks * ((layout.sparse ? layout.type.maskBytes : 0) + layout.type.sideBytes)
     }
 }

@@ -63,7 +63,9 @@ package struct ExpertOp {
 
     private func operand(_ weight: Operand, _ isa: ISA) throws(Status) -> ExpertOperand {
         guard let data = weight.tensor.data else { throw .null }
-        if let packed = try weight.packedForm() { return try ExpertOperand(packed: packed, rows: rows, isa: isa) }
+        if let packed = try weight.packedForm()?.here {
+            return try ExpertOperand(packed: packed, rows: rows, isa: isa)
+        }
         let file = Rows(base: data, rowStride: weight.tensor.nb.1, matrixStride: weight.tensor.nb.2)
         return try ExpertOperand(raw: weight.layout(sparse: false), file: file, rows: rows, isa: isa)
     }

@@ -32,8 +32,10 @@ package struct ExpertProduct {
         let groups = try Groups(self, routing, (own + area.groupsOffset).assumingMemoryBound(to: Group.self))
         let share = ExpertShare(product: self, groups: groups, order: routing.order, x: x, y: y, work: worker.area,
                                 own: own, index: worker.index, threads: worker.threads)
-        share.packActivations()
-        worker.wait()
+        if groups.items.0 + groups.items.1 > 0 {
+            share.packActivations()
+            worker.wait()
+        }
         share.multiply()
     }
 }
@@ -48,19 +50,16 @@ struct ExpertShare {
     let own: UnsafeMutableRawPointer        // this thread's
     let index, threads: Int
 
-    /// Where share number `index` of a line begins.
-    private func boundary(_ index: Int, of line: Int) -> Int {
-        line / threads * index + line % threads * index / threads
-    }
-
     /// Row i of a group, in x or y.
     private func row(_ group: Group, _ i: Int) -> Int { Int(order[group.first + i]) }
 
     func packActivations() {
         let line = groups.items
-        packActivations(second: false, from: boundary(index, of: line.0), to: boundary(index + 1, of: line.0))
+        packActivations(second: false, from: Groups.boundary(index, of: threads, line.0),
+                        to: Groups.boundary(index + 1, of: threads, line.0))
         if product.second == nil { return }
-        packActivations(second: true, from: boundary(index, of: line.1), to: boundary(index + 1, of: line.1))
+        packActivations(second: true, from: Groups.boundary(index, of: threads, line.1),
+                        to: Groups.boundary(index + 1, of: threads, line.1))
     }
 
     /// Pieces of rows, from wherever the group's rows are in x.
@@ -80,18 +79,12 @@ struct ExpertShare {
         }
     }
 
-    /// A contiguous share of all work: whole experts, and of the first and last some panels.
     func multiply() {
-        let from = boundary(index, of: groups.cost), to = boundary(index + 1, of: groups.cost)
-        for i in 0..<groups.count {
-            let group = groups[i]
-            if group.costEnd > from && group.costBegin < to { multiply(group, from, to) }
-        }
+        groups.each(index, of: threads, product) { group, begin, end in multiply(group, begin, end) }
     }
 
-    /// The panels of a group that lie between from and to on the line of all work.
-    private func multiply(_ group: Group, _ from: Int, _ to: Int) {
-        let begin = firstPanel(group, at: from), end = firstPanel(group, at: to)
+    /// Panels begin..<end of a group.
+    private func multiply(_ group: Group, _ begin: Int, _ end: Int) {
         let n = product.first.layout.n, width = Int(SX_PANEL), area = product.area
         let results = (own + area.resultsOffset).assumingMemoryBound(to: Float.self)
         let others = (own + area.secondResultsOffset).assumingMemoryBound(to: Float.self)
@@ -115,14 +108,6 @@ struct ExpertShare {
             }
             panel = last
         }
-    }
-
-    /// The panel of a group that a position on the line of all work falls on.
-    private func firstPanel(_ group: Group, at position: Int) -> Int {
-        let shares = 4096, length = group.costEnd - group.costBegin
-        let inside = min(max(position - group.costBegin, 0), length)
-        return Schedule.firstPanel(group.operand.plan, product.first.matrix(group.expert),
-                                   ofShare: inside * shares / length, of: shares)
     }
 
     /// Panels begin..<end times all rows of a group. results: where column 0 would be.

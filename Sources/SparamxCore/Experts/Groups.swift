@@ -9,7 +9,8 @@ struct Group {
 
     let expert: Int
     let first, count: Int               // in the sorted rows
-    let costBegin, costEnd: Int         // on the line of all work
+    let units: Int                      // panels, or pairs of them, whatever threads share out
+    let unitCost: Double
     let operand: Needs
     let second: Needs?
 }
@@ -63,12 +64,32 @@ struct Groups {
                 items.1 += its.items
             }
         }
-        memory[count] = Group(expert: expert, first: first, count: rows, costBegin: self.cost,
-                              costEnd: self.cost + cost, operand: needs, second: other)
+        let units = Schedule.countUnits(one, product.first.matrix(expert))
+        memory[count] = Group(expert: expert, first: first, count: rows, units: units,
+                              unitCost: Double(cost) / Double(units), operand: needs, second: other)
         count += 1
         activations.0 += mine.bytes
         items.0 += mine.items
         self.cost += cost
+    }
+
+    /// Where share number `index` of a line begins.
+    static func boundary(_ index: Int, of threads: Int, _ line: Int) -> Int {
+        line / threads * index + line % threads * index / threads
+    }
+
+    /// Calls body with the groups, and the panels of each, that a thread multiplies: a contiguous share of all work,
+    /// which is whole groups, and of the first and the last some panels.
+    func each(_ index: Int, of threads: Int, _ product: ExpertProduct,
+              _ body: (_ group: Group, _ begin: Int, _ end: Int) -> Void) {
+        let shares = GroupShares(memory, count: count, threads: threads, cost: cost)
+        let from = shares.boundary(index), to = shares.boundary(index + 1)
+        for i in from.group..<min(to.group + 1, count) {
+            let group = memory[i], plan = group.operand.plan, weights = product.first.matrix(group.expert)
+            let begin = Schedule.panel(plan, weights, at: i == from.group ? from.units : 0, of: group.units)
+            let end = Schedule.panel(plan, weights, at: i == to.group ? to.units : group.units, of: group.units)
+            if begin < end { body(group, begin, end) }
+        }
     }
 
     /// Work items and bytes of packing a plan's activations; none if its kernel reads them where the host has them.

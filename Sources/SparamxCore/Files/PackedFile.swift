@@ -132,11 +132,12 @@ package struct PackedFile {
         guard fits(layout, form) else { throw .fileMismatch }
         guard let reason = FormReason(rawValue: entry.reason), reason.isOfPacked,
               entry.background <= layout.n * layout.k * layout.matrices else { throw .fileDamaged }
-        let tensor = try map(entry, layout, reason)
+        var tensor = try map(entry, layout, reason)
         do throws(Status) { try tensor.verify() } catch {
             tensor.release()
             throw .fileDamaged
         }
+        if layout.sparse { tensor.largestPanel = Schedule.largestPanel(tensor, tensor.offsets) }
         return tensor
     }
 

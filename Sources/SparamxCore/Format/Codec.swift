@@ -39,12 +39,12 @@ package enum FormChoice: Int32 { case automatic = 0, dense = 1, sparse = 2 }
 package struct PackOptions {
     package var form: FormChoice
     package var threads: Int32
-    package var interleave: Bool
+    package var numa: NumaChoice
 
-    package init(form: FormChoice = .automatic, threads: Int32 = 0, interleave: Bool = false) {
+    package init(form: FormChoice = .automatic, threads: Int32 = 0, numa: NumaChoice = .automatic) {
         self.form = form
         self.threads = threads
-        self.interleave = interleave
+        self.numa = numa
     }
 
     /// Threads for a tensor of this size: one per CPU up to 16, and none for what one core does in a blink.

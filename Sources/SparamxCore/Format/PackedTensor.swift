@@ -33,20 +33,24 @@ package struct PackedTensor {
     package let reason: FormReason
     /// Of pages of a file: all address space of the mapping, and how many bytes of it are the process's own.
     private let mapped: (space: Int, own: Int)?
+    var largestPanel: Int        // bytes, of the sparse form; 0: not known
+    var mirror: UnsafeMutableRawPointer? = nil  // the same bytes again, on other memory nodes: Placement.swift
+    var distributed = false      // each memory node has the range that its threads read
 
     init(layout: PackedLayout, base: UnsafeMutableRawPointer, background: Int, reason: FormReason,
-         mapped: (space: Int, own: Int)? = nil) {
+         largestPanel: Int = 0, mapped: (space: Int, own: Int)? = nil) {
         self.layout = layout
         self.base = base
         self.background = background
         self.reason = reason
+        self.largestPanel = largestPanel
         self.mapped = mapped
     }
 
     package var bytes: Int { layout.totalBytes }
     package var isMapped: Bool { mapped != nil }
-    /// Memory that is the process's own.
-    var residentBytes: Int { mapped?.own ?? layout.totalBytes }
+    /// Memory that is the process's own, of all copies.
+    package var residentBytes: Int { mapped?.own ?? layout.totalBytes * copies }
     package var bitmap: UnsafeMutablePointer<UInt8> { stream(layout.bitmapOffset) }
     package var side: UnsafeMutablePointer<UInt8> { stream(layout.sideOffset) }
     package var offsets: UnsafeMutablePointer<UInt64> {
@@ -60,7 +64,7 @@ package struct PackedTensor {
     /// Where a panel's values start. panel counts through all matrices and may be one beyond the last.
     package func valueOffset(panel: Int) -> Int { valueOffset(panel: panel, offsets) }
 
-    private func valueOffset(panel: Int, _ offsets: UnsafePointer<UInt64>) -> Int {
+    func valueOffset(panel: Int, _ offsets: UnsafePointer<UInt64>) -> Int {
         layout.sparse ? Int(sx_offset_bytes(offsets[panel * layout.chunks])) : panel * layout.densePanel
     }
 
@@ -89,5 +93,8 @@ package struct PackedTensor {
             sparse: layout.sparse ? 1 : 0)
     }
 
-    package func release() { sx_unmap(base, mapped?.space ?? layout.totalBytes) }
+    package func release() {
+        sx_unmap(base, mapped?.space ?? layout.totalBytes)
+        releaseMirror()
+    }
 }

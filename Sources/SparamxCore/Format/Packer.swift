@@ -58,6 +58,7 @@ struct Packing {
     private let codec: CodecFunctions
     private let rows: Rows
     private let threads: Int32
+    private let numa: NumaChoice
     private let entries: Int
     private let memory: UnsafeMutableRawPointer     // counts, what threads found, their scratch memory
     private let memoryBytes, foundOffset, scratchOffset: Int
@@ -70,6 +71,7 @@ struct Packing {
         foundOffset = try Checked.roundUp(try Checked.product(entries, 8), to: 64)
         scratchOffset = try Checked.sum(foundOffset, Int(threads) * Found.words * 8)
         memoryBytes = try Checked.sum(scratchOffset, type.isQuantized ? Int(threads) * Int(SX_CODEC_SCRATCH) : 0)
+        numa = options.numa
         self.codec = codec.functions(type)
         self.rows = rows
         guard let memory = sx_map(memoryBytes) else { throw .noMemory }
@@ -83,9 +85,14 @@ struct Packing {
             let (layout, reason) = Packer.choose(dense, sparse, options.form)
             guard let base = sx_map(layout.totalBytes) else { throw .noMemory }
             sx_huge_pages(base, layout.totalBytes)
-            if options.interleave { _ = sx_numa_interleave(base, layout.totalBytes) }
             let background = type.hasSparseForm ? n * k * matrices - kept : 0  // nothing that could be left out
-            tensor = PackedTensor(layout: layout, base: base, background: background, reason: reason)
+            var tensor = PackedTensor(layout: layout, base: base, background: background, reason: reason)
+            if layout.sparse { tensor.largestPanel = Schedule.largestPanel(tensor, UnsafePointer(job.counts)) }
+            // Without the address space for copies there is one.
+            if numa == .mirror { tensor.mirror = Mirror.reserve(layout.totalBytes) }
+            tensor.distributed = numa == .distribute && matrices == 1 && sx_numa_places() > 1
+            tensor.place(numa, counted: UnsafePointer(job.counts))
+            self.tensor = tensor
         } catch {
             sx_unmap(memory, memoryBytes)
             throw error
@@ -97,14 +104,18 @@ struct Packing {
         var job = Packing.job(memory, foundOffset, scratchOffset, codec, rows, tensor.layout, tensor)
         Packing.run(&job, threads)
         defer { sx_unmap(memory, memoryBytes) }
-        guard tensor.layout.sparse else { return tensor }
+        if tensor.layout.sparse { try finishSparse(job) }
+        if let mirror = tensor.mirror { Mirror.fill(mirror, from: tensor.base, bytes: tensor.bytes, threads: threads) }
+        return tensor
+    }
+
+    private func finishSparse(_ job: Job) throws(Status) {
         guard Packing.sum(job, threads, Found.changed) == 0,
               Packing.sum(job, threads, Found.encoded) == Packing.sum(job, threads, Found.counted) else {
             tensor.release()
             throw .changed
         }
         UnsafeMutableRawPointer(tensor.offsets).copyMemory(from: job.counts, byteCount: entries * 8)
-        return tensor
     }
 
     /// Instead of `finish`.

@@ -156,8 +156,7 @@ private struct Trial {
         }
         var worker = Worker(index: 0, threads: 1, work: memory + Place.work, barrier: nil, barrierData: nil)
         worker.begin()
-        Product.run(plan, .packed(weight, matrix: 0), worker: worker, x: x, ldx: k, y: result, ldy: Trial.rows,
-                    again: false)
+        Product.run(plan, Batch(.packed(weight, matrix: 0), x: x, ldx: k, y: result, ldy: Trial.rows), worker: worker)
         worker.end()
         return UnsafePointer(result)
     }

@@ -4,6 +4,7 @@ package struct Multiplication {
     private let weight: Operand
     private let x, y: Tensor
     private var m: Int { x.ne.1 }
+    private var products: Int { x.ne.2 * x.ne.3 }
 
     package init(_ weight: Operand, x: Tensor, y: Tensor) throws(Status) {
         self.weight = weight
@@ -23,39 +24,42 @@ package struct Multiplication {
         try requireApart(x, y)
         try weight.requireApart(fromResults: y)
         if let packed = try weight.packedFormIfThere() {
-            return try Plan(packed.layout, m: m, threads: threads, isa: isa).workBytes
+            return try Plan(packed.layout, m: m, threads: threads, isa: isa).workBytes(products: products)
         }
-        let dense = try Plan(weight.layout(sparse: false), m: m, threads: threads, isa: isa, raw: true).workBytes
+        let dense = try Plan(weight.layout(sparse: false), m: m, threads: threads, isa: isa, raw: true)
+            .workBytes(products: products)
         guard weight.type.hasSparseForm else { return dense }
-        return max(dense, try Plan(weight.layout(sparse: true), m: m, threads: threads, isa: isa).workBytes)
+        return max(dense, try Plan(weight.layout(sparse: true), m: m, threads: threads, isa: isa)
+            .workBytes(products: products))
     }
 
     /// This thread's share. Throws before the first barrier, on all threads alike, or not at all.
     package func compute(_ worker: inout Worker, isa: ISA) throws(Status) {
         guard weight.tensor.data != nil else { throw .null }
-        let packed = try weight.packedForm(), layout: PackedLayout
+        let packed = try weight.packedForm()?.here, layout: PackedLayout
         if let packed { layout = packed.layout } else { layout = try weight.layout(sparse: false) }
         let plan = try Plan(layout, m: m, threads: worker.threads, isa: isa, raw: packed == nil)
         guard let from = x.data, let to = y.data else { throw .null }
-        try worker.requireMemory(plan.workBytes, x: from, x.bytes, y: to, y.bytes)
-        if packed == nil { try weight.requireApart(from: to, y.bytes, worker, plan.workBytes) }
+        let workBytes = try plan.workBytes(products: products)
+        try worker.requireMemory(workBytes, x: from, x.bytes, y: to, y.bytes)
+        if packed == nil { try weight.requireApart(from: to, y.bytes, worker, workBytes) }
         worker.begin()
         defer { worker.end() }
-        let w = weight.tensor, repeats = (x.ne.2 / w.ne.2, x.ne.3 / w.ne.3)
-        for i3 in 0..<x.ne.3 {
-            for i2 in 0..<x.ne.2 {
-                let w2 = i2 / repeats.0, w3 = i3 / repeats.1, weights: Weights
-                if let packed {
-                    weights = .packed(packed, matrix: w3 * w.ne.2 + w2)
-                } else {
-                    weights = .raw(layout, Rows(base: w.data! + (w3 * w.nb.3 + w2 * w.nb.2), rowStride: w.nb.1,
-                                                matrixStride: 0))
-                }
-                Product.run(plan, weights, worker: worker,
-                            x: (from + (i3 * x.nb.3 + i2 * x.nb.2)).assumingMemoryBound(to: Float.self),
-                            ldx: x.nb.1 / 4, y: (to + (i3 * y.nb.3 + i2 * y.nb.2)).assumingMemoryBound(to: Float.self),
-                            ldy: y.nb.1 / 4, again: i2 + i3 > 0)
-            }
+        let w = weight.tensor, weights: Weights
+        if let packed {
+            weights = .packed(packed, matrix: 0)
+        } else {
+            weights = .raw(layout, Rows(base: w.data!, rowStride: w.nb.1, matrixStride: 0))
         }
+        var dimensions = Batch.Dimensions()
+        dimensions.products = (x.ne.2, x.ne.3)
+        dimensions.repeats = (x.ne.2 / w.ne.2, x.ne.3 / w.ne.3)
+        dimensions.matrices = w.ne.2
+        dimensions.x = (x.nb.2, x.nb.3)
+        dimensions.y = (y.nb.2, y.nb.3)
+        dimensions.file = (w.nb.2, w.nb.3)
+        let batch = Batch(weights, x: from.assumingMemoryBound(to: Float.self), ldx: x.nb.1 / 4,
+                          y: to.assumingMemoryBound(to: Float.self), ldy: y.nb.1 / 4, dimensions)
+        Product.run(plan, batch, worker: worker)
     }
 }

@@ -1,4 +1,5 @@
 import CKernelABI
+import CPlatform
 
 /// Where a product's weights are.
 package enum Weights {
@@ -11,21 +12,55 @@ package enum Weights {
         case .raw(let layout, _): return layout
         }
     }
+
+    var distributed: Bool {
+        if case .packed(let tensor, _) = self { return tensor.distributed }
+        return false
+    }
+}
+
+/// Where the threads of a product are, as they came to it. A weight that is distributed over memory nodes has its first
+/// panels on the first node: so the threads near that one take the first shares, whatever their numbers are.
+private struct PlacesOfThreads {
+    private let worker: Worker
+    private let places: UnsafeMutablePointer<UInt8>?
+
+    /// Before the barrier: leaves this thread's place where the others find it.
+    init(_ plan: Plan, _ products: Int, _ worker: Worker, distributed: Bool) {
+        self.worker = worker
+        places = distributed && worker.threads > 1
+            ? (worker.area + plan.scratchOffset * (products - 1) + plan.placesOffset)
+                .assumingMemoryBound(to: UInt8.self) : nil
+        places?[worker.index] = UInt8(truncatingIfNeeded: sx_numa_here())
+    }
+
+    /// Behind the barrier: which share is this thread's. All threads count alike.
+    var share: Int {
+        guard let places else { return worker.index }
+        let mine = places[worker.index]
+        var before = 0
+        for thread in 0..<worker.threads
+        where places[thread] < mine || places[thread] == mine && thread < worker.index { before += 1 }
+        return before
+    }
 }
 
 package enum Product {
-    /// y = x * W^T for one matrix, this thread's share. again: the work area is still in use from the product before.
-    package static func run(_ plan: Plan, _ weights: Weights, worker: Worker, x: UnsafePointer<Float>, ldx: Int,
-                            y: UnsafeMutablePointer<Float>, ldy: Int, again: Bool) {
-        let work = worker.area
-        let scratch = work + plan.scratchOffset + worker.index * plan.scratchBytes
-        let packed = plan.activationFunction == nil ? nil : work
-        var args = makeKernelArgs(plan, weights, makeTokens(plan, x, ldx, packed: packed),
-                                  sx_results(data: y, ld: Int64(ldy)), scratch)
-        if let packed { packActivations(plan, worker, packed, args.x, again: again) }
-        let begin = Schedule.firstPanel(plan, weights, ofShare: worker.index, of: plan.threads)
-        let end = Schedule.firstPanel(plan, weights, ofShare: worker.index + 1, of: plan.threads)
-        multiplyPanels(plan, weights, &args, begin, end)
+    /// This thread's share of all products, with one barrier between what is packed and what is multiplied. The plan
+    /// is that of each of them; worker.area has room for all.
+    package static func run(_ plan: Plan, _ batch: Batch, worker: Worker) {
+        let work = worker.area, packs = plan.activationFunction != nil
+        let places = PlacesOfThreads(plan, batch.count, worker, distributed: batch.first.weights.distributed && packs)
+        if packs { packActivations(plan, worker, batch) }
+        let scratch = work + plan.scratchOffset * batch.count + worker.index * plan.scratchBytes
+        Schedule(plan, batch, threads: plan.threads).each(places.share) { share in
+            let one = batch[share.product], packed = packs ? work + plan.scratchOffset * share.product : nil
+            var args = makeKernelArgs(plan, one.weights, makeTokens(plan, one.x, one.ldx, packed: packed),
+                                      sx_results(data: one.y, ld: Int64(one.ldy)), scratch)
+            args.x.first = Int64(share.tokens.lowerBound)
+            args.x.m = Int64(share.tokens.upperBound)
+            multiplyPanels(plan, one.weights, &args, share.panels.lowerBound, share.panels.upperBound)
+        }
     }
 
     /// For the kernel of this plan; what is missing are the panels.
@@ -48,7 +83,7 @@ package enum Product {
         let sums = packed.map { UnsafeRawPointer($0 + plan.sumOffset).assumingMemoryBound(to: Int32.self) }
         return sx_tokens(m: Int64(plan.m), data: x, ld: Int64(ld),
                          packed: packed.map { UnsafeRawPointer($0).assumingMemoryBound(to: UInt8.self) },
-                         scales: scales, sums: sums, rows: Int64(plan.rows), kblocks: Int64(plan.kblocks))
+                         scales: scales, sums: sums, rows: Int64(plan.rows), kblocks: Int64(plan.kblocks), first: 0)
     }
 
     /// Multiplies panels begin..<end; args.y.data is where column 0 of the matrix would be.
@@ -64,16 +99,25 @@ package enum Product {
         }
     }
 
-    private static func packActivations(_ plan: Plan, _ worker: Worker, _ packed: UnsafeMutableRawPointer,
-                                        _ x: sx_tokens, again: Bool) {
-        guard let pack = plan.activationFunction, let values = x.data else { return }
-        let items = plan.slabs * plan.rows
-        var activation = makeActivationArgs(plan, values, Int(x.ld), packed)
-        activation.item_begin = Int64(items * worker.index / worker.threads)
-        activation.item_end = Int64(items * (worker.index + 1) / worker.threads)
-        if again { worker.wait() }
-        pack(&activation)
+    /// This thread's share of packing the activations of all products, and the barrier behind it.
+    private static func packActivations(_ plan: Plan, _ worker: Worker, _ batch: Batch) {
+        guard let pack = plan.activationFunction else { return }
+        let items = plan.slabs * plan.rows, all = items * batch.count
+        let from = share(worker.index, of: worker.threads, all), to = share(worker.index + 1, of: worker.threads, all)
+        var product = from / items
+        while product * items < to {
+            let one = batch[product], before = product * items
+            var activation = makeActivationArgs(plan, one.x, one.ldx, worker.area + plan.scratchOffset * product)
+            activation.item_begin = Int64(max(from - before, 0))
+            activation.item_end = Int64(min(to - before, items))
+            pack(&activation)
+            product += 1
+        }
         worker.wait()
+    }
+
+    private static func share(_ index: Int, of threads: Int, _ all: Int) -> Int {
+        all / threads * index + all % threads * index / threads
     }
 
     /// What packs the activations of this plan at `packed`; the items are missing.

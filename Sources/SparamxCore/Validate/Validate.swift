@@ -13,6 +13,11 @@ import CKernelABI
 // So a flipped bit in there is not found.
 
 extension PackedTensor {
+    /// Every copy. Throws .damaged.
+    package func verifyCopies() throws(Status) {
+        for i in 0..<copies { try copy(i).verify() }
+    }
+
     /// Throws .damaged.
     package func verify() throws(Status) {
         try verifySizes()

@@ -40,7 +40,7 @@ final class ExpertWeight {
     func product(_ expert: Int, _ x: Tokens, isa: ISA) throws -> Results {
         let operand = try operand(rows: 1, isa: isa), y = Results(m: x.m, n: matrix.n, ld: matrix.n)
         let plan = try Plan(operand.layout, m: x.m, threads: 1, isa: isa, raw: packed == nil)
-        if let trouble = multiply(plan, [operand.matrix(expert)], x, [y]) { throw Trouble(trouble) }
+        if let trouble = multiply(plan, operand.matrix(expert), x, y) { throw Trouble(trouble) }
         return y
     }
 }

@@ -37,10 +37,11 @@ final class Results: @unchecked Sendable {
     }
 
     /// The first place where two results differ in any bit.
-    func difference(_ other: Results) -> String? {
+    /// from: which row of the other is the first row of this one.
+    func difference(_ other: Results, from: Int = 0) -> String? {
         for token in 0..<m {
-            for column in 0..<n where bits(token, column) != other.bits(token, column) {
-                return "y[\(token), \(column)]: \(self[token, column]) and \(other[token, column])"
+            for column in 0..<n where bits(token, column) != other.bits(from + token, column) {
+                return "y[\(token), \(column)]: \(self[token, column]) and \(other[from + token, column])"
             }
         }
         return nil
@@ -77,30 +78,28 @@ final class Tokens: @unchecked Sendable {
 }
 
 /// The product as a host computes it: threads of its own that meet at a barrier, and a work area of exactly the size it
-/// was told, at any address. Several products in a row share the work area. Returns nil or what is wrong with the
-/// memory around.
-func multiply(_ plan: Plan, _ weights: [Weights], _ x: Tokens, _ results: [Results], shift: Int = 63) -> String? {
-    let work = Region(plan.workBytes, distance: shift)
+/// was told, at any address. dimensions: of several products of one op, all with the same x; their results follow each
+/// other. Returns nil or what is wrong with the memory around.
+func multiply(_ plan: Plan, _ weights: Weights, _ x: Tokens, _ y: Results, shift: Int = 63,
+              _ dimensions: Batch.Dimensions = Batch.Dimensions()) -> String? {
+    let batch = Shared(Batch(weights, x: x.region.floats, ldx: x.ld, y: y.region.floats, ldy: y.ld, dimensions))
+    guard let bytes = try? plan.workBytes(products: batch.value.count) else { return "too large" }
+    let work = Region(bytes, distance: shift)
     work.fill(0xff)  // NaN and -1: nothing may be read before it is written
     let barrier = Barrier(plan.threads)
-    let shared = Shared(weights)
     inParallel(plan.threads) { thread in
         let worker = Worker(index: thread, threads: plan.threads, work: work.base, barrier: Barrier.wait,
                             barrierData: UnsafeMutableRawPointer(barrier.pointer))
-        for (i, matrix) in shared.value.enumerated() {
-            Product.run(plan, matrix, worker: worker, x: x.region.floats, ldx: x.ld, y: results[i].region.floats,
-                        ldy: results[i].ld, again: i > 0)
-        }
+        Product.run(plan, batch.value, worker: worker)
     }
     if !work.intact { return "wrote outside the work area" }
     if !x.region.intact { return "wrote outside x" }
-    for y in results { if let trouble = y.trouble { return trouble } }
-    return nil
+    return y.trouble
 }
 
 func multiply(_ plan: Plan, _ tensor: PackedTensor, matrix: Int = 0, _ x: Tokens, _ y: Results,
               shift: Int = 63) -> String? {
-    multiply(plan, [.packed(tensor, matrix: matrix)], x, [y], shift: shift)
+    multiply(plan, .packed(tensor, matrix: matrix), x, y, shift: shift)
 }
 
 /// A value that several threads only read.

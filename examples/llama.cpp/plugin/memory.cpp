@@ -41,6 +41,7 @@ struct region {
         if (!packed) {
             sparamx_buffer_options options = {};
             options.size = sizeof(options);
+            options.numa = sparamx_ggml::library::get().rules.numa;
             sparamx_buffer *     made = nullptr;
             const sparamx_status status = api()->buffer_create(size, &options, &made);
             if (status != SPARAMX_OK) sparamx_ggml::fail(api(), "a buffer", nullptr, status);
