@@ -12,6 +12,7 @@ NEWEST(sparamx_params, SX_PARAMS_1);
 NEWEST(sparamx_tensor_info, SX_TENSOR_INFO_2);
 NEWEST(sparamx_kernel_info, SX_KERNEL_INFO_1);
 NEWEST(sparamx_linear_options, SX_LINEAR_OPTIONS_1);
+NEWEST(sparamx_linear_call, SX_LINEAR_CALL_1);
 
 static const sparamx_api table = {
     .size = sizeof(sparamx_api),
@@ -56,6 +57,8 @@ static const sparamx_api table = {
     .buffer_verify_tensor = sparamx_buffer_verify_tensor,
     .linear_verify = sparamx_linear_verify,
     .cap_isa = sparamx_cap_isa,
+    .linear_call_work_size = sparamx_linear_call_work_size,
+    .linear_apply = sparamx_linear_apply,
 };
 
 const void *sx_api_table(void) { return &table; }

@@ -32,7 +32,8 @@ _Static_assert(offsetof(sparamx_tensor_info, n_ranges) == 280 && offsetof(sparam
     F(buffer_get_tensor) F(buffer_memset_tensor) F(buffer_set_tensor_2d) F(buffer_get_tensor_2d) F(buffer_copy_tensor) \
     F(buffer_clear) F(buffer_reset) F(supports_weight) F(supports_op) F(work_size) F(compute) F(buffer_tensor_info) \
     F(kernel_count) F(kernel_get) F(linear_create) F(linear_destroy) F(linear_read) F(linear_work_size) \
-    F(linear_compute) F(linear_info) F(buffer_verify_tensor) F(linear_verify) F(cap_isa)
+    F(linear_compute) F(linear_info) F(buffer_verify_tensor) F(linear_verify) F(cap_isa) F(linear_call_work_size) \
+    F(linear_apply)
 
 static void test_table(void) {
     void *handle = dlopen("libsparamx.so.0", RTLD_NOW | RTLD_LOCAL);

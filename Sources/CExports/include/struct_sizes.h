@@ -13,5 +13,6 @@ enum {
     SX_TENSOR_INFO_2 = 672, // n_ranges, ranges
     SX_KERNEL_INFO_1 = 56,
     SX_LINEAR_OPTIONS_1 = 24,
+    SX_LINEAR_CALL_1 = 104,
     SX_STRUCT_LIMIT = 4096, // no host's struct is larger
 };
