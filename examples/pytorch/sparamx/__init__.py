@@ -7,6 +7,7 @@ The wheel has libsparamx inside and needs an x86-64 CPU with AVX-512; on others 
 are. See the README for what is taken, and ``help(sparamx.replace_linears)``.
 """
 
+from .files import load_packed, save_packed
 from .library import SparamxError, capability
 from .linear import SparamxLinear
 from .model import explain, replace_linears
@@ -16,5 +17,5 @@ from .version import __version__
 
 __all__ = [
     "Form", "PackedMatrix", "Report", "Row", "SparamxError", "SparamxLinear", "WeightType", "__version__", "capability",
-    "explain", "replace_linears",
+    "explain", "load_packed", "replace_linears", "save_packed",
 ]

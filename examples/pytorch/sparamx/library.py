@@ -61,6 +61,15 @@ def library() -> ctypes.CDLL:
         "linear_call_work_size": (c_int32, [c_void_p, POINTER(LinearCall), POINTER(c_size_t)]),
         "linear_apply": (c_int32, [c_void_p, POINTER(LinearCall)]),
         "get_api": (c_void_p, [c_uint32]),
+        "file_writer_create": (c_int32, [c_char_p, c_void_p, c_size_t, POINTER(c_void_p)]),
+        "file_writer_add_linear": (c_int32, [c_void_p, c_char_p, c_void_p]),
+        "file_writer_finish": (c_int32, [c_void_p]),
+        "file_writer_destroy": (None, [c_void_p]),
+        "file_open": (c_int32, [c_char_p, POINTER(c_void_p)]),
+        "file_close": (None, [c_void_p]),
+        "file_find": (c_int32, [c_void_p, c_char_p, POINTER(c_int32)]),
+        "file_verify": (c_int32, [c_void_p, c_int32]),
+        "linear_load": (c_int32, [c_void_p, c_int32, POINTER(LinearOptions), POINTER(c_void_p)]),
     }
     for name, (result, arguments) in signatures.items():
         try:
@@ -75,10 +84,11 @@ def library() -> ctypes.CDLL:
     return lib
 
 
-def check(status: int) -> None:
-    """Raises SparamxError with the library's sentence unless status is 0."""
+def check(status: int, what: str = "") -> None:
+    """Raises SparamxError with the library's sentence unless status is 0; what: a name to begin it with."""
     if status != 0:
-        raise SparamxError(status, library().sparamx_status_string(status).decode())
+        sentence = library().sparamx_status_string(status).decode()
+        raise SparamxError(status, f"{what}: {sentence}" if what else sentence)
 
 
 @functools.cache

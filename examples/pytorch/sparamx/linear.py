@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .packed import Form, PackedMatrix, find
-from .weights import WeightType, from_bytes, to_bytes
+from .packed import Form, PackedMatrix, WeightType, find
+from .weights import from_bytes, to_bytes
 
 
 @torch.library.custom_op("sparamx::linear", mutates_args=())
@@ -18,6 +18,22 @@ def linear_op(x: torch.Tensor, key: torch.Tensor, bias: torch.Tensor | None, n: 
 @linear_op.register_fake
 def _(x: torch.Tensor, key: torch.Tensor, bias: torch.Tensor | None, n: int) -> torch.Tensor:
     return x.new_empty((*x.shape[:-1], n))
+
+
+class PackedWeight(torch.Tensor):
+    """Shape and type of weights that are packed. Whoever computes with it gets an exception instead of numbers."""
+
+    ASKS = frozenset({"__get__", "size", "dim", "ndimension", "numel", "nelement", "stride", "element_size",
+                      "is_floating_point", "is_complex", "is_contiguous", "__len__", "__repr__"})
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Answers questions and refuses the rest."""
+        if getattr(function, "__name__", "") not in cls.ASKS:
+            raise RuntimeError("the weights of a SparamxLinear are packed: call the layer, or dense_weight() for them; "
+                               "a module that reads the weight itself belongs into skip=... of replace_linears")
+        with torch._C.DisableTorchFunctionSubclass():
+            return function(*args, **(kwargs or {}))
 
 
 class SparamxLinear(nn.Module):
@@ -42,12 +58,34 @@ class SparamxLinear(nn.Module):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, weight_type: WeightType,
                  form: Form = Form.AUTO, transposed: bool = False) -> None:
+        n, k = weight.shape
+        packed = PackedMatrix(weight_type, n, k, to_bytes(weight, weight_type), form)
+        self._begin(packed, bias, weight.dtype, form, transposed)
+
+    @classmethod
+    def from_packed(cls, packed: PackedMatrix, bias: torch.Tensor | None, dtype: torch.dtype,
+                    transposed: bool = False) -> "SparamxLinear":
+        """A layer with a matrix that is packed already.
+
+        Args:
+            packed: the matrix.
+            bias: [N] or None.
+            dtype: that of the weights in ``state_dict``.
+            transposed: as for the class.
+
+        """
+        layer = cls.__new__(cls)
+        layer._begin(packed, bias, dtype, Form.AUTO, transposed)
+        return layer
+
+    def _begin(self, packed: PackedMatrix, bias: torch.Tensor | None, dtype: torch.dtype, form: Form,
+               transposed: bool) -> None:
         super().__init__()
-        self.out_features, self.in_features = weight.shape
-        self.form, self.weight_type, self.dtype, self.transposed = form, weight_type, weight.dtype, transposed
+        self.packed, self.out_features, self.in_features = packed, packed.n, packed.k
+        self.form, self.dtype, self.transposed = form, dtype, transposed
+        self.weight_type = WeightType(packed.weight_type)
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-        self.register_buffer("_key", torch.zeros(1, dtype=torch.int64), persistent=False)
-        self._pack(weight)
+        self.register_buffer("_key", torch.tensor([packed.key]), persistent=False)
 
     def _pack(self, weight: torch.Tensor) -> None:
         self.packed = PackedMatrix(self.weight_type, self.out_features, self.in_features,
@@ -61,9 +99,10 @@ class SparamxLinear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """Shape and type of the weights, without data."""
+        """Shape and type of the weights, without data: a ``PackedWeight``."""
         shape = (self.out_features, self.in_features)
-        return torch.empty(shape[::-1] if self.transposed else shape, dtype=self.dtype, device="meta")
+        empty = torch.empty(shape[::-1] if self.transposed else shape, dtype=self.dtype, device="meta")
+        return empty.as_subclass(PackedWeight)
 
     def dense_weight(self) -> torch.Tensor:
         """The weights, unpacked: as they were given in lossless types."""

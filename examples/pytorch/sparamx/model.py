@@ -55,7 +55,7 @@ def replace_linears(model: nn.Module, weights: str = "auto", *, skip: Skip = (),
         warnings.warn(f"sparamx leaves the model as it was: {reason}", stacklevel=2)
         return explain(model)
     reasons: dict[str, str] = {}
-    for name, owner, attribute, module in list(_linears(model)):
+    for name, owner, module in list(_linears(model)):
         reason = _reason_to_leave(name, owner, module, skip)
         if not reason:
             weight = _matrix(module)
@@ -65,10 +65,7 @@ def replace_linears(model: nn.Module, weights: str = "auto", *, skip: Skip = (),
             if weight_type is not None:
                 layer = SparamxLinear(weight, module.bias, weight_type, wanted, transposed=_is_conv1d(module))
                 layer.train(module.training)
-                if isinstance(owner, nn.Sequential | nn.ModuleList):
-                    owner[int(attribute)] = layer
-                else:
-                    setattr(owner, attribute, layer)
+                assign(model, name, layer)
                 continue
         reasons[name] = reason
     return explain(model, reasons)
@@ -97,13 +94,20 @@ def explain(model: nn.Module, reasons: dict[str, str] | None = None) -> Report:
     return Report(rows)
 
 
-def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Module]]:
-    """(name, owner, attribute, module) of everything that is a linear layer, wherever it is used first."""
+def assign(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Puts a layer in the place of the module of this name, and wherever else that module is used."""
+    old = model.get_submodule(name)
+    for owner in list(model.modules()):
+        for attribute, module in list(owner._modules.items()):
+            if module is old:
+                owner._modules[attribute] = layer
+
+
+def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Module]]:
+    """(name, owner, module) of everything that is a linear layer; one that is used in several places occurs once."""
     for name, module in model.named_modules():
-        if not (isinstance(module, nn.Linear) or _is_conv1d(module)) or name == "":
-            continue
-        owner_name, _, attribute = name.rpartition(".")
-        yield name, model.get_submodule(owner_name), attribute, module
+        if name and (isinstance(module, nn.Linear) or _is_conv1d(module)):
+            yield name, model.get_submodule(name.rpartition(".")[0]), module
 
 
 def _is_conv1d(module: nn.Module) -> bool:

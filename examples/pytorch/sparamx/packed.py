@@ -4,7 +4,7 @@ import ctypes
 import enum
 import threading
 import weakref
-from ctypes import c_size_t, c_void_p
+from ctypes import c_int32, c_size_t, c_void_p
 from typing import Any
 
 import torch
@@ -82,17 +82,35 @@ class PackedMatrix:
         self._handle: int | None = None
         if data.dtype != torch.uint8 or not data.is_contiguous() or data.device.type != "cpu":
             raise ValueError("data has to be a contiguous uint8 tensor on the CPU")
-        self.weight_type, self.n, self.k = int(weight_type), n, k
         if n > 0 and data.numel() % n != 0:
             raise ValueError(f"{data.numel()} bytes are no {n} rows")
-        self._row_bytes = data.numel() // max(n, 1)
         options = LinearOptions(size=ctypes.sizeof(LinearOptions), form=int(form))
         handle = c_void_p()
         # A stride shorter than a row is refused by the library, a longer one is what lies there.
-        check(library().sparamx_linear_create(self.weight_type, n, k, data.data_ptr(), self._row_bytes,
+        check(library().sparamx_linear_create(int(weight_type), n, k, data.data_ptr(), data.numel() // max(n, 1),
                                               ctypes.byref(options), ctypes.byref(handle)))
+        self._adopt(handle)
+
+    @classmethod
+    def load(cls, file: c_void_p, name: str, verify: bool = False) -> "PackedMatrix":
+        """The matrix of this name in an open packed file, mapped: ``load_packed`` is for whole models.
+
+        verify: read all of it and compare the checksums first.
+        """
+        index, handle = c_int32(), c_void_p()
+        check(library().sparamx_file_find(file, name.encode(), ctypes.byref(index)), name)
+        if verify:
+            check(library().sparamx_file_verify(file, index), name)
+        check(library().sparamx_linear_load(file, index, None, ctypes.byref(handle)), name)
+        matrix = cls.__new__(cls)
+        matrix._adopt(handle)
+        return matrix
+
+    def _adopt(self, handle: c_void_p) -> None:
         self._handle = handle.value
-        self.form = Form(self.info().form)
+        info = self.info()
+        self.weight_type, self.n, self.k, self.form = info.type, info.n, info.k, Form(info.form)
+        self._row_bytes = info.source_bytes // info.n
         self.key = _register(self)
 
     def __del__(self) -> None:
@@ -105,6 +123,10 @@ class PackedMatrix:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "PackedMatrix":
         return type(self)(self.weight_type, self.n, self.k, self.read(), self.form)
+
+    def save(self, writer: c_void_p, name: str) -> None:
+        """Adds it to a packed file that is being written: ``save_packed`` is for whole models."""
+        check(library().sparamx_file_writer_add_linear(writer, name.encode(), self._handle), name)
 
     def info(self) -> TensorInfo:
         """Fields as in ``sparamx_tensor_info``: form, bytes, zeros, kernels and the reason for the form."""
@@ -138,7 +160,7 @@ class PackedMatrix:
         """
         self._require(x, bias)
         rows = x.reshape(-1, self.k)
-        if rows.shape[0] > 1 and (rows.stride(1) != 1 or rows.stride(0) < self.k) or rows.stride(1) != 1:
+        if rows.stride(1) != 1 or (rows.shape[0] > 1 and rows.stride(0) < self.k):
             rows = rows.contiguous()
         m = rows.shape[0]
         y = torch.empty(m, self.n, dtype=x.dtype)

@@ -35,7 +35,7 @@ class TensorInfo(ctypes.Structure):
         ("size", c_uint32), ("type", c_int32), ("form", c_int32), ("n_kernels", c_int32), ("n", c_int64),
         ("k", c_int64), ("matrices", c_int64), ("source_bytes", c_uint64), ("packed_bytes", c_uint64),
         ("background", c_uint64), ("sparsity", c_double), ("bits_per_weight", c_double), ("reason", c_char_p),
-        ("kernels", KernelRange * 8), ("n_ranges", c_int32), ("reserved", c_int32), ("ranges", KernelRange * 16),
+        ("kernels", KernelRange * 8), ("n_ranges", c_int32), ("mapped", c_int32), ("ranges", KernelRange * 16),
     ]
 
 
