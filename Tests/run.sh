@@ -3,15 +3,16 @@
 # the exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
 #
 # Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
-#                             fuzz qemu sandbox beside load package distribution examples collect prune swift tsan
+#                             fuzz qemu sandbox beside load package distribution examples collect prune pytorch
+#                             swift tsan
 set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
 all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution examples collect
-    prune swift tsan)
+    prune pytorch swift tsan)
 case "${1-}" in
--h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+-h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 parts=("$@")
 [ $# -gt 0 ] || parts=("${all[@]}")
@@ -94,6 +95,12 @@ logs=build/test-logs
 mkdir -p "$logs"
 export TALLY_SHOW=1 TALLY_LIMIT=${TALLY_LIMIT:-1200}
 
+# Python's packages take minutes to come: they do so while other parts run.
+. Tests/pytest.sh
+for name in collect prune pytorch; do
+    ! wanted "$name" || make_venv "Tests/$name" "$name" >"$logs/venv-$name.log" 2>&1 &
+done
+
 # -- the parts ---------------------------------------------------------------------------------------------------------
 
 # part NAME WHAT COMMAND...: a part that is one command.
@@ -151,6 +158,7 @@ emulated=()
 part examples "the programs on small models" Tests/examples/run.sh build build/tests/examples "${emulated[@]}"
 part collect "statistics for pruners, in a host without a model" Tests/collect/run.sh -q
 part prune "examples/prune, from a dense model to a pruned one" Tests/prune/run.sh -q
+part pytorch "examples/pytorch, the layers of models and the wheel" Tests/pytorch/run.sh -q
 if wanted swift; then
     levels=(amx avx512 reference)
     if ! grep -qw avx512f /proc/cpuinfo && [ "${SPARAMX_INTERPRET:-}" != 1 ]; then

@@ -566,6 +566,47 @@ sparamx_status sparamx_linear_work_size(const sparamx_linear *linear, int64_t m,
 sparamx_status sparamx_linear_compute(const sparamx_linear *linear, const sparamx_params *params, int64_t m,
                                       const float *x, int64_t ldx, float *y, int64_t ldy);
 
+/*
+ * One call of a whole layer, for hosts whose activations are no float32 and whose threads come and go, such as PyTorch:
+ * y = x * W^T + bias. Each of x, y and bias is SPARAMX_TYPE_F32, _F16 or _BF16, any other type gives
+ * SPARAMX_ERR_TYPE; its data are aligned to one element. x is widened exactly; the sum and the bias are added in
+ * float32 and rounded once, to nearest, to y's type. With float32 and no bias the results are those of
+ * sparamx_linear_compute, bit for bit.
+ */
+typedef struct sparamx_linear_call {
+    uint32_t size;       /* sizeof(sparamx_linear_call) */
+    int32_t x_type, y_type, bias_type;
+    int64_t m;           /* tokens, 0...2^31-1: rows of x and y. Nothing is done for 0 */
+    int64_t ldx, ldy;    /* from row to row, in elements: ldx >= K, ldy >= N */
+    const void *x;
+    void *y;             /* apart from all the others */
+    const void *bias;    /* N elements, or NULL */
+    /*
+     * Runs task(index, data) for every index 0...count-1, each once, on any threads, in any order, one after another
+     * or at the same time, and returns when all are done. It is called once or twice, with count = tasks, and makes
+     * what one call wrote visible to the next, as the end of a parallel loop does (OpenMP's, TBB's, at::parallel_for
+     * of PyTorch). May be NULL: the tasks then run on the calling thread.
+     */
+    void (*parallel)(void (*task)(int32_t index, void *data), void *data, int32_t count, void *user);
+    void *user;          /* handed to parallel */
+    int32_t tasks;       /* shares of the work, 1...1024: as many as threads are free. Results do not depend on it */
+    int32_t reserved;    /* 0, else SPARAMX_ERR_RANGE */
+    size_t work_size;    /* bytes at work, at least sparamx_linear_call_work_size() */
+    void *work;          /* scratch memory; any alignment */
+} sparamx_linear_call;
+
+/* Bytes of work area that this call needs. x, y, bias and work may be NULL; a bias counts if bias is not NULL. */
+sparamx_status sparamx_linear_call_work_size(const sparamx_linear *linear, const sparamx_linear_call *call,
+                                             size_t *bytes);
+
+/*
+ * Computes y. The calling thread alone checks; nothing is written on failure, but for SPARAMX_ERR_STATE: parallel
+ * returned although not every task had run, and y is not complete. Tile state and floating-point mode of every thread
+ * are as before. Allocates nothing, makes no threads, writes no log. Any number of calls on one linear may run at the
+ * same time, each with its own y and work.
+ */
+sparamx_status sparamx_linear_apply(const sparamx_linear *linear, const sparamx_linear_call *call);
+
 /* Fills *info. */
 sparamx_status sparamx_linear_info(const sparamx_linear *linear, sparamx_tensor_info *info);
 
@@ -798,6 +839,9 @@ typedef struct sparamx_api {
                                          int32_t index);
     sparamx_status (*linear_save)(const sparamx_linear *linear, const char *path);
     sparamx_status (*buffer_save)(const sparamx_buffer *buffer, const char *path);
+    sparamx_status (*linear_call_work_size)(const sparamx_linear *linear, const sparamx_linear_call *call,
+                                            size_t *bytes);
+    sparamx_status (*linear_apply)(const sparamx_linear *linear, const sparamx_linear_call *call);
 } sparamx_api;
 
 /*

@@ -13,6 +13,7 @@ NEWEST(sparamx_tensor_info, SX_TENSOR_INFO_2);
 NEWEST(sparamx_kernel_info, SX_KERNEL_INFO_1);
 NEWEST(sparamx_linear_options, SX_LINEAR_OPTIONS_1);
 NEWEST(sparamx_file_tensor, SX_FILE_TENSOR_1);
+NEWEST(sparamx_linear_call, SX_LINEAR_CALL_1);
 
 static const sparamx_api table = {
     .size = sizeof(sparamx_api),
@@ -73,6 +74,8 @@ static const sparamx_api table = {
     .buffer_load_tensor = sparamx_buffer_load_tensor,
     .linear_save = sparamx_linear_save,
     .buffer_save = sparamx_buffer_save,
+    .linear_call_work_size = sparamx_linear_call_work_size,
+    .linear_apply = sparamx_linear_apply,
 };
 
 const void *sx_api_table(void) { return &table; }

@@ -37,7 +37,7 @@ _Static_assert(offsetof(sparamx_tensor_info, n_ranges) == 280 && offsetof(sparam
     F(linear_compute) F(linear_info) F(buffer_verify_tensor) F(linear_verify) F(cap_isa) F(file_writer_create) \
     F(file_writer_add) F(file_writer_add_linear) F(file_writer_finish) F(file_writer_destroy) F(file_open) \
     F(file_close) F(file_key) F(file_count) F(file_info) F(file_find) F(file_verify) F(linear_load) \
-    F(buffer_load_tensor) F(linear_save) F(buffer_save)
+    F(buffer_load_tensor) F(linear_save) F(buffer_save) F(linear_call_work_size) F(linear_apply)
 
 static void test_table(void) {
     void *handle = dlopen("libsparamx.so.0", RTLD_NOW | RTLD_LOCAL);

@@ -22,13 +22,13 @@ strict=(-std=c11 -Wpedantic -Wshadow -Wstrict-prototypes "-I$here/../../include"
 types=("$here/types.c" "$here"/../../examples/common/quants{,_plain,_k}.c)
 
 build libfail.so -std=gnu11 -fPIC -fvisibility=hidden -shared -Wl,-soname,libfail.so "$here/fail.c" -ldl
-for test in arguments_linear_test arguments_buffer_test arguments_op_test arguments_experts_test buffer_test op_test \
-    experts_test memory_test threads_test tile_state_test isa_test log_test fork_test locked_test crowd_test \
-    float_test shape_test; do
+for test in arguments_linear_test arguments_apply_test arguments_buffer_test arguments_op_test \
+    arguments_experts_test buffer_test op_test experts_test memory_test threads_test tile_state_test \
+    isa_test log_test fork_test locked_test crowd_test float_test shape_test; do
     build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "${link[@]}"
 done
 # Those that run over every type the library reports.
-for test in api_test guard_test ladder_test replay_test thread_state_test; do
+for test in api_test apply_test guard_test ladder_test replay_test thread_state_test; do
     build "$test" "${strict[@]}" "$here/$test.c" "${types[@]}" "$here/support.c" "${link[@]}"
 done
 # Those of packed files.

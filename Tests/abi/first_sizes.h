@@ -1,6 +1,6 @@
 /*
- * first_sizes.h - sizeof of each struct with a size field in the first release of ABI 1: no host has a smaller one. The
- * same numbers are in ../abi-guard/abi-1.txt.
+ * first_sizes.h - sizeof of each struct with a size field in the first release of ABI 1 that has it: no host has a
+ * smaller one. Those of 0.1.0 are in ../abi-guard/abi-1.txt too.
  */
 #ifndef FIRST_SIZES_H
 #define FIRST_SIZES_H
@@ -16,7 +16,8 @@ enum {
     first_sparamx_tensor_info = 280,
     first_sparamx_kernel_info = 56,
     first_sparamx_linear_options = 24,
-    first_sparamx_file_tensor = 80, /* came later */
+    first_sparamx_file_tensor = 80,  /* came later, as did the next */
+    first_sparamx_linear_call = 104,
     struct_limit = 4096 /* no host has a larger one */
 };
 

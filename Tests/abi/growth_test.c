@@ -122,6 +122,15 @@ static sparamx_status read_params(const void *it) {
     return status;
 }
 
+static sparamx_status read_call_of_layer(const void *it) {
+    size_t bytes = 0;
+    memset(y, 0, sizeof y);
+    sparamx_status status = sparamx_linear_apply(linear, it), asked = sparamx_linear_call_work_size(linear, it, &bytes);
+    bool done = memcmp(y, expected, sizeof y) == 0;
+    CHECK(done == (status == SPARAMX_OK) && asked == status, "status %d, asked %d", status, asked);
+    return status;
+}
+
 static sparamx_status read_op(const void *it) {
     size_t bytes = 0;
     sparamx_status status = sparamx_work_size(it, 1, &bytes), again = sparamx_supports_op(it);
@@ -224,6 +233,8 @@ int main(void) {
     sparamx_buffer_options good_buffer = {.size = sizeof good_buffer};
     sparamx_linear_options good_linear = {.size = sizeof good_linear};
     sparamx_params good_params = {.size = sizeof good_params, .nth = 1, .work = work, .work_size = sizeof work};
+    sparamx_linear_call good_call = {.size = sizeof good_call, .m = M, .ldx = K, .ldy = N, .x = x, .y = y, .tasks = 1,
+                                     .work = work, .work_size = sizeof work};
     sparamx_status status = sparamx_buffer_create(1 << 16, NULL, &buffer);
     sparamx_tensor w = in_buffer(), from = make_tensor(SPARAMX_TYPE_F32, K, M, 1, 1, x, NULL),
                    to = make_tensor(SPARAMX_TYPE_F32, N, M, 1, 1, y, NULL);
@@ -249,6 +260,7 @@ int main(void) {
     READ_ALL(sparamx_buffer_options, read_buffer_options, &good_buffer);
     READ_ALL(sparamx_linear_options, read_linear_options, &good_linear);
     READ_ALL(sparamx_params, read_params, &good_params);
+    READ_ALL(sparamx_linear_call, read_call_of_layer, &good_call);
     READ_ALL(sparamx_op, read_op, &good_op);
     for (uint32_t more = 0; more < 40; more++) {
         test_product(more, more, 0);

@@ -76,6 +76,36 @@ static void compute(run *r, int level, int nth) {
             CLAIM(((uint32_t *)r->y)[i * r->ldy + j] == 0x7fc0beef, "wrote behind row %lld", (long long)i);
 }
 
+/* The same product as a layer of so many tasks: the same bits, and results in bfloat16 that are next to them. */
+static void compute_layer(const run *r, int level, int tasks) {
+    region area = host_region(HOST_WORK);
+    size_t floats = (size_t)((r->m - 1) * r->ldy + r->n);
+    sparamx_linear_call c = {.size = sizeof c, .m = r->m, .ldx = r->ldx, .ldy = r->ldy, .x = r->x, .tasks = tasks};
+    fuzz_level(level);
+    for (int narrow = 0; narrow < 2; narrow++) {
+        c.y_type = narrow ? SPARAMX_TYPE_BF16 : SPARAMX_TYPE_F32;
+        c.y = fuzz_edge(3, floats * (narrow ? 2 : 4));
+        CLAIM(sparamx_linear_call_work_size(r->linear, &c, &c.work_size) == SPARAMX_OK && c.work_size <= area.bytes,
+              "%zu bytes of work area", c.work_size);
+        c.work = area.base + (area.bytes - c.work_size);
+        sparamx_status status = sparamx_linear_apply(r->linear, &c);
+        CLAIM(status == SPARAMX_OK, "level %d m %lld, %d tasks: %d", level, (long long)r->m, tasks, status);
+        for (int64_t at = 0; at < (int64_t)floats; at++) {
+            uint32_t want, got = 0;
+            if (at % r->ldy >= r->n) continue;
+            memcpy(&want, r->y + at, 4);
+            memcpy(&got, (uint8_t *)c.y + at * (narrow ? 2 : 4), narrow ? 2 : 4);
+            if ((want & 0x7fffffff) > 0x7f800000) {
+                CLAIM((narrow ? got << 16 : got) << 1 > 0xff000000, "y[%lld] is no NaN", (long long)at);
+                continue;
+            }
+            CLAIM(narrow ? got == want >> 16 || got == (want >> 16) + 1 : got == want,
+                  "m %lld, %d tasks: y[%lld] is %x and as a product %x", (long long)r->m, tasks, (long long)at, got,
+                  want);
+        }
+    }
+}
+
 /* A matrix as the input has it. */
 typedef struct matrix {
     const weight_type *type;
@@ -199,6 +229,7 @@ static void multiply(input *in, const matrix *w, int32_t form, const kept *ways,
                   (long long)w->k, (long long)m, (long long)at, (double)r.y[at / w->n * r.ldy + at % w->n],
                   oracle_value(&o, at), oracle_bound(&o, row->isa, w->type->number, at));
         }
+        if (how % 16 == 6) compute_layer(&r, ways[i].level, 1 + shape % 5);
         if (how % 64 != 9) continue;
         float *again = fuzz_edge(3, (size_t)outs * 4), *first = r.y;
         int nth = 2 + shape % 3;

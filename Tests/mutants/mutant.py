@@ -7,7 +7,7 @@ from pathlib import Path
 
 ENDINGS = ("killed", "survived", "does not build", "text not found", "no such test", "test not usable", "skipped")
 KINDS = ("abi", "swift", "tsan")
-SHARED = ["Sources", "include", "cmake", "Package.swift", "Tests/tally.sh"]
+SHARED = ["Sources", "include", "cmake", "Package.swift", "Tests/tally.sh", "examples/common"]
 
 
 @dataclass(frozen=True)

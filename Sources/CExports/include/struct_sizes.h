@@ -14,5 +14,6 @@ enum {
     SX_KERNEL_INFO_1 = 56,
     SX_LINEAR_OPTIONS_1 = 24,
     SX_FILE_TENSOR_1 = 80,
+    SX_LINEAR_CALL_1 = 104,
     SX_STRUCT_LIMIT = 4096, // no host's struct is larger
 };

@@ -107,6 +107,25 @@ SX_AVX512 __m512 sx_f16_low(__m512i v) { return _mm512_cvtph_ps(_mm512_castsi512
 SX_AVX512 __m512 sx_f16_high(__m512i v) { return _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1)); }
 SX_AVX512 __m512 sx_f16_load(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 SX_AVX512 __m512i sx_bf16_pack(__m512 high, __m512 low) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+// Elements of 16 bits that are no operands of a product. Rounding to bfloat16 is done with integers, because the
+// instruction for it loses subnormal numbers.
+SX_AVX512 __m512 sx_widen_bf16(uint16_t mask, const void *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p)), 16));
+}
+SX_AVX512 __m512 sx_widen_f16(uint16_t mask, const void *p) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, p));
+}
+SX_AVX512 void sx_narrow_bf16(void *p, uint16_t mask, __m512 v) {
+    __m512i bits = _mm512_castps_si512(v), upper = _mm512_srli_epi32(bits, 16);
+    __m512i half = _mm512_add_epi32(_mm512_and_si512(upper, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+    __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+    __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    rounded = _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40));
+    _mm256_mask_storeu_epi16(p, mask, _mm512_cvtepi32_epi16(rounded));
+}
+SX_AVX512 void sx_narrow_f16(void *p, uint16_t mask, __m512 v) {
+    _mm256_mask_storeu_epi16(p, mask, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 SX_AVX512 __m512i sx_round32(__m512 v) {
     return _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

@@ -84,6 +84,18 @@ static inline void sx_store_release(void *_Nullable *_Nonnull p, void *_Nullable
 static inline int64_t sx_count_load(const int64_t *_Nonnull p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 static inline void sx_count_add(int64_t *_Nonnull p, int64_t v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 
+// Which of up to 1,024 tasks have run, marked by any threads.
+typedef struct sx_marks { uint64_t words[16]; } sx_marks;
+static inline void sx_mark(sx_marks *marks, int32_t task) {
+    __atomic_fetch_or(&marks->words[task / 64], (uint64_t)1 << task % 64, __ATOMIC_RELAXED);
+}
+static inline bool sx_marked_all(const sx_marks *marks, int32_t tasks) {
+    for (int32_t task = 0; task < tasks; ++task) {
+        if (!(__atomic_load_n(&marks->words[task / 64], __ATOMIC_RELAXED) >> task % 64 & 1)) return false;
+    }
+    return true;
+}
+
 // Calls fill(storage, cap) once per process and returns storage: 1 KB of zero-initialised memory. fill must not wait
 // for anything. cap: what sx_once_cap set, else INT32_MAX.
 void *sx_once(void (*fill)(void *storage, int32_t cap));

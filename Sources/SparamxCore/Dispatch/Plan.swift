@@ -63,6 +63,9 @@ package struct Plan {
     /// Slabs of packed activations.
     var slabs: Int { (kblocks + Int(SX_SLAB_KBLOCKS) - 1) / Int(SX_SLAB_KBLOCKS) }
 
+    /// Elements of a token in one slab.
+    var slabElements: Int { Int(SX_SLAB_KBLOCKS) * kernel.activation.kPerBlock }
+
     /// Whether activations that are packed for one plan serve the other: for weights of one type.
     func packsAlike(_ other: Plan) -> Bool {
         kernel.activation == other.kernel.activation && rows == other.rows && kblocks == other.kblocks
