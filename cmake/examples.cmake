@@ -32,6 +32,10 @@ add_dependencies(sparamx-run sparamx_library)
 sparamx_example(sparamx-explain ${sparamx_explain_sources})
 add_dependencies(sparamx-explain sparamx_library)
 
+file(GLOB sparamx_pack_sources CONFIGURE_DEPENDS "${sparamx_examples}/pack/*.c" "${sparamx_examples}/common/*.c")
+sparamx_example(sparamx-pack ${sparamx_pack_sources})
+add_dependencies(sparamx-pack sparamx_library)
+
 sparamx_example(sparamx-bench ${sparamx_bench_sources})
 target_link_libraries(sparamx-bench PRIVATE sparamx::sparamx)
 

@@ -30,6 +30,6 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/package/sparamx.pc"
 install(FILES "${sparamx_root}/LICENSE" "${sparamx_root}/README.md" "${sparamx_root}/CHANGELOG.md"
   DESTINATION "${CMAKE_INSTALL_DATAROOTDIR}/doc/sparamx" COMPONENT documents OPTIONAL)
 if(SPARAMX_BUILD_EXAMPLES)
-  install(TARGETS sparamx-run sparamx-explain sparamx-bench
+  install(TARGETS sparamx-run sparamx-explain sparamx-pack sparamx-bench
     RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT tools)
 endif()

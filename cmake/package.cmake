@@ -53,7 +53,8 @@ set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "matrix products from packed, sparse
 The header of libsparamx, and what find_package and pkg-config read.")
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION "matrix products from packed, sparse weights: programs
 sparamx-run loads a model into the library and checks every product;
-sparamx-explain says what the library would make of a model; sparamx-bench
+sparamx-explain says what the library would make of a model; sparamx-pack
+writes a model's packed weights to a file that hosts map; sparamx-bench
 measures the library against the machine.")
 
 # What Debian wants to know of a package, in the package's own folder of /usr/share/doc.
@@ -101,7 +102,7 @@ foreach(component IN LISTS CPACK_COMPONENTS_ALL)
 endforeach()
 if(SPARAMX_BUILD_EXAMPLES)
   install(CODE "if(\"\$ENV{DESTDIR}\" MATCHES \"/DEB/\")
-    foreach(program IN ITEMS sparamx-run sparamx-explain sparamx-bench)
+    foreach(program IN ITEMS sparamx-run sparamx-explain sparamx-pack sparamx-bench)
       file(RPATH_REMOVE FILE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/\${program}\")
     endforeach()
   endif()" COMPONENT tools)

@@ -96,6 +96,7 @@ ok "sparamx-bench with packing of experts" 2 "$bin/sparamx-bench" --experts 4 --
 ok "sparamx-explain without a model" 2 "$bin/sparamx-explain"
 ok "sparamx-explain on what is no model" 2 "$bin/sparamx-explain" "$root/LICENSE"
 ok "sparamx-explain without a library" 3 "$bin/sparamx-explain" --library /nonexistent.so "$out/bf16.gguf"
+tally "check_pack.py" "$out/pack.log" "$venv/bin/python" "$here/check_pack.py" "$build" "$out" "${types[@]}"
 tally "check_hostile.py" "$out/hostile.log" "$venv/bin/python" "$here/check_hostile.py" "$bin/sparamx-explain" \
     "$out/q4_1.gguf" "$out"
 tally "check_reader.py" "$out/reader.log" python3 "$here/check_reader.py" "$bin" "$out"
