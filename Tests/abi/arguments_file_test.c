@@ -176,7 +176,7 @@ static void test_load(void) {
     EXPECT(SPARAMX_ERR_RANGE, LOAD(&o));
     o = good, o.pack_threads = 65;
     EXPECT(SPARAMX_ERR_RANGE, LOAD(&o));
-    o = good, o.numa = 2;
+    o = good, o.numa = 4;
     EXPECT(SPARAMX_ERR_RANGE, LOAD(&o));
     o = good, o.kernel = "no kernel";
     EXPECT(SPARAMX_ERR_RANGE, LOAD(&o));
