@@ -630,9 +630,11 @@ sparamx_status sparamx_linear_verify(const sparamx_linear *linear);
  *              Whether codes and scales are those that were written, only sparamx_file_verify tells.
  *   changes    A file that is replaced (rename), removed or written again by this library stays as it was for those
  *              who have loaded it. One that is written to in place gives other numbers, but nothing outside of its
- *              mapping is read even then. One that is made shorter raises SIGBUS, as any mapping does: do neither.
+ *              mapping is read even then. One that is made shorter raises SIGBUS, as any mapping does: do neither. So
+ *              does a disk that fails.
  *   errno      After SPARAMX_ERR_FILE errno says why. Other calls may change it, too.
- *   log        The receiver of sparamx_set_log gets a line with the path or name for each failure.
+ *   log        The receiver of sparamx_set_log gets a line with the path or name for each failure to write, verify or
+ *              load, and none from sparamx_file_open.
  *   threads    An open file may be used by any number of threads at the same time, but for sparamx_file_close; a
  *              writer by one thread at a time. Not a cancellation point, as everything here.
  */

@@ -102,7 +102,8 @@ public func sparamx_buffer_save(_ buffer: OpaquePointer!, _ path: UnsafePointer<
 @c(sparamx_file_open) @implementation
 public func sparamx_file_open(_ path: UnsafePointer<CChar>!,
                               _ pointer: UnsafeMutablePointer<OpaquePointer?>!) -> sparamx_status {
-    report(path) { () throws(Status) in
+    // Nothing for the log: that there is no file is how a host learns that it has to pack.
+    reportStatus { () throws(Status) in
         let path = try requirePath(path), result = try requireOut(pointer)
         result.pointee = OpaquePointer(try PackedFile.open(path))
     }

@@ -152,6 +152,7 @@ static void test_paths(void) {
         {path_to("target/file"), SPARAMX_ERR_FILE, ENOTDIR, SPARAMX_ERR_FILE, ENOTDIR},
         {path_to(lengthy), SPARAMX_ERR_FILE, ENAMETOOLONG, SPARAMX_ERR_FILE, ENAMETOOLONG},
         {deep, SPARAMX_ERR_FILE, ENAMETOOLONG, SPARAMX_ERR_FILE, ENAMETOOLONG}};
+    alarm(60); /* whoever waits for a pipe */
     for (size_t i = 0; i < COUNT(cases); i++) {
         errno = 0;
         sparamx_status status = open_status(cases[i].path);
@@ -162,6 +163,7 @@ static void test_paths(void) {
         CHECK(status == cases[i].write && (status != SPARAMX_ERR_FILE || errno == cases[i].write_errno),
               "create of %.40s: %d, errno %d", cases[i].path, status, errno);
     }
+    alarm(0);
     CHECK(write_whole(path_to("empty"), "", 0) && open_status(path_to("empty")) == SPARAMX_ERR_FILE_FOREIGN, "empty");
     CHECK(files_in_directory() == files + 6, "something is left of what was refused");
     content c = read_whole(path_to("target"));
@@ -386,9 +388,9 @@ static void receive(int32_t level, const char *message, void *user) {
 static void test_log(void) {
     lines = 0;
     CHECK(sparamx_set_log(receive, "not there") == SPARAMX_OK, "set_log");
-    CHECK(open_status(path_to("not there")) == SPARAMX_ERR_FILE && errno == ENOENT && lines == 1, "%d lines, errno %d",
+    CHECK(open_status(path_to("not there")) == SPARAMX_ERR_FILE && errno == ENOENT && lines == 0, "%d lines, errno %d",
           lines, errno);
-    CHECK(sparamx_linear_save(linears[0], path_to("not there/x")) == SPARAMX_ERR_FILE && errno == ENOENT && lines == 2,
+    CHECK(sparamx_linear_save(linears[0], path_to("not there/x")) == SPARAMX_ERR_FILE && errno == ENOENT && lines == 1,
           "%d lines, errno %d", lines, errno);
     sparamx_set_log(NULL, NULL);
 }

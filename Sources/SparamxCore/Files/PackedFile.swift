@@ -182,7 +182,8 @@ package struct PackedFile {
                 throw .noMemory
             }
             if shared < space {
-                guard sx_make_usable(base + shared, space - shared) else { throw .noMemory }
+                // What is behind is never writable: in a process that locks its memory it would become resident.
+                guard sx_make_usable(base + shared, end - shared) else { throw .noMemory }
                 try PackedFile.read(file, base + shared, layout.totalBytes - shared, at: entry.offset + shared)
                 guard sx_make_constant(base + shared, space - shared) else { throw .noMemory }
             }
