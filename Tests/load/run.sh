@@ -76,7 +76,8 @@ elif ! SPARAMX_ORDINARY_SWIFT=1 env -u CC "$swift" build -c release --sanitize=t
 else
     # A report of the sanitizer makes its exit status 66.
     tally "load under the thread sanitizer" "$out/tsan.log" env \
-        "LD_LIBRARY_PATH=$lib/swift-tsan-library/release:$out" "${roaming[@]}" LOAD_MEMORY_UNCHECKED=1 "$out/load_tsan" $((seconds < 60 ? 15 : seconds / 4))
+        "LD_LIBRARY_PATH=$lib/swift-tsan-library/release:$out" "${roaming[@]}" LOAD_MEMORY_UNCHECKED=1 \
+        "$out/load_tsan" $((seconds < 60 ? 15 : seconds / 4))
     grep -E '^[0-9]+ jobs|^WARNING|^SUMMARY' "$out/tsan.log" | sort | uniq -c | sort -rn | head -n 5 | sed 's/^/    /'
 fi
 tally_end
