@@ -65,9 +65,11 @@ bool host_open(host *h, int threads, uint64_t seed) {
         if (w->p.bytes > h->slot) h->slot = w->p.bytes;
     }
     h->slot = (h->slot + 4095) / 4096 * 4096;
-    sparamx_buffer_options o = {.size = sizeof o};
+    /* What these ask for is there where libnodes.so plays memory nodes, between which threads roam. */
+    sparamx_buffer_options o = {.size = sizeof o, .numa = SPARAMX_NUMA_DISTRIBUTE}, m = o;
+    m.numa = SPARAMX_NUMA_MIRROR;
     if (sparamx_buffer_create(h->slot * (size_t)h->weight_count, &o, &h->shared) != SPARAMX_OK ||
-        sparamx_buffer_create(h->slot * (size_t)threads, &o, &h->private) != SPARAMX_OK)
+        sparamx_buffer_create(h->slot * (size_t)threads, &m, &h->private) != SPARAMX_OK)
         return false;
     for (int i = 0; i < h->weight_count; i++) {
         weight *w = &h->weights[i];

@@ -16,13 +16,16 @@ strict=(-std=c11 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Werro
 unset SPARAMX_ISA SPARAMX_EMU_CPUID SPARAMX_EMU_PERM_ERRNO SPARAMX_EMU_PERM_ASK SPARAMX_EMU_REPORT LD_PRELOAD
 
 "$cc" -O2 "${strict[@]}" "${sources[@]}" "-L$lib" -lsparamx -lm -lpthread -ldl -o "$out/load_test" &&
+    "$cc" -std=gnu11 -O2 -Wall -Wextra -Werror -fPIC -fvisibility=hidden -shared -Wl,-soname,libnodes.so \
+        "$here/../abi/nodes.c" -ldl -o "$out/libnodes.so" &&
     "$cc" -O2 "${strict[@]}" "$here/../sandbox/sandboxed.c" -o "$out/sandboxed" &&
     "$cc" -O2 "${strict[@]}" "$here/../abi/capability.c" "-L$lib" -lsparamx -o "$out/capability" ||
     { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 plain=("LD_LIBRARY_PATH=$lib")
 read -r isa avx512 _ < <(LD_LIBRARY_PATH=$lib "$out/capability")
 
-tally "load, $seconds s" "$out/load.log" env "${plain[@]}" "$out/load_test" "$seconds"
+roaming=(NODES=roam LD_PRELOAD=libnodes.so) # a machine with memory nodes
+tally "load, $seconds s" "$out/load.log" env "LD_LIBRARY_PATH=$lib:$out" "${roaming[@]}" "$out/load_test" "$seconds"
 grep -E '^(level|resident|[0-9]+ jobs)' "$out/load.log" | sed 's/^/    /'
 
 # The AMX kernels, where only the emulator has them: a trap for each tile instruction, so far fewer jobs.
@@ -72,8 +75,9 @@ elif ! SPARAMX_ORDINARY_SWIFT=1 env -u CC "$swift" build -c release --sanitize=t
     tally_failed=$((tally_failed + 1))
 else
     # A report of the sanitizer makes its exit status 66.
-    tally "load under the thread sanitizer" "$out/tsan.log" env "LD_LIBRARY_PATH=$lib/swift-tsan-library/release" \
-        LOAD_MEMORY_UNCHECKED=1 "$out/load_tsan" $((seconds < 60 ? 15 : seconds / 4))
+    tally "load under the thread sanitizer" "$out/tsan.log" env \
+        "LD_LIBRARY_PATH=$lib/swift-tsan-library/release:$out" "${roaming[@]}" LOAD_MEMORY_UNCHECKED=1 \
+        "$out/load_tsan" $((seconds < 60 ? 15 : seconds / 4))
     grep -E '^[0-9]+ jobs|^WARNING|^SUMMARY' "$out/tsan.log" | sort | uniq -c | sort -rn | head -n 5 | sed 's/^/    /'
 fi
 tally_end

@@ -65,7 +65,9 @@ extension PackedTensor {
         switch choice {
         case .automatic: return
         case .interleave: interleave()
-        case .mirror: _ = sx_numa_place(base, layout.totalBytes, 0)
+        case .mirror:
+            // One copy that could not be had leaves all threads with this one.
+            if mirror == nil { interleave() } else { _ = sx_numa_place(base, layout.totalBytes, 0) }
         case .distribute:
             // Which experts work, and so which thread reads what, changes with every token.
             if layout.matrices > 1 { interleave() } else { distribute(counted) }
