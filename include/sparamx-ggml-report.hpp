@@ -144,6 +144,17 @@ class load_report {
         finish();
     }
 
+    /* Between these two a load goes on, for hosts that announce each weight only as they write it. */
+    void hold(const void * buffer) {
+        std::lock_guard<std::mutex> lock(mutex);
+        expected[place(buffer, nullptr)] = "";
+    }
+    void release(const void * buffer) {
+        std::lock_guard<std::mutex> lock(mutex);
+        expected.erase(place(buffer, nullptr));
+        finish();
+    }
+
     void freed(const void * buffer) {
         std::lock_guard<std::mutex> lock(mutex);
         tell_locked();
@@ -162,7 +173,7 @@ class load_report {
             if (!w) return;
             say_once("nothing taken: the host put " + printable(w->name) +
                      " into its own memory without asking, as with " +
-                     "--no-repack, for a GPU, or as an RPC server");
+                     "--no-repack, for a GPU, or as an RPC server without -d SPARAMX (and SPARAMX_MODE=rpc)");
         } else {
             for (const auto & entry : asked_about) {
                 if (entry.second.why.empty()) return; /* was accepted: of a model that is not loaded yet */
