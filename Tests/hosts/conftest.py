@@ -81,7 +81,7 @@ class Host:
             variables["LD_PRELOAD" if preload else "GGML_BACKEND_PATH"] = file
             if self.kind.startswith("linked") and tool == "llama-perplexity":
                 arguments += ["-ot", "nomatch=CPU"]
-        if tool == "llama-perplexity":
+        if tool in ("llama-perplexity", "llama-completion"):
             preloads = [variables.get("LD_PRELOAD"), self.made / "liblinger.so"]
             variables = {**variables, "LD_PRELOAD": " ".join(str(file) for file in preloads if file)}
         return [path, *arguments], clean_environment(**variables)
