@@ -77,7 +77,7 @@ class Host:
         if plugin:
             file = self.plugin if plugin is True else plugin
             # Tools with their CPU backend linked in ignore GGML_BACKEND_PATH unless they load all backends.
-            preload = self.kind.startswith("linked") and tool in ("llama-simple", "llama-server")
+            preload = self.kind.startswith("linked") and tool in ("llama-simple", "llama-server", "llama-completion")
             variables["LD_PRELOAD" if preload else "GGML_BACKEND_PATH"] = file
             if self.kind.startswith("linked") and tool == "llama-perplexity":
                 arguments += ["-ot", "nomatch=CPU"]
