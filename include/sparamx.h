@@ -27,14 +27,17 @@
  *              (compute, get, info) at the same time; creating, uploading, resetting and destroying one object must
  *              not overlap with any other call on that object. Uploads to different tensors of one buffer may
  *              overlap.
- *   ownership  _create makes an object that the caller ends with _destroy. Strings returned are constant, never NULL,
- *              and live as long as the library is loaded.
+ *   ownership  _create and _load make an object that the caller ends with _destroy, sparamx_file_open one that
+ *              sparamx_file_close ends. Strings returned are constant, never NULL, and live as long as the library is
+ *              loaded, but for names in files.
  *
  * What a host may rely on around a call (LIMITS.md has the numbers):
  *   cost       Creating, uploading and reading back take time linear in the bytes moved; announcing a tensor, and
  *              each piece of a partial upload, adds a logarithm of how many there are. Two calls cost more than they
  *              look: a write into a weight that is packed unpacks and packs all of it, and reading any byte of one
  *              unpacks the 16 rows around it. Asking (info, supports, work_size, size, resident) takes constant time.
+ *              Loading from a packed file reads no codes: of the sparse form bitmaps and offsets, of the dense form
+ *              scales and padding.
  *   input      Weights may be read more than once during a call. If somebody else changes them meanwhile (another
  *              process that writes to a mapped file), the call fails with SPARAMX_ERR_CHANGED or packs some mixture
  *              of both; nothing is read or written outside, and nothing half done is left. A file that is truncated
@@ -118,7 +121,16 @@ enum {
     SPARAMX_ERR_INCOMPLETE = 40, /* not every byte of this weight has been uploaded yet */
     SPARAMX_ERR_STATE = 41,      /* the object is in a state that does not allow this call */
     SPARAMX_ERR_DAMAGED = 42,    /* the packed form of a weight is not what packing can have written */
-    SPARAMX_ERR_CHANGED = 43     /* the weights were changed by somebody else while they were being packed */
+    SPARAMX_ERR_CHANGED = 43,    /* the weights were changed by somebody else while they were being packed */
+
+    /* 5x: packed files */
+    SPARAMX_ERR_FILE = 50,          /* the operating system refused to open, read or write it: errno says why */
+    SPARAMX_ERR_FILE_KIND = 51,     /* the path does not name a regular file */
+    SPARAMX_ERR_FILE_FOREIGN = 52,  /* it is no packed file */
+    SPARAMX_ERR_FILE_VERSION = 53,  /* it is of another version of the format, or of another byte order */
+    SPARAMX_ERR_FILE_DAMAGED = 54,  /* it is cut off or changed, or was made to look like a packed file */
+    SPARAMX_ERR_FILE_MISMATCH = 55, /* a tensor in it has another type, shape or form than is asked for */
+    SPARAMX_ERR_FILE_NAME = 56      /* no tensor has this name; when writing: one has it, or the name is not allowed */
 };
 
 /* One English sentence that says what is wrong and what to do. Unknown values give a sentence too. Thread-safe. */
@@ -231,7 +243,7 @@ typedef struct sparamx_tensor {
     uint64_t nb[4];         /* stride in bytes per dimension; nb[0] is the size of one block of the type */
     void *data;             /* where the tensor is; inside a buffer: base + the offset the host chose */
     sparamx_buffer *buffer; /* the buffer that holds it, NULL for the host's own memory */
-    const char *name;       /* for messages, may be NULL */
+    const char *name;       /* for messages and packed files, may be NULL */
 } sparamx_tensor;
 
 /* ------------------------------------------------------------------------------------------------- buffer type -- */
@@ -282,8 +294,9 @@ void *sparamx_buffer_base(const sparamx_buffer *buffer);
 size_t sparamx_buffer_size(const sparamx_buffer *buffer);
 
 /*
- * Bytes of memory that the buffer's tensors occupy now: packed bytes, plus raw bytes of tensors not packed. May be
- * asked while other threads upload.
+ * Bytes of memory that the buffer's tensors occupy now: packed bytes, plus raw bytes of tensors not packed. Of weights
+ * loaded from a file only what is the process's own, and not the pages of the file. May be asked while other threads
+ * upload.
  */
 size_t sparamx_buffer_resident(const sparamx_buffer *buffer);
 
@@ -458,7 +471,7 @@ typedef struct sparamx_tensor_info {
     sparamx_kernel_range kernels[8]; /* the first of ranges[], for hosts of version 0.1.0 */
     /* The struct of version 0.1.0 ends here. */
     int32_t n_ranges;       /* entries used in ranges[], the others are zero */
-    int32_t reserved;       /* 0 */
+    int32_t mapped;         /* 1: the packed form is mapped from a file (sparamx_linear_load), 0: private memory */
     sparamx_kernel_range ranges[16]; /* rising in m, without gaps, from 1 on; with a forced kernel its range alone. If
                                         there are more than fit here, the last m_max is not INT64_MAX */
 } sparamx_tensor_info;
@@ -541,6 +554,148 @@ sparamx_status sparamx_linear_info(const sparamx_linear *linear, sparamx_tensor_
 /* As sparamx_buffer_verify_tensor. */
 sparamx_status sparamx_linear_verify(const sparamx_linear *linear);
 
+/* ------------------------------------------------------------------------------------------------ packed files -- */
+
+/*
+ * A file that holds packed weights as they are in memory: packed once, written once, mapped as often as wanted. What is
+ * loaded from it is not read and not packed again; its pages are those of the page cache, which all processes share
+ * that have loaded it, and which the kernel may drop and read anew. FORMAT.md says how the file lies, to the byte.
+ *   use        Write to a path with a writer, or with sparamx_linear_save and sparamx_buffer_save. Give the file a key
+ *              that says what it was made of (a hash of the model file, its size and date): a host that opens it and
+ *              finds another key packs anew.
+ *   levels     The form does not depend on the instruction set: a file may be written at one level, on one machine,
+ *              and be loaded at another, on another.
+ *   trust      A file is judged before it is used. The index, which has a checksum, when it is opened; each tensor when
+ *              it is loaded, as sparamx_linear_verify does, before any kernel may read it: so a file that is damaged,
+ *              or was made to do harm, is refused or gives wrong numbers, and nothing is read outside of its mapping.
+ *              Whether codes and scales are those that were written, only sparamx_file_verify tells.
+ *   changes    A file that is replaced (rename), removed or written again by this library stays as it was for those
+ *              who have loaded it. One that is written to in place gives other numbers, but nothing outside of its
+ *              mapping is read even then. One that is made shorter raises SIGBUS, as any mapping does: do neither.
+ *   errno      After SPARAMX_ERR_FILE errno says why. Other calls may change it, too.
+ *   log        The receiver of sparamx_set_log gets a line with the path or name for each failure.
+ *   threads    An open file may be used by any number of threads at the same time, but for sparamx_file_close; a
+ *              writer by one thread at a time. Not a cancellation point, as everything here.
+ */
+typedef struct sparamx_file sparamx_file;
+typedef struct sparamx_file_writer sparamx_file_writer;
+
+enum {
+    SPARAMX_FILE_KEY_MAX = 256,      /* bytes of a key */
+    SPARAMX_FILE_NAME_MAX = 159,     /* bytes of a tensor's name, without the zero behind it */
+    SPARAMX_FILE_TENSORS_MAX = 65536 /* tensors of a file */
+};
+
+/*
+ * Begins a file that will be at path. key: key_size bytes of any kind, 0...SPARAMX_FILE_KEY_MAX (SPARAMX_ERR_RANGE);
+ * NULL if there are none. Until finish has succeeded nothing is at path, or what was there before, also if this
+ * process is killed or the disk is full. The bytes go to the path's directory meanwhile, without a name, or where
+ * the file system cannot have that, under one that starts with ".sparamx-".
+ * SPARAMX_ERR_FILE_KIND if something is at path that is no regular file, a link included; SPARAMX_ERR_FILE if the
+ * directory is not there or refuses; SPARAMX_ERR_NO_MEMORY.
+ */
+sparamx_status sparamx_file_writer_create(const char *path, const void *key, size_t key_size,
+                                          sparamx_file_writer **out);
+
+/*
+ * Writes a packed weight of a buffer. name: 1...SPARAMX_FILE_NAME_MAX bytes that no tensor of the file has yet
+ * (SPARAMX_ERR_FILE_NAME); NULL: that of the tensor. SPARAMX_ERR_INCOMPLETE while the weight is not packed,
+ * SPARAMX_ERR_STATE for a tensor that stays raw or after finish, SPARAMX_ERR_DAMAGED if verify would say so,
+ * SPARAMX_ERR_RANGE beyond SPARAMX_FILE_TENSORS_MAX tensors or 2^42 bytes. SPARAMX_ERR_FILE if the disk is full, or the
+ * file as long as RLIMIT_FSIZE allows (EFBIG; no SIGXFSZ is raised). After a failure the file is as if the call had not
+ * been made, and more may be added.
+ */
+sparamx_status sparamx_file_writer_add(sparamx_file_writer *writer, const char *name, const sparamx_buffer *buffer,
+                                       const sparamx_tensor *tensor);
+
+/* The same for a linear, of which ne is [K, N, 1, 1]. name must not be NULL. */
+sparamx_status sparamx_file_writer_add_linear(sparamx_file_writer *writer, const char *name,
+                                              const sparamx_linear *linear);
+
+/*
+ * Writes the index, waits until all of it is on the disk, and puts the file at path, in one step. A file without
+ * tensors is fine. Whether it succeeds or fails, the writer can only be destroyed afterwards: SPARAMX_ERR_STATE.
+ */
+sparamx_status sparamx_file_writer_finish(sparamx_file_writer *writer);
+
+/* NULL is fine. A file that was not finished is gone. */
+void sparamx_file_writer_destroy(sparamx_file_writer *writer);
+
+/* Writes one linear, under the name "linear" and without a key, to a file of its own: writer, add, finish in one. */
+sparamx_status sparamx_linear_save(const sparamx_linear *linear, const char *path);
+
+/*
+ * Writes all weights of a buffer, each under the name it was announced with and without a key, to one file. Tensors
+ * that stay raw are left out. SPARAMX_ERR_INCOMPLETE if a weight has not arrived, SPARAMX_ERR_FILE_NAME if one has no
+ * name, one that is too long, or that of another. Nothing may be uploaded meanwhile.
+ */
+sparamx_status sparamx_buffer_save(const sparamx_buffer *buffer, const char *path);
+
+/*
+ * Opens a file and judges its header and index; takes memory for these, 256 bytes for each tensor and 8 for each MiB.
+ * SPARAMX_ERR_FILE (ENOENT, EACCES, ...); SPARAMX_ERR_FILE_KIND for a directory, a pipe, a device;
+ * SPARAMX_ERR_FILE_FOREIGN for any other file; SPARAMX_ERR_FILE_VERSION for a file of another version of the format or
+ * another byte order; SPARAMX_ERR_FILE_DAMAGED for one that is cut off or changed. In each case but the first two the
+ * host may pack anew and write over it.
+ */
+sparamx_status sparamx_file_open(const char *path, sparamx_file **out);
+
+/* What was loaded from the file stays. NULL is fine. */
+void sparamx_file_close(sparamx_file *file);
+
+/* The key, *size bytes at *key, which live until the file is closed. */
+sparamx_status sparamx_file_key(const sparamx_file *file, const void **key, size_t *size);
+
+/* Tensors in the file, 0 for NULL. */
+int32_t sparamx_file_count(const sparamx_file *file);
+
+/* A tensor of a file, as the index has it. */
+typedef struct sparamx_file_tensor {
+    uint32_t size;         /* in: sizeof(sparamx_file_tensor) */
+    int32_t type;          /* number in the GGUF format; may be one that this library does not serve */
+    int32_t form;          /* SPARAMX_FORM_DENSE or _SPARSE */
+    int32_t name_size;     /* bytes of the name, without the zero behind it */
+    int64_t ne[4];         /* as in sparamx_tensor: ne[0] = K, ne[1] = N, ne[2] and ne[3] count matrices */
+    uint64_t packed_bytes; /* in the file and in memory, all streams and padding */
+    uint64_t background;   /* as in sparamx_tensor_info */
+    uint64_t offset;       /* in the file, a multiple of 4096 */
+    const char *name;      /* lives until the file is closed; any bytes but zero */
+} sparamx_file_tensor;
+
+/* Fills *info with tensor index (0...count-1, ordered by name as strcmp does), SPARAMX_ERR_RANGE beyond. */
+sparamx_status sparamx_file_info(const sparamx_file *file, int32_t index, sparamx_file_tensor *info);
+
+/* The index of the tensor of this name, SPARAMX_ERR_FILE_NAME if there is none. */
+sparamx_status sparamx_file_find(const sparamx_file *file, const char *name, int32_t *index);
+
+/*
+ * Reads all of a tensor and compares the checksums of its blocks of 1 MiB: SPARAMX_ERR_FILE_DAMAGED if a byte is not
+ * what was written. For hosts that doubt their disk; loading does not do it, because it would read everything.
+ * Takes 1 MiB of memory meanwhile.
+ */
+sparamx_status sparamx_file_verify(const sparamx_file *file, int32_t index);
+
+/*
+ * A linear whose packed form is mapped from the file. It works like any other, is ended by sparamx_linear_destroy, and
+ * outlives the file object. options may be NULL. Its form must be SPARAMX_FORM_AUTO or that of the file
+ * (SPARAMX_ERR_FILE_MISMATCH); pack_threads and numa are checked and do nothing; kernel as in sparamx_linear_create.
+ * SPARAMX_ERR_TYPE for a type that is not served here, SPARAMX_ERR_SHAPE for a tensor of several matrices,
+ * SPARAMX_ERR_FILE_DAMAGED if the tensor is not what packing can have written, SPARAMX_ERR_NO_MEMORY.
+ * Of memory of its own it takes what the offsets need: 8 bytes for 4,096 weights in the sparse form.
+ */
+sparamx_status sparamx_linear_load(const sparamx_file *file, int32_t index, const sparamx_linear_options *options,
+                                   sparamx_linear **out);
+
+/*
+ * Gives a weight of a buffer its contents from a file, in place of what it had; announces it if the host has not. Type
+ * and ne must be those of the file, and the form that of the buffer's options or these SPARAMX_FORM_AUTO:
+ * SPARAMX_ERR_FILE_MISMATCH. SPARAMX_ERR_STATE if the tensor is not one that this buffer packs; the rest as in
+ * sparamx_linear_load and sparamx_buffer_init_tensor. The weight works like any other: a write into it unpacks it and
+ * packs it anew into memory of the process, and clear and reset end the mapping.
+ */
+sparamx_status sparamx_buffer_load_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor,
+                                          const sparamx_file *file, int32_t index);
+
 /* ----------------------------------------------------------------------------------------- one symbol for dlopen -- */
 
 /* Every function above, for hosts that load the library at run time. Grows only at its end. */
@@ -604,6 +759,27 @@ typedef struct sparamx_api {
     sparamx_status (*buffer_verify_tensor)(const sparamx_buffer *buffer, const sparamx_tensor *tensor);
     sparamx_status (*linear_verify)(const sparamx_linear *linear);
     sparamx_status (*cap_isa)(int32_t isa);
+
+    sparamx_status (*file_writer_create)(const char *path, const void *key, size_t key_size, sparamx_file_writer **out);
+    sparamx_status (*file_writer_add)(sparamx_file_writer *writer, const char *name, const sparamx_buffer *buffer,
+                                      const sparamx_tensor *tensor);
+    sparamx_status (*file_writer_add_linear)(sparamx_file_writer *writer, const char *name,
+                                             const sparamx_linear *linear);
+    sparamx_status (*file_writer_finish)(sparamx_file_writer *writer);
+    void (*file_writer_destroy)(sparamx_file_writer *writer);
+    sparamx_status (*file_open)(const char *path, sparamx_file **out);
+    void (*file_close)(sparamx_file *file);
+    sparamx_status (*file_key)(const sparamx_file *file, const void **key, size_t *size);
+    int32_t (*file_count)(const sparamx_file *file);
+    sparamx_status (*file_info)(const sparamx_file *file, int32_t index, sparamx_file_tensor *info);
+    sparamx_status (*file_find)(const sparamx_file *file, const char *name, int32_t *index);
+    sparamx_status (*file_verify)(const sparamx_file *file, int32_t index);
+    sparamx_status (*linear_load)(const sparamx_file *file, int32_t index, const sparamx_linear_options *options,
+                                  sparamx_linear **out);
+    sparamx_status (*buffer_load_tensor)(sparamx_buffer *buffer, const sparamx_tensor *tensor, const sparamx_file *file,
+                                         int32_t index);
+    sparamx_status (*linear_save)(const sparamx_linear *linear, const char *path);
+    sparamx_status (*buffer_save)(const sparamx_buffer *buffer, const char *path);
 } sparamx_api;
 
 /*

@@ -12,6 +12,7 @@ NEWEST(sparamx_params, SX_PARAMS_1);
 NEWEST(sparamx_tensor_info, SX_TENSOR_INFO_2);
 NEWEST(sparamx_kernel_info, SX_KERNEL_INFO_1);
 NEWEST(sparamx_linear_options, SX_LINEAR_OPTIONS_1);
+NEWEST(sparamx_file_tensor, SX_FILE_TENSOR_1);
 
 static const sparamx_api table = {
     .size = sizeof(sparamx_api),
@@ -56,6 +57,22 @@ static const sparamx_api table = {
     .buffer_verify_tensor = sparamx_buffer_verify_tensor,
     .linear_verify = sparamx_linear_verify,
     .cap_isa = sparamx_cap_isa,
+    .file_writer_create = sparamx_file_writer_create,
+    .file_writer_add = sparamx_file_writer_add,
+    .file_writer_add_linear = sparamx_file_writer_add_linear,
+    .file_writer_finish = sparamx_file_writer_finish,
+    .file_writer_destroy = sparamx_file_writer_destroy,
+    .file_open = sparamx_file_open,
+    .file_close = sparamx_file_close,
+    .file_key = sparamx_file_key,
+    .file_count = sparamx_file_count,
+    .file_info = sparamx_file_info,
+    .file_find = sparamx_file_find,
+    .file_verify = sparamx_file_verify,
+    .linear_load = sparamx_linear_load,
+    .buffer_load_tensor = sparamx_buffer_load_tensor,
+    .linear_save = sparamx_linear_save,
+    .buffer_save = sparamx_buffer_save,
 };
 
 const void *sx_api_table(void) { return &table; }

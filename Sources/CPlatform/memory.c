@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "platform.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -50,7 +51,9 @@ void *sx_map(size_t bytes) {
 void sx_unmap(void *pointer, size_t bytes) {
     // The kernel joins neighbours to one mapping, so this too can be a cut.
     // Then the addresses are lost, the memory is not.
+    int before = errno;
     if (munmap(pointer, bytes) != 0) madvise(pointer, bytes, MADV_DONTNEED);
+    errno = before;
 }
 
 void sx_give_back(void *pointer, size_t bytes) {

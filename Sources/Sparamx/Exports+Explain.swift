@@ -61,6 +61,7 @@ private func describe(_ tensor: PackedTensor, forced: Int?, isa: ISA) throws(Sta
     info.sparsity = Double(tensor.background) / Double(elements)
     info.bits_per_weight = 8 * Double(layout.totalBytes) / Double(elements)
     info.reason = cString(tensor.reason.sentence)
+    info.mapped = tensor.isMapped ? 1 : 0
     if let forced {
         let row = KernelTable.row(forced)
         info.add(sparamx_kernel_range(m_min: Int64(row.serves.lowerBound), m_max: lastToken(row), name: row.name))

@@ -44,7 +44,7 @@ public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data:
 }
 
 /// The row of the kernel table with this name, for this type and form (nil: either), if it runs here.
-private func findKernel(named name: UnsafePointer<CChar>, type: Int32, sparse: Bool?) throws(Status) -> Int {
+func findKernel(named name: UnsafePointer<CChar>, type: Int32, sparse: Bool?) throws(Status) -> Int {
     for index in 0..<KernelTable.count {
         let row = KernelTable.row(index)
         guard row.type == type, sparse == nil || row.sparse == sparse, areEqual(name, row.name) else { continue }

@@ -19,6 +19,8 @@ _Static_assert(sizeof(sparamx_kernel_range) == 24, "");
 _Static_assert(sizeof(sparamx_tensor_info) == 672, "");
 _Static_assert(sizeof(sparamx_kernel_info) == 56, "");
 _Static_assert(sizeof(sparamx_linear_options) == 24, "");
+_Static_assert(sizeof(sparamx_file_tensor) == 80, "");
+_Static_assert(offsetof(sparamx_file_tensor, ne) == 16 && offsetof(sparamx_file_tensor, name) == 72, "");
 _Static_assert(offsetof(sparamx_tensor, data) == 72 && offsetof(sparamx_tensor, name) == 88, "");
 _Static_assert(offsetof(sparamx_params, work_size) == 16 && offsetof(sparamx_params, barrier_data) == 40, "");
 _Static_assert(offsetof(sparamx_op, dst) == 8 && offsetof(sparamx_op, activation) == 48, "");
@@ -32,7 +34,10 @@ _Static_assert(offsetof(sparamx_tensor_info, n_ranges) == 280 && offsetof(sparam
     F(buffer_get_tensor) F(buffer_memset_tensor) F(buffer_set_tensor_2d) F(buffer_get_tensor_2d) F(buffer_copy_tensor) \
     F(buffer_clear) F(buffer_reset) F(supports_weight) F(supports_op) F(work_size) F(compute) F(buffer_tensor_info) \
     F(kernel_count) F(kernel_get) F(linear_create) F(linear_destroy) F(linear_read) F(linear_work_size) \
-    F(linear_compute) F(linear_info) F(buffer_verify_tensor) F(linear_verify) F(cap_isa)
+    F(linear_compute) F(linear_info) F(buffer_verify_tensor) F(linear_verify) F(cap_isa) F(file_writer_create) \
+    F(file_writer_add) F(file_writer_add_linear) F(file_writer_finish) F(file_writer_destroy) F(file_open) \
+    F(file_close) F(file_key) F(file_count) F(file_info) F(file_find) F(file_verify) F(linear_load) \
+    F(buffer_load_tensor) F(linear_save) F(buffer_save)
 
 static void test_table(void) {
     void *handle = dlopen("libsparamx.so.0", RTLD_NOW | RTLD_LOCAL);
@@ -76,7 +81,8 @@ static void test_version(void) {
 
 static void test_status_strings(void) {
     static const sparamx_status known[] = {0,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
-                                           21, 22, 23, 24, 25, 26, 27, 28, 30, 31, 40, 41, 42};
+                                           21, 22, 23, 24, 25, 26, 27, 28, 30, 31, 40, 41, 42,
+                                           43, 50, 51, 52, 53, 54, 55, 56};
     const char *unknown = sparamx_status_string(999);
     for (size_t i = 0; i < COUNT(known); i++) {
         const char *text = sparamx_status_string(known[i]);

@@ -31,6 +31,10 @@ done
 for test in api_test growth_test guard_test ladder_test replay_test thread_state_test; do
     build "$test" "${strict[@]}" "$here/$test.c" "${types[@]}" "$here/support.c" "${link[@]}"
 done
+# Those of packed files.
+for test in file_test; do
+    build "$test" "${strict[@]}" "$here/$test.c" "$here/files.c" "${types[@]}" "$here/support.c" "${link[@]}"
+done
 build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/support.c" "${link[@]}" "$out/libfail.so"
 build quiet_test "${strict[@]}" "$here/quiet_test.c" "${types[@]}" "$here/support.c" "${link[@]}" "$out/libfail.so"
 build verify_test "${strict[@]}" -rdynamic "$here/verify_test.c" "${types[@]}" "$here/support.c" "${link[@]}"

@@ -197,7 +197,7 @@ static void test_ranges(const gguf_type *type, int32_t form) {
     if (!CHECK(status == SPARAMX_OK && sparamx_linear_info(it, &info) == SPARAMX_OK, "%s", type->name)) return;
     sparamx_linear_destroy(it);
     int32_t n = info.n_ranges, old = n < 8 ? n : 8;
-    CHECK(n >= 1 && n <= (int32_t)COUNT(info.ranges) && info.n_kernels == old && info.reserved == 0,
+    CHECK(n >= 1 && n <= (int32_t)COUNT(info.ranges) && info.n_kernels == old && info.mapped == 0,
           "%s: %d ranges, %d", type->name, n, info.n_kernels);
     CHECK(memcmp(info.kernels, info.ranges, (size_t)old * sizeof info.ranges[0]) == 0, "%s: the first", type->name);
     int64_t next = 1;

@@ -28,6 +28,24 @@ void sx_give_back(void *pointer, size_t bytes);   // pages, as sx_reserve left t
 void sx_zero_pages(void *pointer, size_t bytes);  // usable pages: they stay usable, memory is freed if that is possible
 void sx_huge_pages(void *pointer, size_t bytes); // 2 MB pages for the whole 2 MB frames inside
 
+// Files. errno says why something failed.
+enum { SX_FILE_FAILED = -1, SX_FILE_KIND = -2, SX_FILE_ENDED = -3, SX_FILE_NO_MEMORY = -4 };
+int32_t sx_errno(void);
+void sx_set_errno(int32_t number);
+int32_t sx_file_open(const char *path, int64_t *size); // to read; a number from 0 on, SX_FILE_FAILED, _KIND: no file
+void sx_file_close(int32_t file);
+int32_t sx_file_read(int32_t file, void *to, size_t bytes, int64_t offset); // 1, SX_FILE_FAILED, _ENDED before that
+// Pages of the file, in place of address space that sx_reserve gave. Only read, and those of other processes too.
+bool sx_file_map(void *place, size_t bytes, int32_t file, int64_t offset);
+bool sx_make_constant(void *pointer, size_t bytes); // pages; from now on they are only read
+// A file that has no name, or another one, until it is finished. The directory of its path is there already.
+typedef struct sx_new_file sx_new_file;
+int32_t sx_new_file_create(const char *path, sx_new_file *_Nullable *_Nonnull out); // 0, SX_FILE_FAILED, _KIND: what
+                                                                                    // is there is no file, _NO_MEMORY
+bool sx_new_file_write(sx_new_file *file, const void *from, size_t bytes, int64_t offset);
+bool sx_new_file_finish(sx_new_file *file, int64_t size); // on the disk, and then in the place of what had its name
+void sx_new_file_end(sx_new_file *file); // always; what is not finished is gone
+
 // NUMA
 int32_t sx_numa_nodes(void);
 void sx_numa_prepare(void); // before sx_numa_interleave; loads libnuma, so no lock may be held

@@ -3,7 +3,12 @@ import CPlatform
 
 /// Why a tensor has the form it has.
 package enum FormReason: Int32 {
-    case sparsePays, tooFewZeros, denseAsked, sparseAsked, incomplete, notAWeight, notForWeights, noSparseForm
+    // Those of packed weights stand in files by these numbers, which never change.
+    case sparsePays = 0, tooFewZeros = 1, denseAsked = 2, sparseAsked = 3, noSparseForm = 7
+    case incomplete = 4, notAWeight = 5, notForWeights = 6
+
+    /// Whether a weight can be packed for this reason.
+    var isOfPacked: Bool { rawValue < 4 || rawValue == 7 }
 
     package var sentence: StaticString {
         switch self {
@@ -19,14 +24,29 @@ package enum FormReason: Int32 {
     }
 }
 
-/// A weight in its packed form: one private mapping, written once by Packer, only read afterwards.
+/// A weight in its packed form: one mapping, only read afterwards. It is private memory that Packer wrote once, or
+/// pages of a file, which other processes may have mapped too.
 package struct PackedTensor {
     package let layout: PackedLayout
     package let base: UnsafeMutableRawPointer
     package let background: Int  // codes that equal the background
     package let reason: FormReason
+    /// Of pages of a file: all address space of the mapping, and how many bytes of it are the process's own.
+    private let mapped: (space: Int, own: Int)?
+
+    init(layout: PackedLayout, base: UnsafeMutableRawPointer, background: Int, reason: FormReason,
+         mapped: (space: Int, own: Int)? = nil) {
+        self.layout = layout
+        self.base = base
+        self.background = background
+        self.reason = reason
+        self.mapped = mapped
+    }
 
     package var bytes: Int { layout.totalBytes }
+    package var isMapped: Bool { mapped != nil }
+    /// Memory that is the process's own.
+    var residentBytes: Int { mapped?.own ?? layout.totalBytes }
     package var bitmap: UnsafeMutablePointer<UInt8> { stream(layout.bitmapOffset) }
     package var side: UnsafeMutablePointer<UInt8> { stream(layout.sideOffset) }
     package var offsets: UnsafeMutablePointer<UInt64> {
@@ -69,5 +89,5 @@ package struct PackedTensor {
             sparse: layout.sparse ? 1 : 0)
     }
 
-    package func release() { sx_unmap(base, layout.totalBytes) }
+    package func release() { sx_unmap(base, mapped?.space ?? layout.totalBytes) }
 }

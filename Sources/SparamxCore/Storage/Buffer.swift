@@ -155,9 +155,10 @@ package struct Buffer {
         guard offset % Self.alignment == 0 else { throw .alignment }
         try slots.pointee.extents.reserve(1)
         try index.reserve(offset / Self.alignment)
-        guard let memory = sx_allocate(MemoryLayout<Slot>.stride) else { throw .noMemory }
+        guard let memory = sx_allocate(Slot.memoryBytes) else { throw .noMemory }
         let slot = memory.bindMemory(to: Slot.self, capacity: 1)
         slot.initialize(to: Slot(tensor, offset: offset, forWeights: forWeights))
+        Slot.setName(slot, tensor.name)
         do throws(Status) {
             try access(slot).prepare()
             // A buffer that was cleared to a value hands it to tensors that come later. Zero is what fresh pages hold.
@@ -189,6 +190,7 @@ package struct Buffer {
             old.release(keepStaging: staysRaw)
             next.stagingUsable = slot.pointee.stagingUsable
             slot.pointee = next
+            Slot.setName(slot, tensor.name)
             if fill != 0 { access(slot).commitClear(fill) }
         }
     }
@@ -223,6 +225,51 @@ package struct Buffer {
     package static func write(_ handle: Handle, _ tensor: Tensor, _ data: UnsafeRawPointer,
                               offset: Int, size: Int) throws(Status) {
         try write(handle, tensor, data, Pieces(offset: offset, size: size, of: tensor.bytes))
+    }
+
+    /// Gives a weight the contents that a file has for it.
+    package static func load(_ handle: Handle, _ tensor: Tensor, _ file: PackedFile.Handle,
+                             _ index: Int) throws(Status) {
+        _ = try tensor.requireWeight()
+        let entry = try file.pointee.entry(index)
+        guard entry.type == tensor.type, entry.ne == tensor.ne else { throw .fileMismatch }
+        // The mapping first: what fails leaves the buffer as it was.
+        let packed = try file.pointee.load(index, form: handle.pointee.options.form)
+        do throws(Status) {
+            if !handle.pointee.forWeights { try requireSlotForWeights(handle, tensor) }
+            let slot = try findOrAnnounceSlot(handle, tensor)
+            guard slot.pointee.weight != nil else { throw .state }
+            handle.pointee.access(slot).load(packed)
+        } catch {
+            packed.release()
+            throw error
+        }
+    }
+
+    /// In a buffer that is not for weights now: that the tensor was announced when it was.
+    private static func requireSlotForWeights(_ handle: Handle, _ tensor: Tensor) throws(Status) {
+        do throws(Status) {
+            if try handle.pointee.findSlot(tensor).pointee.weight == nil { throw .state }
+        } catch { throw error == .foreign ? .state : error }
+    }
+
+    /// Writes all weights to a file. Nobody may upload meanwhile; the lock is not held while the disk is waited for.
+    package static func save(_ handle: Handle, to writer: FileWriter.Handle) throws(Status) {
+        var at = -1
+        while let slot = nextSlot(handle, after: &at) {
+            if slot.pointee.weight == nil { continue }
+            guard let packed = slot.pointee.packed else { throw .incomplete }
+            try writer.pointee.add(Slot.name(slot), packed, ne: slot.pointee.tensor.ne)
+        }
+    }
+
+    private static func nextSlot(_ handle: Handle, after end: inout Int) -> UnsafeMutablePointer<Slot>? {
+        let slots = handle.pointee.slots
+        sx_mutex_lock(&slots.pointee.mutex)
+        defer { sx_mutex_unlock(&slots.pointee.mutex) }
+        guard let slot = slots.pointee.first(endingAfter: end) else { return nil }
+        end = slot.pointee.offset + slot.pointee.tensor.bytes
+        return slot
     }
 
     package static func fill(_ handle: Handle, _ tensor: Tensor, _ value: UInt8,

@@ -14,6 +14,21 @@ struct Slot {
     var residentBytes = 0
     var pending: Packing?                // of a clear that is under way
 
+    // A slot's memory goes on behind this struct with the tensor's name, for files.
+    private static let nameSpace = FileFormat.mostNameBytes + 1
+    static let memoryBytes = MemoryLayout<Slot>.stride + nameSpace
+
+    static func name(_ slot: UnsafeMutablePointer<Slot>) -> UnsafeMutablePointer<CChar> {
+        UnsafeMutableRawPointer(slot + 1).assumingMemoryBound(to: CChar.self)
+    }
+
+    /// A name that no file can have is kept as an empty one.
+    static func setName(_ slot: UnsafeMutablePointer<Slot>, _ name: UnsafePointer<CChar>?) {
+        let place = Slot.name(slot), bytes = name.flatMap(fittingNameBytes) ?? 0
+        if let name { UnsafeMutableRawPointer(place).copyMemory(from: name, byteCount: bytes) }
+        place[bytes] = 0
+    }
+
     init(_ tensor: Tensor, offset: Int, forWeights: Bool) {
         self.tensor = tensor
         self.offset = offset
@@ -157,6 +172,9 @@ struct SlotAccess {
         }
     }
 
+    /// The packed form as a file has it, in place of what was there.
+    func load(_ mapped: PackedTensor) { adopt(mapped) }
+
     func forgetClear() {
         slot.pointee.pending?.forget()
         slot.pointee.pending = nil
@@ -174,7 +192,7 @@ struct SlotAccess {
     private func adopt(_ packed: PackedTensor) {
         slot.pointee.packed?.release()
         slot.pointee.packed = packed
-        recordResident(packed.bytes)
+        recordResident(packed.residentBytes)
         slot.pointee.arrived.release()
         giveStagingBack()
     }

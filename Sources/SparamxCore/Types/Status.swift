@@ -7,6 +7,8 @@ package enum Status: Int32, Error {
     case isaName = 27, selfTest = 28
     case noMemory = 30, workSize = 31
     case incomplete = 40, state = 41, damaged = 42, changed = 43
+    case file = 50, fileKind = 51, fileForeign = 52, fileVersion = 53, fileDamaged = 54, fileMismatch = 55
+    case fileName = 56
 
     /// What is wrong and what to do about it.
     package var sentence: StaticString {
@@ -96,6 +98,37 @@ package enum Status: Int32, Error {
             return """
                 the packed form of this weight is damaged, its memory was changed by something else: \
                 destroy it, upload the weight again, and look for stray writes or faulty memory
+                """
+        case .file:
+            return """
+                the operating system refused to open, read or write the file: \
+                errno says why, look at the path, its permissions and the free space
+                """
+        case .fileKind:
+            return """
+                the path does not name a regular file: \
+                give that of one, or for a new file a name that is free in a directory that is there
+                """
+        case .fileForeign: return "the file is no packed file of this library: pack the model again, to another path"
+        case .fileVersion:
+            return """
+                the packed file is of another version of the format or of a machine with another byte order: \
+                pack the model again with this library
+                """
+        case .fileDamaged:
+            return """
+                the packed file is cut off or changed, or was made to look like one: \
+                delete it and pack the model again
+                """
+        case .fileMismatch:
+            return """
+                the tensor in the packed file has another type, shape or form than is asked for: \
+                it is not of this model, pack the model again
+                """
+        case .fileName:
+            return """
+                the packed file has no tensor of this name or, when it is written, has it already, or the name is \
+                empty or longer than 159 bytes: see the function's comment in sparamx.h
                 """
         }
     }
