@@ -144,6 +144,19 @@ class load_report {
         finish();
     }
 
+    /* Every weight that was announced has been written. */
+    bool is_complete() {
+        std::lock_guard<std::mutex> lock(mutex);
+        return expected.empty();
+    }
+
+    /* One more line after a load. */
+    void add_line(const std::string & text) {
+        std::lock_guard<std::mutex> lock(mutex);
+        line += (line.empty() ? "" : "\nsparamx: ") + text;
+        has_line = true;
+    }
+
     /* Between these two a load goes on, for hosts that announce each weight only as they write it. */
     void hold(const void * buffer) {
         std::lock_guard<std::mutex> lock(mutex);
