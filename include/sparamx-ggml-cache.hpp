@@ -36,8 +36,8 @@
 
 namespace sparamx_ggml {
 
-/* Two lanes of 64 bits each, which see every byte. Against accidents, not against somebody who wants two weights to have
- * the same: the weights are the user's own. */
+/* Two lanes of 64 bits each, which see every byte. Against accidents, not against somebody who wants two weights to
+ * have the same: the weights are the user's own. */
 class content_hash {
     uint64_t a = 0x9e3779b97f4a7c15u, b = 0xc2b2ae3d27d4eb4fu;
 

@@ -47,7 +47,8 @@ def generate(linked, path, cache, how="mmap", **environment):
     """The text, and what the plugin says of the cache."""
     options = {"SPARAMX_CACHE": cache, **environment}
     result = linked.must_run("host_checks", "generate", path, 16, 2, 2, how, **options)
-    return result.stdout, [line for line in our_lines(result.stderr) if "took" not in line and "loaded, with" not in line]
+    lines = our_lines(result.stderr)
+    return result.stdout, [line for line in lines if "took" not in line and "loaded, with" not in line]
 
 
 def load(linked, path, how, **environment):
@@ -237,7 +238,8 @@ def test_a_link_is_not_followed(linked, model, folder, tmp_path):
     assert text == expected and "not used" in said[0] and "not written" in said[-1]
 
 
-@pytest.mark.parametrize("umask, folder_mode, kept", [(0o002, 0o700, True), (0o000, 0o755, False), (0o022, 0o755, True)])
+@pytest.mark.parametrize("umask, folder_mode, kept",
+                         [(0o002, 0o700, True), (0o000, 0o755, False), (0o022, 0o755, True)])
 def test_umask(linked, model, folder, umask, folder_mode, kept):
     """Never, not even for a moment, could somebody else write to the file."""
     path = model()

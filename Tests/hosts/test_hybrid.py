@@ -32,8 +32,8 @@ def run(linked):
     build_host.add_tools("linked", ["llama-completion"])
 
     def start(mode, model, *arguments, gpu=True, **environment):
-        result = linked.must_run("llama-completion", "-m", model, "-n", 16, "--temp", 0, "-no-cnv", "-p", PROMPT, "-t", 2,
-                                 "-c", 512, "--no-warmup", "-fit", "off", "-ot", "nomatch=CPU", *arguments,
+        result = linked.must_run("llama-completion", "-m", model, "-n", 16, "--temp", 0, "-no-cnv", "-p", PROMPT,
+                                 "-t", 2, "-c", 512, "--no-warmup", "-fit", "off", "-ot", "nomatch=CPU", *arguments,
                                  GGML_BACKEND_PATH=linked.made / "libfake-gpu.so" if gpu else None, **MODES[mode],
                                  **environment)
         took = [int(re.search(r"took (\d+) matri", line)[1]) for line in our_lines(result.stderr) if "took" in line]

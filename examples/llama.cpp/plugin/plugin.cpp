@@ -2,8 +2,8 @@
 //
 // SPARAMX_MODE=inject (the default) puts the library's buffer type first into the CPU backend's own list: no extra
 // graph splits, the host's threads, its work area. SPARAMX_MODE=accel offers a device instead: for test-backend-ops
-// and for hosts whose GPU keeps CPU weights from extra buffer types. SPARAMX_MODE=rpc offers the device that an RPC server
-// gives to its clients. SPARAMX_MODE=off does nothing.
+// and for hosts whose GPU keeps CPU weights from extra buffer types. SPARAMX_MODE=rpc offers the device that an RPC
+// server gives to its clients. SPARAMX_MODE=off does nothing.
 //
 // Tools whose CPU backend is linked in ignore GGML_BACKEND_PATH unless they load all backends: there LD_PRELOAD does
 // it.
