@@ -169,6 +169,19 @@ def test_every_access(dynamic, servers):
     assert len(server.took()) > 20
 
 
+def test_packed_once(dynamic, model, servers, tmp_path):
+    """SPARAMX_CACHE: what a server has packed is mapped when it, or another one, is sent the same."""
+    folder = tmp_path / "packed"
+    folder.mkdir(mode=0o700)
+    path = model("bf16")
+    texts = []
+    for server in servers(2, SPARAMX_CACHE=folder):
+        texts += [text(dynamic, path, [server], "-ngl", 99) for _ in range(2)]
+        said = [line for line in our_lines(server.log()) if "of them" in line and str(folder) in line]
+        assert len(server.took()) == 2 and len(said) == 2 and f"{MATRICES} of them mapped from" in said[1]
+    assert len(set(texts)) == 1 and len(list(folder.iterdir())) == 1
+
+
 def test_files_in_the_servers_own_cache(dynamic, model, servers, tmp_path):
     """rpc-server -c keeps what it was sent; the second load sends nothing. Of matrices of 10 MB and more alone."""
     path = make_model(dynamic, "memory-wider", "bf16", 0.5, *WIDE, "--ff", "8192", "--layers", "1")

@@ -21,6 +21,7 @@ namespace {
 
 using sparamx_ggml::library;
 using sparamx_ggml::load_report;
+using sparamx_ggml::packed_cache;
 using sparamx_ggml::translate;
 
 const host *             the_host;
@@ -62,6 +63,7 @@ struct region {
     }
 
     weights::iterator forget(weights::iterator w) {
+        packed_cache::get().forget(api(), w->second->packed);
         sparamx_ggml::destroy(api(), w->second->packed);
         return packed.erase(w);
     }
@@ -110,10 +112,16 @@ struct region {
             w->as.data = api()->buffer_base(w->packed);
             status = api()->buffer_init_tensor(w->packed, &w->as);
         }
-        if (status == SPARAMX_OK) status = api()->buffer_set_tensor(w->packed, &w->as, data, 0, bytes);
+        packed_cache &            cache = packed_cache::get();
+        const packed_cache::place place = cache.find(api(), w->as, data, bytes);
+        if (status == SPARAMX_OK && !cache.load(api(), place, w->packed, w->as)) {
+            status = api()->buffer_set_tensor(w->packed, &w->as, data, 0, bytes);
+            if (status == SPARAMX_OK) cache.packed(api(), place, w->packed, w->as);
+        }
         if (status == SPARAMX_OK) status = api()->buffer_tensor_info(w->packed, &w->as, &info);
         if (status != SPARAMX_OK || info.form == SPARAMX_FORM_RAW) {
             if (status != SPARAMX_OK) sparamx_ggml::say(sparamx_ggml::failure(api(), "upload", t, status));
+            cache.forget(api(), w->packed);
             api()->buffer_destroy(w->packed);
             return false;
         }
@@ -171,6 +179,12 @@ char * reach(const ggml_tensor * t, size_t offset, size_t n, bool written_next) 
     return r->base + at;
 }
 
+// Strides come from the client, and the server checks what they span in another way.
+bool fits(const ggml_tensor * t, size_t n) {
+    const region * r = own(t->buffer);
+    return r->has(t->data) && n <= r->size - r->offset_of(t->data);
+}
+
 void get_tensor(ggml_backend_buffer_t, const ggml_tensor * t, void * data, size_t offset, size_t n) {
     std::lock_guard<std::mutex> lock(mutex);
     if (served_weight * w = find(t)) {
@@ -185,7 +199,7 @@ void get_tensor(ggml_backend_buffer_t, const ggml_tensor * t, void * data, size_
 bool copy_tensor(ggml_backend_buffer_t, const ggml_tensor * src, ggml_tensor * dst) {
     std::lock_guard<std::mutex> lock(mutex);
     const size_t                n = sparamx_ggml::bytes_of(src);
-    if (!in_served_memory(src) || n != sparamx_ggml::bytes_of(dst)) return false;
+    if (!in_served_memory(src) || n != sparamx_ggml::bytes_of(dst) || !fits(src, n) || !fits(dst, n)) return false;
     const char * from = reach(src, 0, n, false);
     std::memmove(reach(dst, 0, n, false), from, n);
     return true;
@@ -264,10 +278,13 @@ void put_back(const ggml_tensor * t, const char * op) {
 
 void uploads_are_done() {
     std::lock_guard<std::mutex> lock(mutex);
+    bool                        were = false;
     for (region * r : regions()) {
         if (r->held) load_report::get().release(r);
+        were = were || r->held;
         r->held = false;
     }
+    if (were) packed_cache::get().complete(api());
     load_report::get().tell();
 }
 
