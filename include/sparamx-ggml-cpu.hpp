@@ -21,6 +21,7 @@
  *                  host keeps the embedding itself too, to look up rows: leave saves that memory
  *   SPARAMX_NUMA   interleave, mirror or distribute: where packed weights are on a machine with several memory nodes,
  *                  as sparamx.h says of SPARAMX_NUMA_*. mirror takes the memory of one copy per node
+ *   SPARAMX_CACHE  a directory in which packed weights are kept: see sparamx-ggml-cache.hpp
  *   SPARAMX_STATS  set: the time spent in products and the memory of the weights are printed when the process ends
  *   SPARAMX_REFERENCE  set, for tests: works without AVX-512 too, with kernels that are too slow for anything else
  * Weights that other ops than matrix products read are left to the host in any case: see sparamx-ggml-placement.h.
@@ -38,6 +39,7 @@
 #include "traits.h"
 #endif
 
+#include "sparamx-ggml-cache.hpp"
 #include "sparamx-ggml-library.hpp"
 #include "sparamx-ggml-pages.hpp"
 #include "sparamx-ggml-report.hpp"
@@ -70,6 +72,22 @@ inline bool can_be_packed(const sparamx_tensor & t) {
 inline void uploaded(ggml_backend_buffer_t b, const ggml_tensor * tensor, const sparamx_tensor & t, const void * data,
                      size_t size) {
     load_report::get().written(api(), own(b), tensor, t, own(b));
+    pages::give_back(data, size);
+}
+
+/* A weight that arrives whole may be in the cache, and goes into it if it is not. t: as it stands in the library's
+ * buffer; whose: by what the report knows the host's. */
+inline void upload(const void * whose, const ggml_tensor * tensor, sparamx_buffer * buffer, const sparamx_tensor & t,
+                   const void * data, size_t offset, size_t size) {
+    packed_cache &      cache = packed_cache::get();
+    packed_cache::place place;
+    if (offset == 0 && size == bytes_of(tensor) && can_be_packed(t)) place = cache.find(api(), t, data, size);
+    if (!cache.load(api(), place, buffer, t)) {
+        check(api()->buffer_set_tensor(buffer, &t, data, offset, size), "upload", tensor);
+        cache.packed(api(), place, buffer, t);
+    }
+    load_report::get().written(api(), whose, tensor, t, buffer);
+    if (load_report::get().is_complete()) cache.complete(api());
     pages::give_back(data, size);
 }
 
@@ -130,6 +148,7 @@ bool copy_tensor(ggml_backend_buffer_t b, const ggml_tensor * src, ggml_tensor *
 inline ggml_backend_buffer_i make_interface() {
     ggml_backend_buffer_i i = {};
     i.free_buffer = [](ggml_backend_buffer_t b) {
+        packed_cache::get().forget(api(), own(b));
         load_report::get().freed(own(b));
         destroy(api(), own(b));
     };
@@ -141,8 +160,7 @@ inline ggml_backend_buffer_i make_interface() {
     };
     i.set_tensor = [](ggml_backend_buffer_t b, ggml_tensor * tensor, const void * data, size_t offset, size_t size) {
         sparamx_tensor t = translate(tensor);
-        check(api()->buffer_set_tensor(own(b), &t, data, offset, size), "upload", tensor);
-        uploaded(b, tensor, t, data, size);
+        upload(own(b), tensor, own(b), t, data, offset, size);
     };
     i.get_tensor = [](ggml_backend_buffer_t b, const ggml_tensor * tensor, void * data, size_t offset, size_t size) {
         sparamx_tensor t = translate(tensor);

@@ -144,6 +144,30 @@ class load_report {
         finish();
     }
 
+    /* Every weight that was announced has been written. */
+    bool is_complete() {
+        std::lock_guard<std::mutex> lock(mutex);
+        return expected.empty();
+    }
+
+    /* One more line after a load. */
+    void add_line(const std::string & text) {
+        std::lock_guard<std::mutex> lock(mutex);
+        line += (line.empty() ? "" : "\nsparamx: ") + text;
+        has_line = true;
+    }
+
+    /* Between these two a load goes on, for hosts that announce each weight only as they write it. */
+    void hold(const void * buffer) {
+        std::lock_guard<std::mutex> lock(mutex);
+        expected[place(buffer, nullptr)] = "";
+    }
+    void release(const void * buffer) {
+        std::lock_guard<std::mutex> lock(mutex);
+        expected.erase(place(buffer, nullptr));
+        finish();
+    }
+
     void freed(const void * buffer) {
         std::lock_guard<std::mutex> lock(mutex);
         tell_locked();
@@ -162,7 +186,7 @@ class load_report {
             if (!w) return;
             say_once("nothing taken: the host put " + printable(w->name) +
                      " into its own memory without asking, as with " +
-                     "--no-repack, for a GPU, or as an RPC server");
+                     "--no-repack, for a GPU, or as an RPC server without -d SPARAMX (and SPARAMX_MODE=rpc)");
         } else {
             for (const auto & entry : asked_about) {
                 if (entry.second.why.empty()) return; /* was accepted: of a model that is not loaded yet */

@@ -30,6 +30,7 @@ VERSION = "0.3.36"
 SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 KINDS = ("linked", "dynamic", "linked-clang", "dynamic-clang", "flag")
 TARGETS = ("llama-bench", "llama-simple", "llama-perplexity", "llama-quantize", "test-backend-ops")
+DYNAMIC_TARGETS = ("ggml-cpu", "ggml-rpc", "ggml-rpc-server")  # backends, which nothing links to, and a tool
 ROOT = Path(__file__).resolve().parents[2]
 FLAG_SCRIPT, HEADERS = ROOT / "examples/llama.cpp/add-amx-flag.py", ROOT / "include"
 AMX_OFF = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
@@ -141,6 +142,8 @@ def configure(kind, source, build):
                # Without the server's web interface, which its build would download or make with npm.
                "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF",
                "-DGGML_BACKEND_DL=" + ("ON" if kind.startswith("dynamic") else "OFF"), *instruction_sets(kind)]
+    if kind.startswith("dynamic"):
+        command += ["-DGGML_RPC=ON", "-DGGML_RPC_RDMA=OFF"]  # as in the release archives
     if shutil.which("ninja"):
         command += ["-G", "Ninja"]
     if kind.endswith("-clang"):
@@ -176,7 +179,7 @@ def build_host(kind):
             else:
                 shutil.rmtree(build, ignore_errors=True)
             configure(kind, source, build)
-            compile_targets(build, TARGETS + (("ggml-cpu",) if kind.startswith("dynamic") else ()))
+            compile_targets(build, TARGETS + (DYNAMIC_TARGETS if kind.startswith("dynamic") else ()))
             complete.write_text(stamp(kind))
     return build
 
@@ -185,6 +188,8 @@ def add_tools(kind, tools):
     """Into a build that is there already. Most are a few files; llama-server takes two cores some minutes."""
     build = build_host(kind)
     missing = [tool for tool in tools if not (build / "bin" / tool).is_file()]
+    if "ggml-rpc-server" in missing:
+        missing.append("ggml-rpc")  # which it loads at run time
     if missing:
         with open(cache_folder() / f"lock-{VERSION}-{kind}", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -77,11 +77,11 @@ class Host:
         if plugin:
             file = self.plugin if plugin is True else plugin
             # Tools with their CPU backend linked in ignore GGML_BACKEND_PATH unless they load all backends.
-            preload = self.kind.startswith("linked") and tool in ("llama-simple", "llama-server")
+            preload = self.kind.startswith("linked") and tool in ("llama-simple", "llama-server", "llama-completion")
             variables["LD_PRELOAD" if preload else "GGML_BACKEND_PATH"] = file
             if self.kind.startswith("linked") and tool == "llama-perplexity":
                 arguments += ["-ot", "nomatch=CPU"]
-        if tool == "llama-perplexity":
+        if tool in ("llama-perplexity", "llama-completion"):
             preloads = [variables.get("LD_PRELOAD"), self.made / "liblinger.so"]
             variables = {**variables, "LD_PRELOAD": " ".join(str(file) for file in preloads if file)}
         return [path, *arguments], clean_environment(**variables)

@@ -1,6 +1,6 @@
-/* Preloaded into llama-perplexity. It returns from main while its logger's thread still has lines to write, and on a
- * busy machine loses the last ones, with or without the plugin: among them the statistics. Here that thread gets the
- * time. */
+/* Preloaded into llama-perplexity and llama-completion. They return from main while their logger's thread still has
+ * lines to write, and on a busy machine lose the last ones, with or without the plugin: among them the statistics. Here
+ * that thread gets the time. */
 #define _POSIX_C_SOURCE 199309L
 #include <time.h>
 

@@ -36,7 +36,7 @@ def test_applies_twice_and_comes_off(checkout):
     before = files(checkout)
     assert edit(checkout).returncode == 0
     once = files(checkout)
-    assert len(once) == len(before) + 7 and all(once[Path(name)] != before[Path(name)] for name in FILES)
+    assert len(once) == len(before) + 8 and all(once[Path(name)] != before[Path(name)] for name in FILES)
     again = edit(checkout)
     assert again.returncode == 0 and "nothing to do" in again.stdout and files(checkout) == once
     assert edit(checkout, "--undo").returncode == 0

@@ -30,7 +30,7 @@ def test_applies_twice_and_comes_off(checkout):
     before = files(checkout)
     assert edit(checkout).returncode == 0
     once = files(checkout)
-    assert once != before and len(once) == len(before) + 9
+    assert once != before and len(once) == len(before) + 10
     again = edit(checkout)
     assert again.returncode == 0 and "nothing to do" in again.stdout and files(checkout) == once
     assert edit(checkout, "--undo").returncode == 0

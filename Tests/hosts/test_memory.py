@@ -1,11 +1,15 @@
 """The weights take the packed bytes and at most 5% more of the host's memory, however it is measured."""
 
+import os
 import re
+import subprocess
 
+import gguf
 import pytest
 
+import build_host
 from conftest import explain, make_model
-from test_placement import expected_mib
+from test_placement import LEFT, expected_mib
 
 KIB = 1024
 MOST = 1.05
@@ -51,3 +55,35 @@ def test_statistics_tell_it(linked, programs, kind):
     assert packed == packed_bytes(programs, path)
     assert packed < resident < MOST * packed
     assert uploaded == expected_mib(path) * 2**20
+
+
+def at_most_resident(host, path, load_mode, **options):
+    """Of a llama-completion that loads the model and answers with a token, in bytes."""
+    build_host.add_tools(host.kind, ["llama-completion"])
+    command, environment = host.command("llama-completion", "-m", path, "-lm", load_mode, "-n", 1, "--temp", 0,
+                                        "-no-cnv", "-p", "a", "-t", 2, "-c", 512, "--no-warmup", **options)
+    process = subprocess.Popen(list(map(str, command)), env=environment, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * KIB
+
+
+@pytest.mark.parametrize("mode", ["inject", "accel"])
+@pytest.mark.parametrize("kind", ["bf16", "q8_0"])
+def test_peak_while_loading(linked, programs, kind, mode):
+    """Without a mapping: the packed weights and one of them as it comes. A mapping is all there before the plugin sees
+    its first weight, so with one the peak is the file, as without the plugin, and never both."""
+    path = make_model(linked, "memory-wide", kind, 0.5, *WIDE)
+    packed = packed_bytes(programs, path)
+    sizes = [int(tensor.n_bytes) for tensor in gguf.GGUFReader(path).tensors if not any(n in tensor.name for n in LEFT)]
+    library = 6 * 2**20  # its own pages, and what it packs with
+    plain = {how: at_most_resident(linked, path, how, plugin=False) for how in ("none", "mmap")}
+    ours = {how: at_most_resident(linked, path, how, SPARAMX_MODE=mode) for how in ("none", "mmap")}
+    rest = plain["none"] - sum(sizes)
+    print(f"{path.stem} {mode}: without a mapping {ours['none'] / 2**20:.1f} MiB, llama.cpp alone "
+          f"{plain['none'] / 2**20:.1f}; mapped {ours['mmap'] / 2**20:.1f}, alone {plain['mmap'] / 2**20:.1f}")
+    assert ours["none"] < rest + packed + max(sizes) + library
+    assert ours["mmap"] < plain["mmap"] + library
+    assert ours["none"] < ours["mmap"] + library

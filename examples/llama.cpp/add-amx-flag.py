@@ -8,7 +8,7 @@ With --amx, llama-cli, llama-server, llama-perplexity and all other tools with c
 the weights of a model packed by libsparamx. Without it nothing is different, and the library is not looked for. The
 flag also lets the CPU's weights reach the library when a GPU is present (as --no-host does).
 
-Edited are three files, each addition between two marked lines; the three headers of the library are copied to
+Edited are three files, each addition between two marked lines; the headers of the library are copied to
 ggml/src/ggml-cpu/sparamx. If a place for an addition is not found in exactly one spot, nothing at all is changed.
 """
 

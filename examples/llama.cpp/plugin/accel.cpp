@@ -2,7 +2,7 @@
 
 #include "collect.hpp"
 #include "memory.hpp"
-#include "sparamx-ggml-cpu.hpp"
+#include "nodes.hpp"
 #include "team.hpp"
 
 #include <atomic>
@@ -28,25 +28,6 @@ struct stream {
 };
 
 stream * own(ggml_backend_t b) { return static_cast<stream *>(b->context); }
-
-// Ops that compute nothing.
-bool is_view(const ggml_tensor * node) {
-    switch (node->op) {
-        case GGML_OP_NONE:
-        case GGML_OP_RESHAPE:
-        case GGML_OP_VIEW:
-        case GGML_OP_PERMUTE:
-        case GGML_OP_TRANSPOSE: return true;
-        default: return false;
-    }
-}
-
-bool is_product(const ggml_tensor * node) { return node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID; }
-
-// Nothing comes of the others.
-bool is_work(const ggml_tensor * node) {
-    return (node->flags & GGML_TENSOR_FLAG_COMPUTE) && !sparamx_ggml::is_empty(node) && !is_view(node);
-}
 
 struct device_product : sparamx_ggml::product {
     explicit device_product(const ggml_tensor * node) : product(node, nullptr) {

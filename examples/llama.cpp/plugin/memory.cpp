@@ -108,9 +108,7 @@ void set_tensor(ggml_backend_buffer_t b, ggml_tensor * t, const void * data, siz
         return;
     }
     const sparamx_tensor w = in_library(t);
-    check(api()->buffer_set_tensor(w.buffer, &w, data, offset, size), "upload", t);
-    sparamx_ggml::load_report::get().written(api(), own(b), t, w, w.buffer);
-    sparamx_ggml::pages::give_back(data, size);
+    sparamx_ggml::buffers::upload(own(b), t, w.buffer, w, data, offset, size);
 }
 
 void get_tensor(ggml_backend_buffer_t b, const ggml_tensor * t, void * data, size_t offset, size_t size) {
@@ -148,6 +146,7 @@ ggml_status flip(ggml_backend_buffer_t b, ggml_tensor * t) {
 
 void free_buffer(ggml_backend_buffer_t b) {
     region * r = own(b);
+    sparamx_ggml::packed_cache::get().forget(api(), r->packed);
     sparamx_ggml::load_report::get().freed(r);
     sparamx_ggml::destroy(api(), r->packed);
     munmap(r->base, r->size);

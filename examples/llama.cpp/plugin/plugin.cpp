@@ -2,7 +2,8 @@
 //
 // SPARAMX_MODE=inject (the default) puts the library's buffer type first into the CPU backend's own list: no extra
 // graph splits, the host's threads, its work area. SPARAMX_MODE=accel offers a device instead: for test-backend-ops
-// and for hosts whose GPU keeps CPU weights from extra buffer types. SPARAMX_MODE=off does nothing.
+// and for hosts whose GPU keeps CPU weights from extra buffer types. SPARAMX_MODE=rpc offers the device that an RPC
+// server gives to its clients. SPARAMX_MODE=off does nothing.
 //
 // Tools whose CPU backend is linked in ignore GGML_BACKEND_PATH unless they load all backends: there LD_PRELOAD does
 // it.
@@ -12,6 +13,7 @@
 #include "accel.hpp"
 #include "collect.hpp"
 #include "host.hpp"
+#include "rpc.hpp"
 #include "sparamx-ggml-cpu.hpp"
 
 #include <dlfcn.h>
@@ -57,6 +59,7 @@ std::string inject(const plugin::host & host) {
 }
 
 std::atomic<bool> registered{ false };
+std::atomic<bool> serving{ false }; // SPARAMX_MODE=rpc
 
 ggml_backend_reg registry(size_t (*count)(ggml_backend_reg_t)) {
     ggml_backend_reg reg = {};
@@ -65,9 +68,11 @@ ggml_backend_reg registry(size_t (*count)(ggml_backend_reg_t)) {
     reg.iface.get_device_count = count;
     reg.iface.get_device = [](ggml_backend_reg_t, size_t) -> ggml_backend_dev_t {
         registered = true; // a host asks when it has the registry in its list
-        return plugin::accel_device();
+        return serving ? plugin::rpc_device() : plugin::accel_device();
     };
-    reg.iface.get_proc_address = [](ggml_backend_reg_t, const char * name) { return plugin::accel_function(name); };
+    reg.iface.get_proc_address = [](ggml_backend_reg_t, const char * name) {
+        return serving ? plugin::rpc_function(name) : plugin::accel_function(name);
+    };
     return reg;
 }
 
@@ -105,16 +110,19 @@ extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backen
     const char *      text = sparamx_ggml::variable("SPARAMX_MODE");
     const std::string mode = text ? std::string(text, strnlen(text, 64)) : "inject";
     if (mode == "off") return &nothing;
-    if (mode != "inject" && mode != "accel") {
+    if (mode != "inject" && mode != "accel" && mode != "rpc") {
         sparamx_ggml::say("not used: SPARAMX_MODE is \"" + sparamx_ggml::printable(mode.c_str()) +
-                          "\" instead of inject, accel or off");
+                          "\" instead of inject, accel, rpc or off");
         return &nothing;
     }
     std::string error = host->find(__builtin_return_address(0));
     if (error.empty() && mode == "inject") error = inject(*host);
-    if (error.empty() && mode == "accel" && host->has_device("SPARAMX")) error = second_copy;
-    if (error.empty() && plugin::start_collecting(*host)) stay_loaded(); // with or without the library
-    if (error.empty() && mode == "accel" && plugin::accel_start(*host, &device)) {
+    if (error.empty() && mode != "inject" && host->has_device("SPARAMX")) error = second_copy;
+    // Collecting ends with the process, and with status 0, as no server does.
+    if (error.empty() && mode != "rpc" && plugin::start_collecting(*host)) stay_loaded(); // with or without the library
+    serving = mode == "rpc";
+    if (error.empty() && mode != "inject" &&
+        (serving ? plugin::rpc_start(*host, &device) : plugin::accel_start(*host, &device))) {
         stay_loaded();
         return &device;
     }
