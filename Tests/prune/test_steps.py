@@ -199,16 +199,17 @@ def test_no_step_undoes_the_one_before(problem):
             continue
         assert error_after(problem, steps) <= 1.001 * error_after(problem, pair[:1]), pair
     changing = [step for step in calibrated.STEPS if step != "swaps"]
-    assert set(refused) == {*itertools.product(calibrated.STEPS, ["swaps"]), *((step, "sparsegpt") for step in changing)}
+    pairs = itertools.product
+    assert set(refused) == {*pairs(calibrated.STEPS, ["swaps"]), *pairs(changing, ["sparsegpt"])}
     for step in changing:
         assert error_after(problem, (step, "sparsegpt")) >= 0.999 * error_after(problem, (step,))
         assert f"what {step} made of them would be lost" in refused[step, "sparsegpt"]
 
 
-@pytest.mark.parametrize("text, why", [("swaps+refit+sparsegpt", "what refit made"), ("swaps+swaps", "only be the first"),
-                                       ("swaps+sparsegpt+exchange+sparsegpt", "what exchange made"),
-                                       ("sparsegpt+refit+swaps", "only be the first"), ("refit+scores", "one or several"),
-                                       ("refit+", "one or several"), ("", "one or several")])
+@pytest.mark.parametrize("text, why", [
+    ("swaps+refit+sparsegpt", "what refit made"), ("swaps+sparsegpt+exchange+sparsegpt", "what exchange made"),
+    ("swaps+swaps", "only be the first"), ("sparsegpt+refit+swaps", "only be the first"),
+    ("refit+scores", "one or several"), ("refit+", "one or several"), ("", "one or several")])
 def test_methods_that_make_no_sense(text, why):
     with pytest.raises(ValueError, match=why) as error:
         calibrated.method_of(text)
