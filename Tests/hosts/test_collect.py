@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
@@ -205,3 +206,57 @@ def test_killed(linked, model, text, tmp_path):
         assert file.read_bytes() == before and os.listdir(tmp_path) == ["grams"]
     assert "pass 2 of 2, which is all" in linked.must_run(*command, **options).stderr
     assert Grams(file).missing == 0
+
+
+@pytest.mark.parametrize("experts, better", [(False, "exchange"), (True, "sparsegpt")], ids=["dense", "experts"])
+def test_from_the_hosts_text_to_a_pruned_model(linked, model, moe_model, text, tmp_path, experts, better):
+    """The whole way of the guide: the host's own program collects, prune.py prunes by that file, the host reads the
+    result. The zeros are those that the sums choose, computed here once more; a method that fits what stays, tried on
+    the first layer, is nearer to the dense results than these zeros alone."""
+    dense = (moe_model if experts else model)("bf16", 0.0)
+    grams = tmp_path / "grams.safetensors"
+    host = ("-f", text, "-c", 128, "--chunks", 8, "-t", 2)
+    linked.must_run("llama-perplexity", "-m", dense, *host, SPARAMX_COLLECT=grams, **DECLINED)
+    sums, before = Grams(grams), read_tensors(dense)
+    inside = [name for name, w in before.items() if name.startswith("blk.") and w.ndim > 1 and "gate_inp" not in name]
+    assert len(inside) == 14
+    errors = {}
+    for method, more in (("scores", ()), (better, ("--include", r"^blk\.0\.(attn_output|ffn_down|ffn_down_exps)\."))):
+        pruned = tmp_path / f"{method}.gguf"
+        command = [sys.executable, ROOT / "examples/prune/prune.py", dense, pruned, "--gram", grams, "--share", "0.5",
+                   "--method", method, *more]
+        told = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        assert told.returncode == 0 and told.stderr == "", told.stdout + told.stderr
+        chosen = [name for name in inside if not more or re.search(more[1], name)]
+        assert f": {len(chosen)} of " in told.stdout
+        after = read_tensors(pruned)
+        assert list(after) == list(before)
+        assert all(np.array_equal(after[name], w) for name, w in before.items() if name not in chosen)
+        for name in chosen:
+            w, v = before[name], after[name]
+            assert ((v == 0).sum(axis=-1) == w.shape[-1] // 2).all(), name
+            for expert in sums.experts(name) or [None]:
+                at = slice(None) if expert is None else expert
+                h = sums.gram(name, expert).astype(np.float64)
+                errors[method, name, expert] = distance(w[at] - v[at], h) / distance(w[at], h)
+                if method == "scores":
+                    kept, score = v[at] != 0, np.abs(w[at]) * np.sqrt(np.diag(h))
+                    assert np.array_equal(v[at][kept], w[at][kept])
+                    largest, least = np.where(kept, 0, score).max(axis=1), np.where(kept, score, np.inf).min(axis=1)
+                    assert (largest <= least * (1 + 1e-6)).all(), name
+        log = linked.must_run("llama-perplexity", "-m", pruned, *host, plugin=False).stderr
+        assert re.search(r"Final estimate: PPL = [1-9]", log)
+    fitted = [key[1:] for key in errors if key[0] == better]
+    assert len(fitted) == (9 if experts else 2)
+    assert all(errors[better, *key] < 0.9 * errors["scores", *key] for key in fitted), errors
+
+
+def distance(change, h):
+    """Of the results, over all tokens that the sums are of."""
+    return float(np.sum((change @ h) * change))
+
+
+def read_tensors(path):
+    """{name: float32 array}"""
+    return {t.name: np.asarray(gguf.dequantize(t.data, t.tensor_type), np.float32)
+            for t in gguf.GGUFReader(path).tensors}

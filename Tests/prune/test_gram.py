@@ -214,6 +214,6 @@ def test_files_that_do_not_fit(tmp_path, model, grams):
     for more in (["--method", "guess"], ["--scope", "model"], ["--imatrix", grams]):
         assert run(before, tmp_path / "x", "--gram", grams, *more, asks=True).returncode == 2
     assert run(before, tmp_path / "x", "--method", "swaps").returncode == 2
-    for method in ("refit+swaps", "exchange+swaps+refit", "swaps+swaps"):
+    for method in ("refit+swaps", "exchange+swaps+refit", "swaps+swaps", "refit+sparsegpt"):
         result = run(before, tmp_path / "x", "--gram", grams, "--method", method)
         assert result.returncode == 2 and "can only be the first step" in result.stderr

@@ -135,7 +135,9 @@ def test_the_nearest_model_by_size(tmp_path):
                           (8e9, "Llama-3.1 8B"), (4e10, "LLaMA-2 70B")):
         assert expect.nearest(weights).name == name
     assert "14.89 by magnitude, to 6.42 with an imatrix" in expect.sentence(7e9, 0.5)
-    assert "from 5.85 to 9 with an imatrix." in expect.sentence(8e9, 0.5)  # what was not measured is left out
+    # What was not measured is left out.
+    assert "from 5.85 to 37.8 by magnitude, to 9 with an imatrix." in expect.sentence(8e9, 0.5)
+    assert "from 24.3 to 51.2 with an imatrix, to 33.2 with Gram matrices." in expect.sentence(3e8, 0.5)
 
 
 def test_report_counts_chosen_experts_and_all_files(tmp_path):

@@ -1,8 +1,11 @@
 """The steps of --method on arrays, each against the plain way to the same result."""
 
+import itertools
+
 import numpy as np
 import pytest
 
+import calibrated
 import exchange
 import quadratic
 import refit
@@ -176,3 +179,44 @@ def test_what_a_weight_costs_when_it_goes(problem):
         gone[:, q] = True
         v = refit.solve(w, h, gone, iterations=300)
         assert np.allclose(quadratic.cost(w - v, h), np.square(w[:, q]) * costs[q], rtol=0.02)
+
+
+def error_after(problem, steps):
+    w, h, mask = problem
+    mask, v = calibrated.take_steps(w, h, mask.copy(), sparsegpt.factor(h), exchange.leave_costs(h), steps, 0.5, None)
+    return quadratic.cost(w - (np.where(mask, 0, w) if v is None else v), h).sum()
+
+
+def test_no_step_undoes_the_one_before(problem):
+    """Of all methods of two steps: those allowed are no worse than their first step; of those refused, sparsegpt gains
+    nothing, and swaps has no weights to judge by."""
+    refused = {}
+    for pair in itertools.product(calibrated.STEPS, repeat=2):
+        try:
+            steps = calibrated.method_of("+".join(pair))
+        except ValueError as error:
+            refused[pair] = str(error)
+            continue
+        assert error_after(problem, steps) <= 1.001 * error_after(problem, pair[:1]), pair
+    changing = [step for step in calibrated.STEPS if step != "swaps"]
+    pairs = itertools.product
+    assert set(refused) == {*pairs(calibrated.STEPS, ["swaps"]), *pairs(changing, ["sparsegpt"])}
+    for step in changing:
+        assert error_after(problem, (step, "sparsegpt")) >= 0.999 * error_after(problem, (step,))
+        assert f"what {step} made of them would be lost" in refused[step, "sparsegpt"]
+
+
+@pytest.mark.parametrize("text, why", [
+    ("swaps+refit+sparsegpt", "what refit made"), ("swaps+sparsegpt+exchange+sparsegpt", "what exchange made"),
+    ("swaps+swaps", "only be the first"), ("sparsegpt+refit+swaps", "only be the first"),
+    ("refit+scores", "one or several"), ("refit+", "one or several"), ("", "one or several")])
+def test_methods_that_make_no_sense(text, why):
+    with pytest.raises(ValueError, match=why) as error:
+        calibrated.method_of(text)
+    assert str(error.value).endswith(f"not {text}")
+
+
+@pytest.mark.parametrize("text", ["swaps", "swaps+sparsegpt+refit", "swaps+refit+exchange+refit", "exchange+exchange",
+                                  "sparsegpt+exchange", "scores"])
+def test_methods_that_do(text):
+    assert calibrated.method_of(text) == (() if text == "scores" else tuple(text.split("+")))

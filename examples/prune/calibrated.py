@@ -22,6 +22,7 @@ import swaps
 from container import Fault
 
 STEPS = ("swaps", "sparsegpt", "refit", "exchange")
+GO_ON = ("refit", "exchange")  # with the weights that the step before left; the others take no more than its mask
 SCORES = "scores"
 BEST = "exchange"
 SWAPS, ROUNDS = 100, 4
@@ -35,9 +36,14 @@ def method_of(text):
     steps = tuple(part.strip() for part in text.split("+"))
     if not all(step in STEPS for step in steps):
         raise ValueError(f"a method is {SCORES}, or one or several of {', '.join(STEPS)}, joined by +; not {text}")
-    if "swaps" in steps[1:]:
-        raise ValueError(f"swaps gives weights back the values that they had, so it can only be the first step of a "
-                         f"method; not {text}")
+    for number, step in enumerate(steps[1:], 1):
+        if step == "swaps":
+            raise ValueError(f"swaps gives weights back the values that they had, so it can only be the first step of "
+                             f"a method; not {text}")
+        if step not in GO_ON and changes_weights(steps[:number]):
+            raise ValueError(f"{step} begins with the weights of the dense matrix, so what {steps[number - 1]} made of "
+                             f"them would be lost: {step} can only be the first step of a method or follow swaps; "
+                             f"not {text}")
     return steps
 
 

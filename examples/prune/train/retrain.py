@@ -150,6 +150,7 @@ def train(model, teacher, rows, masks, args):
 
 def main():
     args = parse_arguments()
+    sys.stdout.reconfigure(line_buffering=True)  # an hour's run is followed in a file, too
     model, tokenizer = load(args.model, args.device)
     teacher = load(args.teacher, args.device)[0].eval() if args.teacher else None
     rows = sequences(args.text, tokenizer, args.length).to(args.device)
