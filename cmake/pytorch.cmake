@@ -1,4 +1,4 @@
-# The PyTorch package of examples/pytorch: the parallel loop that the library gets from it, and a wheel with both inside.
+# The package of examples/pytorch: the parallel loop that the library gets from PyTorch, and a wheel with both inside.
 #
 #   cmake --build build --target wheel       build/sparamx-VERSION-py3-none-manylinux_2_34_x86_64.whl
 

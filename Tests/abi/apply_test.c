@@ -30,7 +30,7 @@ static void *edge(int place, size_t bytes) {
     return ends[place] - bytes;
 }
 
-/* ------------------------------------------------------------------------------------------------ numbers, slowly -- */
+/* ----------------------------------------------------------------------------------------------- numbers, slowly -- */
 
 static size_t element_bytes(int32_t type) { return type == SPARAMX_TYPE_F32 ? 4 : 2; }
 
@@ -92,7 +92,7 @@ static bool same_element(int32_t type, const void *at, size_t i, float wanted) {
     return got == expected;
 }
 
-/* ------------------------------------------------------------------------------------------------- hosts' loops -- */
+/* ------------------------------------------------------------------------------------------------ hosts' loops -- */
 
 typedef void (*task_fn)(int32_t index, void *data);
 

@@ -107,7 +107,7 @@ static void test_memory(void) {
     STRUCT_FAULTS(sparamx_linear_call, p, good(), sparamx_linear_call_work_size(linear, p, &bytes));
 }
 
-/* ---------------------------------------------------------------------------------------------- hosts' wrong loops -- */
+/* ------------------------------------------------------------------------------------------ hosts' wrong loops -- */
 
 typedef void (*task_fn)(int32_t index, void *data);
 

@@ -101,7 +101,8 @@ def check_damage(pack, out):
     whole = packed.read_bytes()
     bad.write_bytes(whole[:4096 + 500] + bytes([whole[4096 + 500] ^ 4]) + whole[4096 + 501:])
     result = run(pack, "--list", "--verify", bad)
-    check(result.returncode == 4 and "every checksum" not in result.stdout and result.stderr, f"a code: {result.stderr}")
+    check(result.returncode == 4 and "every checksum" not in result.stdout and result.stderr,
+          f"a code: {result.stderr}")
     bad.write_bytes(whole[:-9])
     check(run(pack, "--list", bad).returncode == 4, "a file that was cut off")
     check(run(pack, "--list", out / "bf16.gguf").returncode == 2, "a file that is no packed one")
@@ -109,9 +110,9 @@ def check_damage(pack, out):
 
 def check_arguments(pack, out):
     model, packed = out / "bf16.gguf", out / "arguments.sparamx"
-    for arguments in ((), (model,), (model, packed, packed), ("--form", "thin", model, packed), ("--threads", "0", model,
-                      packed), ("--threads", "x", model, packed), ("--nonsense", model, packed), ("--list",),
-                      ("--verify", packed), ("--list", out / "none.sparamx"), (out / "none.gguf", packed),
+    for arguments in ((), (model,), (model, packed, packed), ("--form", "thin", model, packed),
+                      ("--threads", "0", model, packed), ("--threads", "x", model, packed), ("--nonsense", model, packed),
+                      ("--list",), ("--verify", packed), ("--list", out / "none.sparamx"), (out / "none.gguf", packed),
                       (model, out / "none" / "x.sparamx"), (model, out)):
         result = run(pack, *arguments)
         check(result.returncode == 2 and result.stderr.startswith("sparamx-pack: ") and not result.stdout,

@@ -95,7 +95,8 @@ else
     check "they install in a fresh Debian" inside "dpkg -i ./*.deb"
     check "a C program uses them there" inside \
         'gcc -std=c11 consumer.c $(pkg-config --cflags --libs sparamx) -lm -o consumer && ./consumer'
-    check "the programs run there" inside "sparamx-bench --help && sparamx-explain --help && sparamx-pack --help && sparamx-run --help"
+    check "the programs run there" inside \
+        "sparamx-bench --help && sparamx-explain --help && sparamx-pack --help && sparamx-run --help"
     rm -rf --one-file-system "$fresh"
 fi
 

@@ -8,7 +8,7 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 run_pytest "$here" pytorch "$@"
 status=$?
 if [ "$status" -eq 2 ] && ! [ -e "$here/../../build/venv-pytorch/complete" ]; then
-    tally_skip 1 "tests of examples/pytorch: what requirements.txt there asks for, PyTorch above all, cannot be installed"
+    tally_skip 1 "tests of examples/pytorch: PyTorch, or another package of requirements.txt there, cannot be had"
     tally_end
     exit 0
 fi

@@ -28,7 +28,8 @@ def test_quantized_as_ggml_does(weight_type, name, share):
 @pytest.mark.parametrize("dtype, weight_type", ((torch.bfloat16, WeightType.BF16), (torch.float16, WeightType.F16)))
 def test_every_pattern_of_16_bits(dtype, weight_type):
     every = torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16).view(dtype).reshape(64, 1024)
-    assert torch.equal(from_bytes(to_bytes(every, weight_type), weight_type).view(torch.uint16), every.view(torch.uint16))
+    back = from_bytes(to_bytes(every, weight_type), weight_type)
+    assert torch.equal(back.view(torch.uint16), every.view(torch.uint16))
 
 
 def test_choice():

@@ -24,7 +24,8 @@ enum { EXIT_BAD_INPUT = 2, EXIT_NO_LIBRARY = 3, EXIT_DAMAGED = 4 };
 static const char usage[] =
     "Usage: sparamx-pack [OPTION...] MODEL.gguf OUT.sparamx\n"
     "       sparamx-pack --list [--verify] FILE.sparamx\n"
-    "Packs every weight matrix of a GGUF model that libsparamx takes into one file that hosts map, or lists such a file.\n"
+    "Packs every weight matrix of a GGUF model that libsparamx takes into one file that hosts map, or lists such a\n"
+    "file.\n"
     "\n"
     "  --form FORM      auto (default: whichever takes fewer bytes), dense or sparse\n"
     "  --list           the tensors of a packed file\n"
@@ -36,7 +37,7 @@ static const char usage[] =
     "Tensors that an engine keeps (norms, tables that are looked up, other types) are not in the file. Of a model in\n"
     "several files name any one. OUT is replaced when all is written, and not before.\n"
     "\n"
-    "Exit status: 0 all well, 2 unusable arguments or files, 3 the library cannot be used, 4 a packed file is damaged.\n";
+    "Exit status: 0 all well, 2 unusable arguments or files, 3 the library cannot be used, 4 a damaged packed file.\n";
 
 typedef struct options {
     const char *model, *packed, *library;
