@@ -112,7 +112,8 @@ def check_arguments(pack, out):
     model, packed = out / "bf16.gguf", out / "arguments.sparamx"
     for arguments in ((), (model,), (model, packed, packed), ("--form", "thin", model, packed),
                       ("--threads", "0", model, packed), ("--threads", "x", model, packed),
-                      ("--nonsense", model, packed), ("--list",), ("--verify", packed), ("--list", out / "none.sparamx"), (out / "none.gguf", packed),
+                      ("--nonsense", model, packed), ("--list",), ("--verify", packed),
+                      ("--list", out / "none.sparamx"), (out / "none.gguf", packed),
                       (model, out / "none" / "x.sparamx"), (model, out)):
         result = run(pack, *arguments)
         check(result.returncode == 2 and result.stderr.startswith("sparamx-pack: ") and not result.stdout,
