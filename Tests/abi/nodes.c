@@ -101,11 +101,14 @@ static bool asked(const void *caller) {
         memcpy(&next, &symbol, sizeof next);                   \
     }
 
-/* libfail.so, if it is there, hands calls of the library on to this one: then the caller is libfail.so. */
+/* libfail.so, if it is there behind this one, says which calls fail. */
+extern bool fail_count(const char *function) __attribute__((weak));
+static bool fails(const char *function) { return fail_count != NULL && fail_count(function); }
+
 EXPORT void *dlopen(const char *file, int mode) {
     NEXT("dlopen", void *, const char *, int)
     if (file == NULL || strcmp(file, "libnuma.so.1") != 0) return next(file, mode);
-    return without ? NULL : &libnuma;
+    return fails("dlopen") || without ? NULL : &libnuma;
 }
 
 EXPORT int dlclose(void *handle) {
@@ -116,6 +119,7 @@ EXPORT int dlclose(void *handle) {
 EXPORT void *dlsym(void *handle, const char *name) {
     NEXT("dlsym", void *, void *, const char *)
     if (handle != &libnuma) return next(handle, name);
+    if (fails("dlsym")) return NULL;
     if (strcmp(name, "numa_available") == 0) return (void *)available;
     if (strcmp(name, "mbind") == 0) return (void *)bind_memory;
     if (strcmp(name, "numa_all_nodes_ptr") == 0) return &all_nodes_pointer;

@@ -50,8 +50,8 @@ run_in() {
         path=$out/emulated
         preload=(libtile-emulator.so)
     fi
+    case $1 in numa_test | nth_failure_test) preload+=(libnodes.so) ;; esac # before libfail.so, which it asks
     case $1 in guard_test | quiet_test | nth_failure_test) preload+=(libfail.so) ;; esac
-    case $1 in numa_test | nth_failure_test) preload+=(libnodes.so) ;; esac # behind libfail.so, which asks it
     [ "$1" = guard_test ] && variables+=(FAIL_GUARD=1)
     # Preloaded by name: a path in LD_PRELOAD cannot have a space in it.
     tally "$name" "$out/$(tr -c 'A-Za-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path:$out" \
