@@ -49,7 +49,7 @@ public func sparamx_linear_apply(_ pointer: OpaquePointer!,
     reportStatus { () throws(Status) in
         let handle = try requireLinear(pointer), call = try readStruct(call)
         if call.m == 0 { return try requireKnown(call) }
-        let plan = try makePlan(handle, call), tensor = handle.pointee.tensor.here
+        let plan = try makePlan(handle, call), tensor = handle.pointee.tensor
         let n = tensor.layout.n, k = tensor.layout.k, most = Int64(Checked.limit)
         guard let x = call.x, let y = call.y else { throw .null }
         guard call.ldx >= Int64(k), call.ldy >= Int64(n), call.ldx <= most, call.ldy <= most else { throw .stride }

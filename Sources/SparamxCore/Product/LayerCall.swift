@@ -175,7 +175,7 @@ package struct LayerCall {
     }
 
     private func multiply(_ share: Int) {
-        let product = plan.product, weights = Weights.packed(tensor, matrix: 0)
+        let product = plan.product, weights = Weights.packed(tensor.here, matrix: 0)
         let packed = product.activationFunction == nil ? nil : area
         let wide = x.type == .f32 ? x.data.assumingMemoryBound(to: Float.self) : tokens
         let from = packed != nil && x.type != .f32 ? nil : UnsafePointer(wide)
