@@ -72,6 +72,25 @@ static bool is_right_on(const sparamx_linear *linear, int node) {
     return same;
 }
 
+/* A host's loop that runs on another node than the call. */
+static void loop_on_node(void (*task)(int32_t index, void *data), void *data, int32_t count, void *user) {
+    nodes_stand_on(*(const int *)user);
+    for (int32_t i = 0; i < count; i++) task(i, data);
+    nodes_stand_on(0);
+}
+
+static bool is_right_in_a_layer(const sparamx_linear *linear, int node) {
+    float *y = must_allocate(M * N * sizeof *y);
+    sparamx_linear_call c = {.size = sizeof c, .m = M, .ldx = K, .ldy = N, .x = x, .y = y, .tasks = 3,
+                             .parallel = loop_on_node, .user = &node};
+    bool same = sparamx_linear_call_work_size(linear, &c, &c.work_size) == SPARAMX_OK;
+    c.work = must_allocate(c.work_size);
+    same = same && sparamx_linear_apply(linear, &c) == SPARAMX_OK && memcmp(y, want, M * N * sizeof *y) == 0;
+    free(c.work);
+    free(y);
+    return same;
+}
+
 static void test_mirror(int32_t form) {
     sparamx_linear *linear = make(form, SPARAMX_NUMA_MIRROR);
     size_t packed = packed_bytes(linear);
@@ -83,6 +102,8 @@ static void test_mirror(int32_t form) {
     /* The values lie in front: one value of the second copy is another number. Whoever reads it is found out. */
     second[1] ^= 0x40;
     CHECK(is_right_on(linear, 0) && !is_right_on(linear, 1), "%s: a thread reads its node's copy", form_name(form));
+    CHECK(is_right_in_a_layer(linear, 0) && !is_right_in_a_layer(linear, 1), "%s: and so does a task of a layer",
+          form_name(form));
     CHECK(is_right_on(linear, 2), "%s: node 2 is nearer to node 0", form_name(form));
     CHECK(!is_right_on(linear, 3), "%s: node 3 is nearer to node 1", form_name(form));
     CHECK(is_right_on(linear, 77) && is_right_on(linear, 5000), "%s: nodes that nobody knows", form_name(form));
