@@ -4,20 +4,22 @@
 #
 # Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
 #                             fuzz qemu sandbox beside load package distribution examples collect prune pytorch
-#                             swift tsan
+#                             swift tsan; numa runs only if it is named
 set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
 all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution examples collect
     prune pytorch swift tsan)
+only_named=(numa)
 case "${1-}" in
 -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 parts=("$@")
 [ $# -gt 0 ] || parts=("${all[@]}")
 for part in "${parts[@]}"; do
-    [[ " ${all[*]} " == *" $part "* ]] || { echo "Tests/run.sh: no part $part; parts: ${all[*]}" >&2; exit 2; }
+    [[ " ${all[*]} ${only_named[*]} " == *" $part "* ]] ||
+        { echo "Tests/run.sh: no part $part; parts: ${all[*]} ${only_named[*]}" >&2; exit 2; }
 done
 wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -110,6 +112,26 @@ part() {
     tally "$1" "$logs/$1.log" "${@:3}"
 }
 
+# begin_part NAME COMMAND...: starts a part that leaves a core idle, beside those that follow. end_part NAME WHAT waits
+# for it, and shows what it wrote and how it ended, as part does.
+declare -A begun
+begin_part() {
+    wanted "$1" || return 0
+    (
+        status=0
+        TALLY_SHOW=0 timeout --kill-after=10 "$TALLY_LIMIT" "${@:2}" >"$logs/$1.out" 2>&1 || status=$?
+        echo "$status" >"$logs/$1.status"
+    ) &
+    begun[$1]=$!
+}
+end_part() {
+    wanted "$1" || return 0
+    say "$1: $2"
+    wait "${begun[$1]}"
+    # shellcheck disable=SC2016
+    tally "$1" "$logs/$1.log" bash -c 'cat "$1"; exit "$(cat "$2")"' _ "$logs/$1.out" "$logs/$1.status"
+}
+
 say "build: the library and the examples, into build/"
 if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } \
     >"$logs/build.log" 2>&1; then
@@ -143,11 +165,12 @@ part abi-guard "a program of the first release, and what it relies on" Tests/abi
     build/tests/abi-guard
 part fuzz "inputs kept, then a few seconds per target; the long form is Tests/fuzz/long.sh build/tests/fuzz" \
     Tests/fuzz/run.sh build build/tests/fuzz
+begin_part sandbox Tests/sandbox/run.sh build build/tests/sandbox
 part qemu "CPUs without AVX-512, without AVX2, with SSE2 alone" Tests/qemu/run.sh build build/tests/qemu
-[ $# -eq 0 ] || part numa "memory nodes, in a machine that qemu-system plays" Tests/numa/run.sh build build/tests/numa
-part sandbox "filters, small stacks, memory limits, forks" Tests/sandbox/run.sh build build/tests/sandbox
+part numa "memory nodes, in a machine that qemu-system plays" Tests/numa/run.sh build build/tests/numa
 part beside "ordinary Swift, a second copy, other tile code in the same process" Tests/beside/run.sh build \
     build/tests/beside
+end_part sandbox "filters, small stacks, memory limits, forks; it runs beside qemu"
 part load "a host with sixteen threads; the long form is Tests/load/run.sh build build/tests/load 600" \
     Tests/load/run.sh build build/tests/load
 part package "find_package, pkg-config, cc, FetchContent" Tests/package/run.sh build build/tests/package
@@ -170,6 +193,8 @@ if wanted swift; then
         tally "swift, $level" "$logs/swift-$level.log" Tests/swift.sh build "$level"
     done
 fi
+[ $# -gt 0 ] || tally_skip 1 \
+    "memory nodes in a machine that qemu-system plays: its kernel has to be fetched; run Tests/run.sh numa"
 [ $# -gt 0 ] || tally_skip 1 \
     "real engines: they are built from source, which takes up to half an hour; run Tests/hosts/run.sh"
 part tsan "packing and multiplying at the same time, under the thread sanitizer" Tests/swift.sh build thread-sanitizer
