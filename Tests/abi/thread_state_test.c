@@ -94,6 +94,7 @@ static void test_signals(const uint8_t *w) {
     pthread_sigmask(SIG_SETMASK, &mine, NULL);
     pthread_sigmask(SIG_SETMASK, NULL, &before);
     host[0] = pthread_self();
+    host_count = 1; /* before the first signal, which may come to this thread before the next line has ended */
     stop = false;
     CHECK(pthread_create(&host[1], NULL, send_signals, NULL) == 0, "a thread");
     host_count = 2;
