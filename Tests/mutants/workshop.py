@@ -10,7 +10,7 @@ from pathlib import Path
 
 RUNNING = set()  # sessions
 INTERPRETER = Path("/usr/include/Zydis/Zydis.h")  # with it Tests/emulator runs AVX-512 on CPUs without
-PARTS = ["Sources", "include", "cmake", "Tests", "examples/common", "Package.swift"]
+PARTS = ["Sources", "include", "cmake", "Tests", "examples/common", "Package.swift", "BENCHMARKS.md"]
 
 
 def cpu_has(flag):
