@@ -72,10 +72,46 @@ def test_damage(packed):
     path.unlink()
     with pytest.raises(SparamxError, match="weights.sparamx"):
         load_packed(llama(), folder)
-    for text in ("", "{}", "[]", '{"format": 1}', json.dumps({"format": 99, "layers": {}})):
+    for text in ("", "{}", "[]", '{"format": 1}', json.dumps({"format": 99, "layers": {}}),
+                 '{"format": 1, "layers": {"lm_head": 3}}', '{"format": 1, "layers": {"lm_head": {}}}',
+                 '{"format": 1, "layers": {"lm_head": {"dtype": "eval", "bias": false, "transposed": false}}}'):
         (folder / "layers.json").write_text(text)
         with pytest.raises(ValueError, match=r"layers\.json|version"):
             load_packed(llama(), folder)
+
+
+def test_a_failure_leaves_the_model(packed):
+    """The rest is damaged, missing, of other names or shapes: nothing of the model has been replaced."""
+    _, folder = packed
+    rest = folder / "rest.pt"
+    whole, state = rest.read_bytes(), torch.load(rest, weights_only=True)
+
+    def write(change):
+        changed = dict(state)
+        change(changed)
+        torch.save(changed, rest)
+
+    for damage in (lambda: rest.write_bytes(whole[:len(whole) // 2]), lambda: rest.write_bytes(b""),
+                   lambda: write(lambda s: s.pop("model.norm.weight")),
+                   lambda: write(lambda s: s.update(other=torch.zeros(3))),
+                   lambda: write(lambda s: s.update({"model.norm.weight": torch.zeros(3)})), rest.unlink):
+        damage()
+        model = llama()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with pytest.raises((ValueError, OSError), match="rest.pt|another model"):
+            load_packed(model, folder)
+        assert not sparamx.explain(model).taken
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_files_that_do_not_agree(packed):
+    _, folder = packed
+    path = folder / "layers.json"
+    description = json.loads(path.read_text())
+    description["layers"]["lm_head"]["bias"] = True
+    path.write_text(json.dumps(description))
+    with pytest.raises(ValueError, match="bias of lm_head"):
+        load_packed(llama(), folder)
 
 
 def test_refused_paths(packed, tmp_path):

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import pickle
 import tempfile
 from ctypes import c_void_p
 from pathlib import Path
@@ -14,10 +15,11 @@ from torch import nn
 from .library import check, library
 from .linear import SparamxLinear
 from .model import assign
-from .packed import PackedMatrix
+from .packed import PackedMatrix, WeightType
 
 PACKED, REST, LAYERS = "weights.sparamx", "rest.pt", "layers.json"
 FORMAT = 1
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def save_packed(model: nn.Module, folder: str | os.PathLike[str]) -> None:
@@ -71,41 +73,73 @@ def load_packed(model: nn.Module, folder: str | os.PathLike[str], *, verify: boo
         The model, changed in place.
 
     Raises:
-        ValueError: the folder is of another model, or of another version of this package.
-        SparamxError: a file is missing, damaged or no packed file.
+        ValueError: the folder is of another model, or of another version of this package, or damaged.
+        SparamxError: the packed file is missing, damaged or none.
+        OSError: another file is missing or cannot be read.
+        In each case the model is as it was.
 
     """
     folder = Path(folder)
-    try:
-        description = json.loads((folder / LAYERS).read_text())
-        layers: dict[str, dict[str, Any]] = description["layers"]
-        known = description["format"] == FORMAT
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / LAYERS} is not what save_packed writes: {error}") from None
-    if not known:
-        raise ValueError(f"{folder} was written by another version of this package: pack the model anew")
+    layers = _read_layers(folder / LAYERS)
     modules = dict(model.named_modules())
     missing = [name for name in layers if name not in modules]
     if missing:
         raise ValueError(f"{folder} is of another model: this one has no layer {missing[0]}")
+    try:
+        rest: dict[str, torch.Tensor] = torch.load(folder / REST, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{folder / REST} is not what save_packed writes: {error}") from None
+    _require_fitting(model, layers, rest, folder)
     file, path = c_void_p(), folder / PACKED
     check(library().sparamx_file_open(os.fsencode(path), ctypes.byref(file)), str(path))
     try:
         made = {name: _load_layer(file, name, modules[name], about, verify) for name, about in layers.items()}
     finally:
         library().sparamx_file_close(file)
+    # Nothing has been changed so far, and nothing fails from here on.
     for name, layer in made.items():
         assign(model, name, layer.train(modules[name].training))
-    rest = torch.load(folder / REST, map_location="cpu", weights_only=True)
-    result = model.load_state_dict(rest, strict=False, assign=True)
-    missing = [name for name in result.missing_keys if name.removesuffix(".weight") not in made]
-    if missing or result.unexpected_keys:
-        raise ValueError(f"{folder} is of another model: {(missing + result.unexpected_keys)[0]} does not fit")
+    model.load_state_dict(rest, strict=False, assign=True)
     return model
+
+
+def _read_layers(path: Path) -> dict[str, dict[str, Any]]:
+    """What save_packed wrote of the layers."""
+    try:
+        description = json.loads(path.read_text())
+        layers: dict[str, dict[str, Any]] = description["layers"]
+        whole = all(about["dtype"] in DTYPES and {"transposed", "bias"} <= about.keys() for about in layers.values())
+        known = description["format"] == FORMAT
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not what save_packed writes: {error}") from None
+    if not known:
+        raise ValueError(f"{path} was written by another version of this package: pack the model anew")
+    if not whole:
+        raise ValueError(f"{path} is not what save_packed writes: a layer without its type")
+    return layers
+
+
+def _require_fitting(model: nn.Module, layers: dict[str, dict[str, Any]], rest: dict[str, torch.Tensor],
+                     folder: Path) -> None:
+    """That what is not packed has the names and shapes of the model's own."""
+    packed = {f"{name}.weight" for name in layers}
+    wanted = {name: value.shape for name, value in _state(model) if name not in packed}
+    for name in wanted.keys() ^ rest.keys():
+        raise ValueError(f"{folder} is of another model: {name} does not fit")
+    for name, about in layers.items():
+        if bool(about["bias"]) != (f"{name}.bias" in rest):
+            raise ValueError(f"{folder} is damaged: {LAYERS} and {REST} do not agree on the bias of {name}")
+    for name, shape in wanted.items():
+        if rest[name].shape != shape:
+            raise ValueError(f"{folder} is of another model: {name} has the shape {tuple(rest[name].shape)} there")
 
 
 def _load_layer(file: c_void_p, name: str, old: nn.Module, about: dict[str, Any], verify: bool) -> SparamxLinear:
     packed = PackedMatrix.load(file, name, verify)
+    if packed.weight_type not in tuple(WeightType):
+        raise ValueError(f"{name} is packed in type {packed.weight_type}, which this package does not make")
     transposed = bool(about["transposed"])
     shape = (packed.k, packed.n) if transposed else (packed.n, packed.k)
     if not isinstance(getattr(old, "weight", None), torch.Tensor) or tuple(old.weight.shape) != shape:
