@@ -14,6 +14,7 @@
 #ifndef SPARAMX_GGML_CACHE_HPP
 #define SPARAMX_GGML_CACHE_HPP
 
+#include "sparamx-ggml-maps.hpp"
 #include "sparamx-ggml-report.hpp"
 
 #include <fcntl.h>
@@ -135,31 +136,13 @@ class packed_cache {
      * another one. */
     static bool find_file(const void * data, size_t size, std::string & path, uint64_t & offset) {
         const uintptr_t begin = reinterpret_cast<uintptr_t>(data), end = begin + size;
-        std::FILE *     maps = std::fopen("/proc/self/maps", "re");
-        if (!maps) return false;
-        char * line = nullptr;
-        size_t room = 0;
-        bool   found = false;
-        while (!found && getline(&line, &room, maps) > 0) {
-            unsigned long      from, to, inode;
-            unsigned long long at;
-            char               rights[5];
-            int                name = 0;
-            if (std::sscanf(line, "%lx-%lx %4s %llx %*x:%*x %lu %n", &from, &to, rights, &at, &inode, &name) != 5 ||
-                begin < from || end > to) {
-                continue;
-            }
-            if (name == 0 || line[name] != '/' || inode == 0 || rights[1] == 'w') break;
-            path.assign(line + name);
-            if (!path.empty() && path.back() == '\n') path.pop_back();
-            struct stat s;
-            if (stat(path.c_str(), &s) != 0 || s.st_ino != inode || !S_ISREG(s.st_mode)) break;
-            offset = at + (begin - from);
-            found = true;
-        }
-        std::free(line);
-        std::fclose(maps);
-        return found;
+        maps::mapping   m;
+        struct stat     s;
+        if (!maps::find(begin, end, m) || m.is_writable || m.path.empty() || m.path[0] != '/') return false;
+        if (stat(m.path.c_str(), &s) != 0 || s.st_ino != m.inode || !S_ISREG(s.st_mode)) return false;
+        path = std::move(m.path);
+        offset = m.offset + (begin - m.begin);
+        return true;
     }
 
     /* "" if it cannot be told. */

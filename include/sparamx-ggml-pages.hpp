@@ -7,45 +7,18 @@
 #ifndef SPARAMX_GGML_PAGES_HPP
 #define SPARAMX_GGML_PAGES_HPP
 
+#include "sparamx-ggml-maps.hpp"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
 
 namespace sparamx_ggml {
 
 namespace pages {
-
-/* The whole range lies in one mapping of a file that cannot be written through.
- * private: whether it is a private one. */
-inline bool is_read_only_file(uintptr_t begin, uintptr_t end, bool & is_private) {
-    std::FILE * maps = std::fopen("/proc/self/maps", "re");
-    if (!maps) return false;
-    char line[512];
-    bool found = false, line_start = true;
-    while (!found && std::fgets(line, sizeof(line), maps)) {
-        const bool starts = line_start;
-        line_start = std::strchr(line, '\n') != nullptr; /* long paths come in pieces */
-        unsigned long      from, to, inode;
-        unsigned long long offset;
-        unsigned           major, minor;
-        char               rights[5];
-        if (!starts ||
-            std::sscanf(line, "%lx-%lx %4s %llx %x:%x %lu", &from, &to, rights, &offset, &major, &minor, &inode) != 7 ||
-            begin < from || end > to) {
-            continue;
-        }
-        if (std::strncmp(rights, "r--", 3) != 0 || inode == 0) break;
-        is_private = rights[3] == 'p';
-        found = true;
-    }
-    std::fclose(maps);
-    return found;
-}
 
 /* No page of the range is a copy of its own, which a private mapping has of every page that was ever written: only
  * pages that are as in the file can be read from it again. */
@@ -78,9 +51,9 @@ inline void give_back(const void * data, size_t size) {
     const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
     const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
     const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + size) / page * page;
-    bool            is_private = false;
-    if (begin < end && end - begin >= 16 * page && is_read_only_file(begin, end, is_private) &&
-        (!is_private || all_as_in_file(begin, end, page))) {
+    maps::mapping   m;
+    if (begin < end && end - begin >= 16 * page && maps::find(begin, end, m) && m.is_readable && !m.is_writable &&
+        (!m.is_private || all_as_in_file(begin, end, page))) {
         madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED); /* EINVAL: locked; they stay */
     }
     errno = kept;

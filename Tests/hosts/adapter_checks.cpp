@@ -2,6 +2,7 @@
 //
 //   adapter_checks patterns     names against patterns
 //   adapter_checks pages        which mappings are given back after an upload
+//   adapter_checks maps         which file an address belongs to
 //   adapter_checks numa         what SPARAMX_NUMA may be
 //   adapter_checks loader FILE  the first call from one thread while another is inside the dynamic linker, in the
 //                               constructor of FILE, and makes its own first call there
@@ -13,6 +14,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -141,6 +143,56 @@ void check_pages() {
     close(file);
 }
 
+// What the kernel answers for one address is what its list of mappings says; the bytes that are found are the file's.
+void check_maps() {
+    using namespace sparamx_ggml::maps;
+    const size_t page = size_t(sysconf(_SC_PAGESIZE)), size = 8 * page;
+    char         name[] = "/tmp/sparamx maps-XXXXXX";
+    const int    file = mkstemp(name);
+    CHECK(file >= 0 && ftruncate(file, off_t(size)) == 0);
+    auto both = [&](const void * from, size_t bytes, mapping & m) {
+        const uintptr_t begin = reinterpret_cast<uintptr_t>(from), end = begin + bytes;
+        const bool      listed = read_list(begin, end, m);
+        mapping         asked;
+        const answer    a = query(begin, end, asked);
+        if (a != answer::no_answer) {
+            CHECK((a == answer::found) == listed);
+            CHECK(!listed || (asked.begin == m.begin && asked.end == m.end && asked.offset == m.offset &&
+                              asked.inode == m.inode && asked.is_readable == m.is_readable &&
+                              asked.is_writable == m.is_writable && asked.is_private == m.is_private &&
+                              asked.path == m.path));
+        }
+        mapping found;
+        CHECK(find(begin, end, found) == listed && (!listed || found.path == m.path));
+        return listed;
+    };
+    struct stat is;
+    CHECK(fstat(file, &is) == 0);
+    for (int rights : { PROT_READ, PROT_READ | PROT_WRITE, PROT_NONE }) {
+        for (int flags : { MAP_PRIVATE, MAP_SHARED }) {
+            char *  p = static_cast<char *>(mmap(nullptr, size, rights, flags, file, 0));
+            mapping m;
+            CHECK(p != MAP_FAILED && mprotect(p + 4 * page, page, PROT_READ | PROT_EXEC) == 0);
+            CHECK(both(p + page + 5, page, m) && both(p + page + 5, 3 * page - 5, m));
+            CHECK(m.begin == reinterpret_cast<uintptr_t>(p) && m.end == m.begin + 4 * page && m.offset == 0);
+            CHECK(m.path == name && m.inode == is.st_ino && m.is_private == (flags == MAP_PRIVATE));
+            CHECK(m.is_readable == (rights != PROT_NONE) && m.is_writable == ((rights & PROT_WRITE) != 0));
+            CHECK(both(p + 6 * page, page, m) && m.offset == 5 * page);
+            CHECK(!both(p + page, 3 * page + 1, m)); // two mappings
+            CHECK(!both(p + 4 * page, page, m));     // code
+            munmap(p, size);
+            CHECK(!both(p, page, m));
+        }
+    }
+    mapping           m;
+    std::vector<char> heap(size, 3);
+    CHECK(!both(heap.data(), heap.size(), m) && !both(nullptr, 1, m));
+    char * p = static_cast<char *>(mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0));
+    unlink(name);
+    CHECK(both(p, size, m) && m.path == std::string(name) + " (deleted)");
+    close(file);
+}
+
 std::atomic<bool> in_constructor{ false };
 
 void check_numa() {
@@ -177,6 +229,8 @@ int main(int argc, char ** argv) {
         check_patterns();
     } else if (what == "pages") {
         check_pages();
+    } else if (what == "maps") {
+        check_maps();
     } else if (what == "loader" && argc == 3) {
         std::thread loading([&] { CHECK(dlopen(argv[2], RTLD_NOW)); });
         while (!in_constructor) std::this_thread::yield();

@@ -12,7 +12,7 @@ from conftest import ROOT
 PASSED = "all checks passed\n"
 
 
-@pytest.mark.parametrize("what", ["patterns", "pages", "numa"])
+@pytest.mark.parametrize("what", ["patterns", "pages", "maps", "numa"])
 def test_adapter(linked, what):
     result = linked.check("adapter_checks", what)
     assert result.stdout == PASSED, result.stderr

@@ -206,15 +206,6 @@ private struct SparseCodes {
         end += low + high
     }
 
-    private func countBits(_ words: UnsafePointer<UInt64>, _ count: Int) -> Int {
-        var sum = 0, i = 0
-        while i < count {
-            sum += words[i].nonzeroBitCount
-            i += 1
-        }
-        return sum
-    }
-
     /// Where the file has no weight, nothing is kept.
     private func hasZeroPadding(_ bounds: ChunkBounds, _ bitmap: UnsafePointer<UInt64>) -> Bool {
         if bounds.whole { return true }
