@@ -3,13 +3,13 @@
 # the exit status is 0 if nothing failed. Debian packages that are missing are installed. Logs: build/test-logs.
 #
 # Usage: Tests/run.sh [PART...]     parts: build library headers emulator abi abi-guard
-#                             fuzz qemu sandbox beside load package distribution examples collect prune pytorch
+#                             fuzz qemu sandbox beside load package distribution amx examples collect prune pytorch
 #                             swift tsan; numa runs only if it is named
 set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
-all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution examples collect
+all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution amx examples collect
     prune pytorch swift tsan)
 only_named=(numa)
 case "${1-}" in
@@ -133,7 +133,7 @@ end_part() {
 }
 
 say "build: the library and the examples, into build/"
-if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } \
+if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel "$(nproc)"; } \
     >"$logs/build.log" 2>&1; then
     tail -n 40 "$logs/build.log" >&2
     die "the build failed; all of its output is in $logs/build.log"
@@ -176,6 +176,13 @@ part load "a host with sixteen threads; the long form is Tests/load/run.sh build
 part package "find_package, pkg-config, cc, FetchContent" Tests/package/run.sh build build/tests/package
 part distribution "Debian packages and an archive, in a fresh Debian" \
     Tests/package/distribution.sh build build/tests/distribution
+if wanted amx; then
+    if grep -qw -e avx512_bf16 -e amx_tile /proc/cpuinfo || [ "${SPARAMX_INTERPRET:-}" = 1 ]; then
+        part amx "the steps for a machine with AMX, in their short form" Tests/amx.sh --short --out build/tests/amx
+    else
+        tally_skip 1 "the steps for a machine with AMX: no AVX-512 (to interpret it: SPARAMX_INTERPRET=1)"
+    fi
+fi
 emulated=()
 [ -x build/tests/abi/capability ] && emulated=(build/tests/abi)
 part examples "the programs on small models" Tests/examples/run.sh build build/tests/examples "${emulated[@]}"

@@ -125,7 +125,7 @@ show_text() {
     host=$(build/venv/bin/python Tests/hosts/build_host.py --kind linked --also llama-completion 2>build/text.log) ||
         die "llama.cpp could not be built; all of the output is in build/text.log"
     source=$(build/venv/bin/python Tests/hosts/build_host.py --source-only 2>>build/text.log)
-    { cmake -S cmake -B build "-DLLAMA_CPP_SOURCE=$source" && cmake --build build --parallel; } >>build/text.log 2>&1 ||
+    { cmake -S cmake -B build "-DLLAMA_CPP_SOURCE=$source" && cmake --build build --parallel "$(nproc)"; } >>build/text.log 2>&1 ||
         die "the plugin could not be built; all of the output is in build/text.log"
     write_text without
     write_text with "LD_PRELOAD=$PWD/build/libggml-sparamx.so" "SPARAMX_LIB=$PWD/build/libsparamx.so"
@@ -151,7 +151,7 @@ find_swift
 
 say "Building the library and the examples"
 mkdir -p build
-if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel; } \
+if ! { cmake -S cmake -B build -DCMAKE_BUILD_TYPE=Release && cmake --build build --parallel "$(nproc)"; } \
     >build/quickstart.log 2>&1; then
     tail -n 40 build/quickstart.log >&2
     die "the build failed; all of its output is in build/quickstart.log"

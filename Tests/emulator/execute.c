@@ -17,6 +17,9 @@ static void check_use(int op, uint64_t rip, int needs_config) {
     if (permission_demanded && !__atomic_load_n(&permission_granted, __ATOMIC_RELAXED))
         emu_violation(op, rip, "no permission: arch_prctl(ARCH_REQ_XCOMP_PERM, 18) has not succeeded", 0, 0, 0);
     if (needs_config && !emu_state.configured) emu_violation(op, rip, "no configuration is loaded", 0, 0, 0);
+    if (needs_config && emu_state.config[0] != 1) {
+        emu_violation(op, rip, "the configuration is not of palette 1", 1, emu_state.config[0], 0);
+    }
 }
 
 static void check_tile(int op, uint64_t rip, unsigned t) {

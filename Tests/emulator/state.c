@@ -15,6 +15,12 @@ void emu_release(void) {
     memset(&emu_state, 0, sizeof emu_state);
 }
 
+static void set_config(const uint8_t c[64]) {
+    memcpy(emu_state.config, c, 64);
+    emu_state.configured = 1;
+    __atomic_fetch_add(&configured_threads, 1, __ATOMIC_RELAXED);
+}
+
 void emu_load_config(uint64_t rip, uint64_t address) {
     uint8_t c[64];
     memcpy(c, (const void *)(uintptr_t)address, sizeof c);
@@ -27,7 +33,14 @@ void emu_load_config(uint64_t rip, uint64_t address) {
         emu_release();
         return;
     }
-    if (c[0] != 1) emu_violation(op, rip, "palette is neither 0 nor 1", 1, c[0], 0);
+    if (c[0] == 2) {
+        /* ACE. A host may have it, and its thread must have it again after a product. What the other bytes mean is
+           that extension's matter: they are kept, and no instruction of AMX works on them here. */
+        emu_release();
+        set_config(c);
+        return;
+    }
+    if (c[0] != 1) emu_violation(op, rip, "palette is none of 0, 1, 2", 1, c[0], 0);
     if (c[1] != 0) emu_violation(op, rip, "start_row is not 0", 1, c[1], 0);
     if (memcmp(c + 2, zero, 14) != 0) emu_violation(op, rip, "reserved bytes 2-15 are not zero", 0, 0, 0);
     if (memcmp(c + 32, zero, 16) != 0) emu_violation(op, rip, "reserved bytes 32-47 are not zero", 0, 0, 0);
@@ -45,9 +58,7 @@ void emu_load_config(uint64_t rip, uint64_t address) {
     }
     if (!any) emu_violation(op, rip, "palette 1 without any tile", 0, 0, 0);
     emu_release();
-    memcpy(emu_state.config, c, sizeof c);
-    emu_state.configured = 1;
-    __atomic_fetch_add(&configured_threads, 1, __ATOMIC_RELAXED);
+    set_config(c);
 }
 
 int tile_emulator_state(uint8_t config[64]) {

@@ -52,7 +52,7 @@ class Host:
         self.made = WORK / kind
         configure = ["cmake", "-S", Path(__file__).parent, "-B", self.made, f"-DHOST_BIN={self.bin}",
                      f"-DLLAMA_CPP_SOURCE={build_host.source_folder()}"]
-        build = ["nice", "-n", "19", "cmake", "--build", self.made, "--parallel"]
+        build = ["nice", "-n", "19", "cmake", "--build", self.made, "--parallel", os.cpu_count() or 1]
         for command in (configure, build):
             result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
             assert result.returncode == 0, result.stdout + result.stderr

@@ -42,6 +42,15 @@ void test_config(void) {
     ldtilecfg(&zero);
     sttilecfg(&out);
     CHECK(memcmp(&out, &zero, 64) == 0, "palette 0 releases");
+
+    if (!on_hardware) { /* whether a CPU with AMX has palette 2 is another matter */
+        random_bytes(c.bytes, sizeof c);
+        c.bytes[0] = 2;
+        ldtilecfg(&c);
+        sttilecfg(&out);
+        CHECK(memcmp(&out, &c, 64) == 0, "a configuration of palette 2 is kept as it is");
+        CHECK(tile_emulator_configured_threads() == 1, "configured threads with palette 2");
+    }
     tilerelease();
 }
 

@@ -18,7 +18,7 @@ static void with_config(void (*change)(config *)) {
         (void)unused;                                        \
         with_config(name##_change);                          \
     }
-CONFIG_CASE(bad_palette, c->bytes[0] = 2)
+CONFIG_CASE(bad_palette, c->bytes[0] = 3)
 CONFIG_CASE(bad_start_row, c->bytes[1] = 3)
 CONFIG_CASE(bad_reserved_2, c->bytes[2] = 1)
 CONFIG_CASE(bad_reserved_15, c->bytes[15] = 1)
@@ -82,6 +82,13 @@ CASE(tile_10_b, 1, BYTES("0xc4, 0xe2, 0x2b, 0x5e, 0xc1"))
 CASE(no_sib, 1, BYTES("0xc4, 0xe2, 0x7b, 0x4b, 0x07"))
 CASE(fs_prefix, 1, BYTES("0x64, 0xc4, 0xe2, 0x7b, 0x4b, 0x04, 0x37"))
 CASE(no_permission, 1, tile_emulator_demand_permission(); load(0, scratch, 64))
+static void palette_2(int unused) {
+    (void)unused;
+    config c = empty_config();
+    c.bytes[0] = 2;
+    ldtilecfg(&c);
+    tile(selftest_tilezero, 0, NULL, 0);
+}
 CASE(no_permission_config, 0, tile_emulator_demand_permission(); ldtilecfg(&c))
 
 void test_violations(void) {
@@ -92,7 +99,8 @@ void test_violations(void) {
         int hardware;
     } cases[] = {
         {bad_palette, "ldtilecfg at 0x", 1},
-        {bad_palette, "palette is neither 0 nor 1 (2)", 1},
+        {bad_palette, "palette is none of 0, 1, 2 (3)", 1},
+        {palette_2, "the configuration is not of palette 1 (2)", 0},
         {bad_start_row, "start_row is not 0 (3)", 0},
         {bad_reserved_2, "reserved bytes 2-15", 1},
         {bad_reserved_15, "reserved bytes 2-15", 1},
