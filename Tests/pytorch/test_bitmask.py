@@ -121,7 +121,8 @@ def test_other_formats_are_refused(model, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": about}))
         with pytest.raises(ValueError, match=word):
             load_compressed(tmp_path, reference=True)
-    for text, word in (("", "no JSON"), ("[]", "no JSON object"), (json.dumps(config | {"architectures": ["os"]}), "os"),
+    for text, word in (("", "no JSON"), ("[]", "no JSON object"),
+                       (json.dumps(config | {"architectures": ["os"]}), "os"),
                        (json.dumps(config | {"architectures": None}), "names no model")):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ValueError, match=word):

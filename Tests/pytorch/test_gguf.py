@@ -12,8 +12,9 @@ from sparamx.blocks import Blocks, GgufRows
 from sparamx.transformers import load_gguf
 
 HIDDEN, INNER, HEADS, KV, VOCABULARY = 256, 512, 4, 2, 96
-SHAPES = {"attn_q": (HIDDEN, HIDDEN), "attn_k": (KV * HIDDEN // HEADS, HIDDEN), "attn_v": (KV * HIDDEN // HEADS, HIDDEN),
-          "attn_output": (HIDDEN, HIDDEN), "ffn_gate": (INNER, HIDDEN), "ffn_up": (INNER, HIDDEN),
+SHAPES = {"attn_q": (HIDDEN, HIDDEN), "attn_k": (KV * HIDDEN // HEADS, HIDDEN),
+          "attn_v": (KV * HIDDEN // HEADS, HIDDEN), "attn_output": (HIDDEN, HIDDEN),
+          "ffn_gate": (INNER, HIDDEN), "ffn_up": (INNER, HIDDEN),
           "ffn_down": (HIDDEN, INNER)}
 # Where the half-precision scales of a block are: the rest of it may be any bytes.
 SCALES = {"Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "Q2_K": (80, 82), "Q3_K": (108,),

@@ -41,8 +41,9 @@ class SparamxLinear(nn.Module):
 
     It takes the place of ``nn.Linear`` (or of transformers' ``Conv1D``, whose matrix lies the other way round).
     ``state_dict`` has ordinary weights under the same names: those that were packed, bit for bit, where the type is
-    lossless, and what the quantized type holds of them elsewhere; -0.0 becomes 0.0. ``load_state_dict`` packs anew. It can be copied and
-    pickled. ``weight`` is a tensor on the meta device: it tells shape and type, and has no data.
+    lossless (but that -0.0 becomes 0.0), and what the quantized type holds of them elsewhere. ``load_state_dict`` packs
+    anew. It can be copied and pickled. ``weight`` is a tensor on the meta device: it tells shape and type, and has no
+    data.
 
     Args:
         weight: [N, K] matrix.
