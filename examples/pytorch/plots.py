@@ -1,11 +1,13 @@
-"""Pictures of experiments: how many times as fast as stock PyTorch, over zeros, cores and batch."""
+"""Pictures of experiments: how many times as fast as stock PyTorch, over zeros, cores, batch and prompt."""
 
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-AXES = {"zeros": "Weight Zeros", "cores": "Number of Cores", "batch": "Batch Size"}
-LABELS = {"zeros": "share of weights that are zero", "cores": "cores", "batch": "sequences at once"}
+AXES = {"zeros": "Weight Zeros", "cores": "Number of Cores", "batch": "Batch Size",
+        "context": "Context Length"}
+LABELS = {"zeros": "share of weights that are zero", "cores": "cores", "batch": "sequences at once",
+          "context": "tokens of prompt"}
 NAMES = {"compile": "torch.compile", "dense": "sparamx dense", "sparse": "sparamx sparse"}
 COMMON = ("Model ID", "Layers", "Saved Model Path", "Weight Zeros", "Weight Type", "Number of Cores", "Batch Size",
           "Context Length", "Number of generated Tokens")
