@@ -130,7 +130,7 @@ def test_architectures_that_are_dequantized_in_16_bits(tmp_path):
 
     class Loader:
         @staticmethod
-        def from_pretrained(folder, gguf_file, dtype):
+        def from_pretrained(folder, gguf_file, dtype, **_):
             model = dense(folder / gguf_file, dtype)
             if dtype != torch.float32:
                 for parameter in model.parameters():
@@ -208,6 +208,15 @@ def test_bad_files(tmp_path):
             replace_linears(model, gguf=path, reference=True)
     with pytest.raises(FileNotFoundError):
         replace_linears(model, gguf=tmp_path / "none.gguf", reference=True)
+    for architecture in ("gptj", "nothing-known"):
+        writer = gguf.GGUFWriter(path, architecture)
+        writer.add_tensor("token_embd.weight", np.ones((4, 8), np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        with pytest.raises(ValueError, match=r"cannot make a model of .*model\.gguf"):
+            load_gguf(path, reference=True)
     path.write_bytes(whole)
     with pytest.raises(ValueError, match="prune"):
         replace_linears(model, gguf=path, prune=0.5, reference=True)

@@ -1,6 +1,7 @@
 """Blocks of a GGUF file, packed as they are: which of its rows a layer has is found by what they hold."""
 
 import hashlib
+import itertools
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -80,9 +81,10 @@ class GgufRows:
         types = {int(self._tensors[tensor].tensor_type) for tensor in used}
         if len(types) > 1:
             return "the rows of this layer are of several types in the GGUF file"
-        data = {tensor: _bytes(self._tensors[tensor].data) for tensor in used}
-        rows = torch.stack([data[tensor][row] for tensor, row in chosen])
-        return Blocks(types.pop(), rows, " + ".join(self._tensors[tensor].name for tensor in used))
+        data = [_bytes(self._tensors[tensor].data) for tensor in used]
+        begins = dict(zip(used, itertools.accumulate((len(rows) for rows in data), initial=0), strict=False))
+        order = torch.tensor([begins[tensor] + row for tensor, row in chosen])
+        return Blocks(types.pop(), torch.cat(data)[order], " + ".join(self._tensors[tensor].name for tensor in used))
 
     def has_one_of(self, model: nn.Module) -> bool:
         """Whether the weights of any linear layer of a model are found."""

@@ -100,8 +100,15 @@ def load_gguf(path: str | os.PathLike[str], *, dtype: torch.dtype = torch.bfloat
     path, rows = Path(path), GgufRows(path)
     loader = auto_class or transformers.AutoModelForCausalLM
 
+    # Where transformers could keep blocks, too, it is to leave them to this package.
+    more = {"quantization_config": transformers.GgufConfig(dequantize=True)} if hasattr(transformers, "GgufConfig") \
+        else {}
+
     def load(wanted: torch.dtype) -> Any:
-        return loader.from_pretrained(path.parent, gguf_file=path.name, dtype=wanted)
+        try:
+            return loader.from_pretrained(path.parent, gguf_file=path.name, dtype=wanted, **more)
+        except (KeyError, IndexError, TypeError, AttributeError, NotImplementedError, ValueError) as error:
+            raise ValueError(f"transformers cannot make a model of {path}: {error}") from error
 
     model = load(dtype)
     if dtype != torch.float32 and not rows.has_one_of(model):
@@ -145,7 +152,7 @@ def load_compressed(folder: str | os.PathLike[str], *, dtype: torch.dtype | None
         raise ValueError(f"{folder / 'config.json'} names no model of transformers: architectures is {names}")
     model, found = model_class.from_pretrained(
         None, config=model_class.config_class.from_dict(config), state_dict=state, output_loading_info=True,
-        dtype=dtype or next(value.dtype for value in state.values() if value.is_floating_point()))
+        dtype=dtype or next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32))
     if found["missing_keys"] or found["mismatched_keys"]:
         first = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))[0]
         raise ValueError(f"{folder} is not a whole {known}: {first} is missing or of another shape")
