@@ -19,6 +19,7 @@ SHAPES = {"attn_q": (HIDDEN, HIDDEN), "attn_k": (KV * HIDDEN // HEADS, HIDDEN),
 # Where the half-precision scales of a block are: the rest of it may be any bytes.
 SCALES = {"Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "Q2_K": (80, 82), "Q3_K": (108,),
           "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "IQ4_NL": (0,), "IQ4_XS": (0,)}
+UNSERVED = {"IQ3_S": (0,)}
 
 
 def blocks(name, n, k, random):
@@ -27,7 +28,7 @@ def blocks(name, n, k, random):
         return gguf.quantize(random.standard_normal((n, k), dtype=np.float32) / 16, gguf.GGMLQuantizationType[name])
     length, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
     data = random.integers(0, 256, (n, k // length, size), dtype=np.uint8)
-    for at in SCALES[name]:
+    for at in (SCALES | UNSERVED)[name]:
         scale = (random.random((n, k // length, 1)) * 2**-12).astype(np.float16)
         data[..., at:at + 2] = scale.view(np.uint8)
     return data.reshape(n, -1)
@@ -112,6 +113,17 @@ def test_mixed_types_and_zeros(tmp_path):
     rows = load_gguf(path, reference=True).sparamx_report.taken
     assert all(row.form == "sparse" and 0.55 < row.zeros < 0.65 for row in rows)
     assert all(row.form == "dense" for row in load_gguf(path, form="dense", reference=True).sparamx_report.taken)
+
+
+def test_types_that_the_library_does_not_serve(tmp_path):
+    """Their numbers are packed in the model's type, and the table has the library's reason."""
+    path = tmp_path / "model.gguf"
+    write(path, lambda name, _: "IQ3_S" if name == "ffn_up" else "Q4_K", layers=1)
+    model = load_gguf(path, reference=True)
+    row, = (row for row in model.sparamx_report.taken if row.name.endswith("up_proj"))
+    assert row.type == "bf16" and "blk.0.ffn_up.weight of the GGUF file: the library has no kernels" in row.reason
+    ordinary = dense(path).state_dict()
+    assert all(torch.equal(value, ordinary[key]) for key, value in model.state_dict().items())
 
 
 def test_float32_and_forms_of_the_model(tmp_path):
