@@ -1,6 +1,7 @@
 """The benchmark: that every column is measured, and what it says of its figures. Never how fast anything is."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -17,9 +18,9 @@ SMALL = ("--model", "tiny", "--model-layers", "2", "--context", "6", "--new-toke
          "--tokens", "1", "4", "--rounds", "2", "--warmup", "1", "--compile-mode", "eager", "--cores", "1")
 
 
-def run(*arguments, status=0):
+def run(*arguments, status=0, **environment):
     done = subprocess.run([sys.executable, str(FOLDER / "bench.py"), *map(str, arguments)], capture_output=True,
-                          text=True)
+                          text=True, env=os.environ | environment)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
@@ -49,7 +50,9 @@ def test_every_column(tmp_path):
         assert found["verdicts"] == [shown.strip().splitlines()[-1]] and "says nothing of its speed" in shown
 
 
-def test_what_is_refused():
+def test_what_is_refused(tmp_path):
+    _, said = run(*SMALL, status=2, SPARAMX_LIBRARY=str(tmp_path))
+    assert "set SPARAMX_LIBRARY to the folder" in said and len(said.strip().splitlines()) == 1
     for arguments, word in ((("--cores", 9999), "9999 cores"), (("--rounds", 0), "at least 1"),
                             (("--zeros", 1), "zeros"), (("--model", "none", "--reference", "--text"), "neither")):
         shown, said = run(*SMALL, *arguments, status=2)

@@ -192,6 +192,20 @@ def test_joined_rows_and_equal_rows(tmp_path):
     assert "no tensor" in rows.find(torch.randn(3, 256)) and "no tensor" in rows.find(torch.randn(3, 31))
 
 
+def test_equal_rows_of_other_bytes(tmp_path):
+    """With a scale of zero all codes stand for zeros: each row is taken once."""
+    data = blocks("Q4_0", 8, 64, np.random.default_rng(4)).reshape(8, 2, 18)
+    data[..., :2] = 0
+    writer = gguf.GGUFWriter(tmp_path / "zeros.gguf", "llama")
+    writer.add_tensor("blk.0.ffn_up.weight", data.reshape(8, 36), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found = GgufRows(tmp_path / "zeros.gguf").find(torch.zeros(8, 64, dtype=torch.bfloat16))
+    assert np.array_equal(found.data.numpy(), data.reshape(8, 36))
+
+
 def test_copies_files_and_state_dicts(tmp_path):
     path = tmp_path / "model.gguf"
     write(path, lambda *_: "Q4_K")

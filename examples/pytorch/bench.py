@@ -163,7 +163,7 @@ def main() -> int:
             Path(options.json).write_text(json.dumps(
                 {"machine": about, "options": vars(options), "text": texts, "layers": table, "verdicts": found},
                 indent=1) + "\n")
-    except (RefusedError, OSError) as error:
+    except (RefusedError, ImportError, OSError) as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 2
     return 0

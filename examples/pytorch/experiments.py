@@ -234,7 +234,7 @@ def main() -> int:
         return 2
     try:
         return options.do(options) or 0
-    except (RefusedError, ValueError, KeyError, OSError) as error:
+    except (RefusedError, ImportError, ValueError, KeyError, OSError) as error:
         print(f"experiments.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

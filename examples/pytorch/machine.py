@@ -11,6 +11,10 @@ class RefusedError(Exception):
     """What the user is told in one sentence."""
 
 
+BUILD = Path(__file__).resolve().parents[2] / "build"
+if (BUILD / "libsparamx.so.0").exists():  # the package beside this file has no library inside
+    os.environ.setdefault("SPARAMX_LIBRARY", str(BUILD))
+
 PACKAGES = ("torch", "transformers", "torchao", "openvino", "nncf")
 
 
