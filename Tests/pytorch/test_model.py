@@ -4,6 +4,7 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from torch.nn.utils import prune
 
 import sparamx
 from sparamx import SparamxLinear, replace_linears
@@ -46,6 +47,7 @@ def test_models(name):
         after = model(**inputs)[0].float()
     assert len(report.taken) == taken
     assert {row.name for row in report} >= matrices and all(row.reason for row in report)
+    assert all("experts" in row.reason for row in report if len(row.shape) == 3) or name == "vit"
     assert (after - before).abs().max() <= before.abs().max() * 2**-6
     assert str(report).splitlines()[-1].startswith(f"{taken} of {len(report)} are packed")
 
@@ -117,6 +119,20 @@ def test_pruning_and_forms():
         assert row.form == ("dense" if form == "dense" else "sparse") and abs(row.zeros - share) < 0.01
         after = model[0].dense_weight()
         assert torch.equal(after[after != 0], before.to(torch.bfloat16).float()[after != 0])
+
+
+def test_pruned_by_a_mask():
+    """torch.nn.utils.prune multiplies: half of its zeros are negative, and all of them count."""
+    model = nn.Sequential(nn.Linear(256, 64, dtype=torch.bfloat16))
+    prune.l1_unstructured(model[0], "weight", amount=0.6)
+    prune.remove(model[0], "weight")
+    before = model[0].weight.detach().clone()
+    assert torch.signbit(before[before == 0]).any()
+    row, = replace_linears(model, reference=True)
+    assert row.form == "sparse" and abs(row.zeros - 0.6) < 0.01
+    assert torch.equal(model[0].dense_weight(), before)
+    model.load_state_dict({"0.weight": before, "0.bias": torch.zeros(64)})
+    assert abs(sparamx.explain(model).rows[0].zeros - 0.6) < 0.01
 
 
 def test_bad_arguments():

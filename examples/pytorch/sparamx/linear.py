@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .packed import Form, PackedMatrix, WeightType, find
-from .weights import from_bytes, to_bytes
+from .weights import NAMES, from_bytes, to_bytes, without_negative_zeros
 
 
 @torch.library.custom_op("sparamx::linear", mutates_args=())
@@ -41,8 +41,9 @@ class SparamxLinear(nn.Module):
 
     It takes the place of ``nn.Linear`` (or of transformers' ``Conv1D``, whose matrix lies the other way round).
     ``state_dict`` has ordinary weights under the same names: those that were packed, bit for bit, where the type is
-    lossless, and what the quantized type holds of them elsewhere. ``load_state_dict`` packs anew. It can be copied and
-    pickled. ``weight`` is a tensor on the meta device: it tells shape and type, and has no data.
+    lossless (but that -0.0 becomes 0.0), and what the quantized type holds of them elsewhere. ``load_state_dict`` packs
+    anew. It can be copied and pickled. ``weight`` is a tensor on the meta device: it tells shape and type, and has no
+    data.
 
     Args:
         weight: [N, K] matrix.
@@ -54,12 +55,14 @@ class SparamxLinear(nn.Module):
     """
 
     packed: PackedMatrix
+    source: str = ""
+    """The tensors of a GGUF file that its blocks are of."""
     _key: torch.Tensor
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, weight_type: WeightType,
                  form: Form = Form.AUTO, transposed: bool = False) -> None:
         n, k = weight.shape
-        packed = PackedMatrix(weight_type, n, k, to_bytes(weight, weight_type), form)
+        packed = PackedMatrix(weight_type, n, k, to_bytes(without_negative_zeros(weight), weight_type), form)
         self._begin(packed, bias, weight.dtype, form, transposed)
 
     @classmethod
@@ -89,7 +92,7 @@ class SparamxLinear(nn.Module):
 
     def _pack(self, weight: torch.Tensor) -> None:
         self.packed = PackedMatrix(self.weight_type, self.out_features, self.in_features,
-                                   to_bytes(weight, self.weight_type), self.form)
+                                   to_bytes(without_negative_zeros(weight), self.weight_type), self.form)
         self._key = torch.tensor([self.packed.key])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -145,4 +148,10 @@ class SparamxLinear(nn.Module):
                               f"{tuple(self.weight.shape)} in the model")
             return
         weight = weight.to(self.dtype)
+        if self.weight_type not in NAMES.values():
+            # These types are not made here. What they hold already may be given again.
+            if not torch.equal(weight.nan_to_num(), self.dense_weight().nan_to_num()):
+                error_msgs.append(f"{key} is packed in {self.weight_type.name}, as a GGUF file had it, and other "
+                                  "weights cannot be brought into this type: load them into a model that is not packed")
+            return
         self._pack(weight.t() if self.transposed else weight)

@@ -1,23 +1,29 @@
 """Whole models: their linear layers replaced, and what became of them."""
 
 import fnmatch
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 
+from .blocks import GgufRows
 from .library import SparamxError, capability
 from .linear import SparamxLinear
-from .packed import Form
+from .packed import Form, PackedMatrix
 from .report import Report, Row, left_row, taken_row
 from .weights import NAMES, choose, prune_
+
+ERR_TYPE, ERR_SHAPE = 15, 16
+"""Statuses of sparamx.h: the library has no kernels for a type, or not for this shape."""
 
 Skip = Sequence[str] | Callable[[str, nn.Module], bool]
 
 
 def replace_linears(model: nn.Module, weights: str = "auto", *, skip: Skip = (), prune: float | None = None,
-                    form: str = "auto", reference: bool = False) -> Report:
+                    form: str = "auto", gguf: str | os.PathLike[str] | GgufRows | None = None,
+                    reference: bool = False) -> Report:
     """Packs the weights of every linear layer of a model, in place.
 
     Args:
@@ -31,13 +37,16 @@ def replace_linears(model: nn.Module, weights: str = "auto", *, skip: Skip = (),
         prune: share of every row's weights of smallest magnitude that becomes zero before packing, 0 to 1. It costs
             accuracy; better methods need calibration data and are in the library's ``examples/prune``.
         form: "auto" (whichever takes fewer bytes), "dense" or "sparse".
+        gguf: the GGUF file that the model was loaded from. Layers whose weights its blocks stand for are packed from
+            these, in their own type; the others as ``weights`` says.
         reference: also where the CPU has no AVX-512; slow, for tests.
 
     Returns:
         A table of all matrices, what became of them and why: ``print`` it.
 
     Raises:
-        ValueError: an argument is none of those above.
+        ValueError: an argument is none of those above, or the GGUF file is none.
+        OSError: the GGUF file cannot be read.
         SparamxError: packing failed, such as for want of memory; layers that were replaced stay replaced.
 
     """
@@ -49,6 +58,9 @@ def replace_linears(model: nn.Module, weights: str = "auto", *, skip: Skip = (),
         wanted = Form[form.upper()]
     except KeyError:
         raise ValueError(f"form='{form}' is not known: use 'auto', 'dense' or 'sparse'") from None
+    if prune and gguf is not None:
+        raise ValueError("prune= does not go with gguf=: blocks are packed as they are")
+    rows = gguf if gguf is None or isinstance(gguf, GgufRows) else GgufRows(gguf)
     found = capability()
     if found.isa == 0 and not reference:
         reason = (found.avx512_reason or b"").decode()
@@ -59,14 +71,18 @@ def replace_linears(model: nn.Module, weights: str = "auto", *, skip: Skip = (),
         reason = _reason_to_leave(name, owner, module, skip)
         if not reason:
             weight = _matrix(module)
+            layer, reason = _from_file(rows, weight, module, wanted) if rows is not None else (None, "")
+            if layer is not None:
+                assign(model, name, layer)
+                continue
             if prune:
                 weight = prune_(weight.clone(), prune)
-            weight_type, reason = choose(weight, weights)
+            weight_type, why = choose(weight, weights)
+            reason = f"{why}; {reason}" if why and reason else why or reason
             if weight_type is not None:
                 layer = SparamxLinear(weight, module.bias, weight_type, wanted, transposed=_is_conv1d(module))
                 layer.train(module.training)
                 assign(model, name, layer)
-                continue
         reasons[name] = reason
     return explain(model, reasons)
 
@@ -76,14 +92,14 @@ def explain(model: nn.Module, reasons: dict[str, str] | None = None) -> Report:
 
     Args:
         model: any module.
-        reasons: why modules of these names were left, where that is known.
+        reasons: why modules of these names were left, where that is known, or what else there is to say of them.
 
     """
     rows: list[Row] = []
     seen: set[int] = set()
     for name, module in model.named_modules():
         if isinstance(module, SparamxLinear):
-            rows.append(taken_row(name, module))
+            rows.append(taken_row(name, module, (reasons or {}).get(name, "")))
             continue
         for parameter_name, parameter in module.named_parameters(recurse=False):
             if parameter.dim() < 2 or id(parameter) in seen:
@@ -108,6 +124,24 @@ def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Module]]:
     for name, module in model.named_modules():
         if name and (isinstance(module, nn.Linear) or _is_conv1d(module)):
             yield name, model.get_submodule(name.rpartition(".")[0]), module
+
+
+def _from_file(rows: GgufRows, weight: torch.Tensor, module: nn.Module, form: Form) -> tuple[SparamxLinear | None, str]:
+    """A layer with the blocks of a GGUF file, or the reason why it has none."""
+    if weight.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return None, ""
+    blocks = rows.find(weight)
+    if isinstance(blocks, str):
+        return None, blocks
+    try:
+        packed = PackedMatrix(blocks.weight_type, weight.shape[0], weight.shape[1], blocks.data, form)
+    except SparamxError as error:
+        if error.status not in (ERR_TYPE, ERR_SHAPE):
+            raise
+        return None, f"{blocks.source} of the GGUF file: {error}"
+    layer = SparamxLinear.from_packed(packed, module.bias, weight.dtype, transposed=_is_conv1d(module))
+    layer.source, layer.form = blocks.source, form
+    return layer.train(module.training), ""
 
 
 def _is_conv1d(module: nn.Module) -> bool:

@@ -14,12 +14,26 @@ from .structs import LinearCall, LinearOptions, TensorInfo
 
 
 class WeightType(enum.IntEnum):
-    """Types of weights that this package makes, by their number in the GGUF format. The library knows more."""
+    """Types of weights that the library packs, by their number in the GGUF format."""
 
     F16 = 1
     Q4_0 = 2
+    Q4_1 = 3
+    Q5_0 = 6
+    Q5_1 = 7
     Q8_0 = 8
+    Q2_K = 10
+    Q3_K = 11
+    Q4_K = 12
+    Q5_K = 13
+    Q6_K = 14
+    IQ4_NL = 20
+    IQ4_XS = 23
     BF16 = 30
+    MXFP4 = 39
+    NVFP4 = 40
+    Q1_0 = 41
+    Q2_0 = 42
 
 
 class Form(enum.IntEnum):

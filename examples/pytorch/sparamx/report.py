@@ -67,11 +67,14 @@ class Report:
         return "\n".join(lines)
 
 
-def taken_row(name: str, layer: SparamxLinear) -> Row:
-    """The row of a packed layer."""
+def taken_row(name: str, layer: SparamxLinear, note: str = "") -> Row:
+    """The row of a packed layer. note: what else there is to say."""
     info = layer.packed.info()
+    reason = (info.reason or b"").decode()
+    for more in (f"the blocks of {layer.source}" if layer.source else "", note):
+        reason += f"; {more}" if more else ""
     return Row(name, (info.n, info.k), True, layer.weight_type.name.lower(), layer.packed.form.name.lower(),
-               info.sparsity, info.bits_per_weight, info.packed_bytes, (info.reason or b"").decode())
+               info.sparsity, info.bits_per_weight, info.packed_bytes, reason)
 
 
 def left_row(name: str, parameter: nn.Parameter, reason: str) -> Row:

@@ -2,13 +2,14 @@
 
 import torch
 
+from .blocks import dequantized
 from .packed import WeightType
 
 BLOCK = 32
 """Columns that share a scale in Q8_0 and Q4_0."""
 
 NAMES = {"bf16": WeightType.BF16, "f16": WeightType.F16, "q8_0": WeightType.Q8_0, "q4_0": WeightType.Q4_0}
-"""What a caller may ask for, beside "auto"."""
+"""What a caller may ask for, beside "auto": the types that this package makes. Others come from GGUF files."""
 
 
 def choose(weight: torch.Tensor, asked: str) -> tuple[WeightType | None, str]:
@@ -45,6 +46,17 @@ def to_bytes(weight: torch.Tensor, weight_type: WeightType) -> torch.Tensor:
             return _to_q8_0(weight.float())
         case WeightType.Q4_0:
             return _to_q4_0(weight.float())
+    raise ValueError(f"weights of {weight_type.name} are not made here: they come from GGUF files")
+
+
+def without_negative_zeros(weight: torch.Tensor) -> torch.Tensor:
+    """The same numbers.
+
+    Who prunes by multiplying with a mask, as ``torch.nn.utils.prune`` does, leaves -0.0 for every other weight. It has
+    bits of its own and would be kept.
+    """
+    negative = (weight == 0) & torch.signbit(weight)
+    return weight.masked_fill(negative, 0.0) if negative.any() else weight
 
 
 def from_bytes(data: torch.Tensor, weight_type: int) -> torch.Tensor:
@@ -61,6 +73,11 @@ def from_bytes(data: torch.Tensor, weight_type: int) -> torch.Tensor:
             blocks = data.view(data.shape[0], -1, 18)
             codes = torch.cat((blocks[..., 2:] & 15, blocks[..., 2:] >> 4), dim=-1)
             return (_scales(blocks) * (codes.float() - 8)).flatten(1)
+        case other:
+            numbers = dequantized(data.numpy(), other)
+            if numbers is None:
+                raise ValueError(f"the package gguf does not know {other.name}: install a newer one")
+            return numbers
 
 
 def _scales(blocks: torch.Tensor) -> torch.Tensor:
