@@ -9,8 +9,8 @@ set -uo pipefail
 cd "$(dirname -- "$(realpath -- "$0")")/.."
 . Tests/tally.sh
 
-all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution amx examples collect
-    prune pytorch swift tsan)
+all=(build library headers emulator abi abi-guard fuzz qemu sandbox beside load package distribution amx examples
+    collect prune pytorch swift tsan)
 only_named=(numa)
 case "${1-}" in
 -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;

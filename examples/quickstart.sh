@@ -125,7 +125,8 @@ show_text() {
     host=$(build/venv/bin/python Tests/hosts/build_host.py --kind linked --also llama-completion 2>build/text.log) ||
         die "llama.cpp could not be built; all of the output is in build/text.log"
     source=$(build/venv/bin/python Tests/hosts/build_host.py --source-only 2>>build/text.log)
-    { cmake -S cmake -B build "-DLLAMA_CPP_SOURCE=$source" && cmake --build build --parallel "$(nproc)"; } >>build/text.log 2>&1 ||
+    { cmake -S cmake -B build "-DLLAMA_CPP_SOURCE=$source" && cmake --build build --parallel "$(nproc)"; } \
+        >>build/text.log 2>&1 ||
         die "the plugin could not be built; all of the output is in build/text.log"
     write_text without
     write_text with "LD_PRELOAD=$PWD/build/libggml-sparamx.so" "SPARAMX_LIB=$PWD/build/libsparamx.so"

@@ -11,7 +11,8 @@ final class CountBitsTests: XCTestCase {
             state ^= state << 17
             return state
         }
-        let fills: [() -> UInt64] = [{ 0 }, { ~0 }, { 0x8000_0000_0000_0001 }, random, { random() & random() & random() }]
+        let some = { random() & random() & random() }
+        let fills: [() -> UInt64] = [{ 0 }, { ~0 }, { 0x8000_0000_0000_0001 }, random, some]
         for fill in fills {
             let words = (0..<140).map { _ in fill() }
             words.withUnsafeBufferPointer { words in
