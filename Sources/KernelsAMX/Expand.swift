@@ -6,13 +6,17 @@ import CInstructions
 struct WideTiles {
     private let sparse: Bool
     private let half: Bool  // F16, else BF16
+    private let coded: Bool
     private var rows: WideRows
+    private var codedRows: CodedRows
 
     @inline(__always)
-    init(_ args: sx_kernel_args, half: Bool, sparse: Bool, _ panel: Int, _ firstBlock: Int) {
+    init(_ args: sx_kernel_args, half: Bool, sparse: Bool, coded: Bool, _ panel: Int, _ firstBlock: Int) {
         self.sparse = sparse
         self.half = half
-        rows = WideRows(args, sparse: sparse, panel, firstBlock)
+        self.coded = coded
+        rows = WideRows(args, sparse: sparse && !coded, panel, firstBlock)
+        codedRows = CodedRows(args, coded: coded, sparse: sparse, panel, firstBlock)
     }
 
     /// The next tile where it lies: dense BF16.
@@ -21,6 +25,7 @@ struct WideTiles {
 
     @inline(__always)
     mutating func next(_ out: UnsafeMutableRawPointer) {
+        if coded { return codedRows.tile(out) }
         rows.fetchMasks()
         var row = 0
         while row < 16 {

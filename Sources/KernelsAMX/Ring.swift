@@ -5,10 +5,10 @@ import CInstructions
 // while the tiles of block i multiply. Memory is the limit; the tile unit works in the shadow of the expansion.
 
 @inline(__always)
-func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+func wideRing(half: Bool, sparse: Bool, coded: Bool = false, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     // Dense BF16 is multiplied where it lies.
-    let inPlace = !half && !sparse
+    let inPlace = !half && !sparse && !coded
     let two = args.x.m > 16
     let rows = two ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: true, args) {
@@ -20,8 +20,8 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
             sx_tile_zero_1()
             sx_tile_zero_2()
             sx_tile_zero_3()
-            var p0 = WideTiles(args, half: half, sparse: sparse, first, 0)
-            var p1 = WideTiles(args, half: half, sparse: sparse, second, 0)
+            var p0 = WideTiles(args, half: half, sparse: sparse, coded: coded, first, 0)
+            var p1 = WideTiles(args, half: half, sparse: sparse, coded: coded, second, 0)
             if !inPlace {
                 p0.next(stages)
                 p1.next(stages + 1024)
