@@ -22,9 +22,15 @@ BODIES = {
 }
 # The same for the types of 2 bytes, each of which has functions of its own on AVX-512: {t} is the type's symbol.
 WIDE = {
-    ("avx512", "gemm"): "{t}Gemm(sparse: {sparse}{coded}, args)",
-    ("amx", "ring"): "wideRing(half: {half}, sparse: {sparse}{coded}, args)",
-    ("amx", "gemm"): "wideGemm(half: {half}, sparse: {sparse}{coded}, args)",
+    ("avx512", "gemm"): "{t}Gemm(sparse: {sparse}, args)",
+    ("amx", "ring"): "wideRing(half: {half}, sparse: {sparse}, args)",
+    ("amx", "gemm"): "wideGemm(half: {half}, sparse: {sparse}, args)",
+}
+# And in the coded forms of BF16.
+CODED = {
+    ("avx512", "gemm"): "bf16Gemm(sparse: {sparse}, coded: true, args)",
+    ("amx", "ring"): "codedRing(sparse: {sparse}, args)",
+    ("amx", "gemm"): "codedGemm(sparse: {sparse}, args)",
 }
 MOST_SUMS = {"bf16": 8, "f16": 4}  # tokens whose sums fit the registers: more of them take several passes
 # What the codec does with one row's part of a chunk, for a type that is known at run time.
@@ -68,14 +74,15 @@ def wide_kernels_of(kind, level):
             if kernel.level != level:
                 continue
             facts = {"t": kind.symbol, "half": str(kind.symbol == "f16").lower(),
-                     "sparse": str(form.endswith("sparse")).lower(),
-                     "coded": ", coded: true" if form.startswith("coded") else ""}
-            if (level, kernel.name) in WIDE:
-                body = WIDE[level, kernel.name].format(**facts)
+                     "sparse": str(form.endswith("sparse")).lower()}
+            coded = form.startswith("coded")
+            bodies = CODED if coded else WIDE
+            if (level, kernel.name) in bodies:
+                body = bodies[level, kernel.name].format(**facts)
             else:
                 tokens = int(kernel.name.removeprefix("m"))
                 count = min(tokens, MOST_SUMS[kind.symbol])
-                family = "coded" if facts["coded"] else kind.symbol
+                family = "coded" if coded else kind.symbol
                 body = f"{family}Decode({count}, passes: {tokens // count}, sparse: {facts['sparse']}, args)"
             yield export(f"sx_{level}_{kind.symbol}_{form}_{kernel.name}", "args", "UnsafePointer<sx_kernel_args>",
                          body)

@@ -3,29 +3,24 @@ import CInstructions
 
 /// A cursor over the tiles of one panel of 2-byte codes that writes each as a tile of bf16. F16 is rounded to bf16
 /// on the way (documented: F16 at many tokens multiplies in bf16).
-struct WideTiles {
+struct WideTiles: TileCursor {
     private let sparse: Bool
     private let half: Bool  // F16, else BF16
-    private let coded: Bool
     private var rows: WideRows
-    private var codedRows: CodedRows
 
     @inline(__always)
-    init(_ args: sx_kernel_args, half: Bool, sparse: Bool, coded: Bool, _ panel: Int, _ firstBlock: Int) {
+    init(_ args: sx_kernel_args, half: Bool, sparse: Bool, _ panel: Int, _ firstBlock: Int) {
         self.sparse = sparse
         self.half = half
-        self.coded = coded
-        rows = WideRows(args, sparse: sparse && !coded, panel, firstBlock)
-        codedRows = CodedRows(args, coded: coded, sparse: sparse, panel, firstBlock)
+        rows = WideRows(args, sparse: sparse, panel, firstBlock)
     }
 
     /// The next tile where it lies: dense BF16.
     @inline(__always)
-    mutating func nextInPlace() -> UnsafeRawPointer { rows.takeTile() }
+    mutating func nextInPlace() -> UnsafeRawPointer? { rows.takeTile() }
 
     @inline(__always)
     mutating func next(_ out: UnsafeMutableRawPointer) {
-        if coded { return codedRows.tile(out) }
         rows.fetchMasks()
         var row = 0
         while row < 16 {

@@ -148,10 +148,9 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
 }
 
 @inline(__always)
-func wideGemm(half: Bool, sparse: Bool, coded: Bool = false, _ pointer: UnsafePointer<sx_kernel_args>) {
+func wideGemm(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
-    gemm(inPlace: !half && !sparse && !coded, args) { first, second, chunk, steps, out, nothing in
-        WidePair(half: half, sparse: sparse, coded: coded, args, first, second, chunk, steps: steps, out,
-                 nothing: nothing)
+    gemm(inPlace: !half && !sparse, args) { first, second, chunk, steps, out, nothing in
+        WidePair(half: half, sparse: sparse, args, first, second, chunk, steps: steps, out, nothing: nothing)
     }
 }

@@ -1,27 +1,21 @@
 import CKernelABI
 import CInstructions
 
-/// Tiles of one chunk of a pair of panels from codes of 2 bytes: a tile row of each panel at a time, of the
-/// coded forms four.
+/// Tiles of one chunk of a pair of panels from codes of 2 bytes: a tile row of each panel at a time.
 struct WidePair: PairMaker {
     private let half: Bool
-    private let coded: Bool
     private var first, second: WideRows
-    private var codedFirst, codedSecond: CodedRows
     private var out: UnsafeMutableRawPointer
     private var left: Int                     // rows
     private let perStep: Int
 
     @inline(__always)
-    init(half: Bool, sparse: Bool, coded: Bool, _ args: sx_kernel_args, _ first: Int, _ second: Int, _ chunk: Int,
-         steps: Int, _ out: UnsafeMutableRawPointer, nothing: Bool) {
+    init(half: Bool, sparse: Bool, _ args: sx_kernel_args, _ first: Int, _ second: Int, _ chunk: Int, steps: Int,
+         _ out: UnsafeMutableRawPointer, nothing: Bool) {
         self.half = half
         let block = chunk * 16
-        self.coded = coded
-        self.first = WideRows(args, sparse: sparse && !coded, first, block)
-        self.second = WideRows(args, sparse: sparse && !coded, second, block)
-        codedFirst = CodedRows(args, coded: coded, sparse: sparse, first, block)
-        codedSecond = CodedRows(args, coded: coded, sparse: sparse, second, block)
+        self.first = WideRows(args, sparse: sparse, first, block)
+        self.second = WideRows(args, sparse: sparse, second, block)
         self.out = out
         left = nothing ? 0 : min(16, Int(args.w.kblocks) - block) * 16
         perStep = (left + steps - 1) / steps
@@ -32,7 +26,7 @@ struct WidePair: PairMaker {
         var i = 0
         while i < perStep && left > 0 {
             next()
-            i += coded ? 4 : 1
+            i += 1
         }
     }
 
@@ -43,13 +37,6 @@ struct WidePair: PairMaker {
 
     @inline(__always)
     private mutating func next() {
-        if coded {
-            codedFirst.group(out)
-            codedSecond.group(out + Int(SX_TILE_GEMM_SECOND))
-            out += 256
-            left -= 4
-            return
-        }
         let codes0 = first.row(0, fetch: true), codes1 = second.row(0, fetch: true)
         first.advance(1)
         second.advance(1)

@@ -23,11 +23,11 @@ func codedDecode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePoint
                 let end = min(8, Int(args.w.kblocks) - kblock) * 8
                 while number < end {
                     if number & 7 == 0 {
-                        p0.fetchMasks()
-                        p1.fetchMasks()
+                        p0.fetchMasks(number)
+                        p1.fetchMasks(number)
                     }
                     let at = x + (number & 7) * 8
-                    let g0 = p0.open(fetch: true), g1 = p1.open(fetch: true)
+                    let g0 = p0.open(number, fetch: true), g1 = p1.open(number, fetch: true)
                     let v0 = p0.pair(g0, second: false, number), v1 = p1.pair(g1, second: false, number)
                     multiply(count, &even, &odd, v0, v1, at)
                     let w0 = p0.pair(g0, second: true, number + 1), w1 = p1.pair(g1, second: true, number + 1)

@@ -8,7 +8,7 @@ import CKernelABI
 public func sx_reference_product_plain(_ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let sums = UnsafeMutableRawPointer(args.scratch).assumingMemoryBound(to: Double.self)
-    let half = args.w.type == Int32(SX_F16), coded = args.w.coded != 0
+    let half = args.w.type == Int32(SX_F16)
     var token = 0
     while token < Int(args.x.m) {
         let x = args.x.data! + token * Int(args.x.ld)

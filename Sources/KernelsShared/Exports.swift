@@ -913,19 +913,19 @@ public func sx_amx_bf16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
 }
 @c(sx_amx_bf16_coded_gemm) @implementation
 public func sx_amx_bf16_coded_gemm(_ args: UnsafePointer<sx_kernel_args>) {
-    wideGemm(half: false, sparse: false, coded: true, args)
+    codedGemm(sparse: false, args)
 }
 @c(sx_amx_bf16_coded_ring) @implementation
 public func sx_amx_bf16_coded_ring(_ args: UnsafePointer<sx_kernel_args>) {
-    wideRing(half: false, sparse: false, coded: true, args)
+    codedRing(sparse: false, args)
 }
 @c(sx_amx_bf16_coded_sparse_gemm) @implementation
 public func sx_amx_bf16_coded_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
-    wideGemm(half: false, sparse: true, coded: true, args)
+    codedGemm(sparse: true, args)
 }
 @c(sx_amx_bf16_coded_sparse_ring) @implementation
 public func sx_amx_bf16_coded_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
-    wideRing(half: false, sparse: true, coded: true, args)
+    codedRing(sparse: true, args)
 }
 
 @c(sx_amx_f16_dense_gemm) @implementation

@@ -80,7 +80,8 @@ static void test_form(int32_t form, int64_t n, int64_t k, const uint16_t *w, con
     fill_activations(most * k, 5, x);
     for (size_t i = 0; i < COUNT(tokens); i++) {
         const int64_t m = tokens[i];
-        if (tiles_emulated() && m > 33) continue;
+        /* The reference has one kernel; tiles that are emulated take their time. */
+        if ((isa_level() == 0 && i % 6 != 2) || (tiles_emulated() && m > 33)) continue;
         for (int threads = 1; threads <= 3; threads += 2) {
             memset(y, 0x55, (size_t)(m * n) * 4);
             CHECK(multiply(other, m, threads, x, k, z, n) == SPARAMX_OK &&
@@ -102,7 +103,7 @@ static void test_all_forms(void) {
         const int64_t n = shapes[s].n, k = shapes[s].k;
         uint16_t *w = must_allocate((size_t)(n * k) * 2);
         for (int kind = 0; kind < KINDS; kind++) {
-            for (size_t z = 0; z < COUNT(zeros); z++) {
+            for (size_t z = (s + (size_t)kind) % 2; z < COUNT(zeros); z += 2) {
                 fill(kind, zeros[z], n * k, s * 100 + z, w);
                 for (int32_t form = SPARAMX_FORM_CODED; form <= SPARAMX_FORM_CODED_SPARSE; form++) {
                     char what[96];
@@ -219,6 +220,7 @@ static void test_file(void) {
 }
 
 int main(void) {
+    isa_level();
     test_every_pattern();
     test_choice();
     test_other_types();

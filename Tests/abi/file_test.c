@@ -138,7 +138,7 @@ static void load_form(const gguf_type *type, int32_t form, void *file) {
     /* The form asked for is the file's, or none in particular. */
     sparamx_linear_options o = {.size = sizeof o};
     sparamx_linear *again = NULL;
-    for (o.form = SPARAMX_FORM_AUTO; o.form <= SPARAMX_FORM_SPARSE; o.form++) {
+    for (o.form = SPARAMX_FORM_AUTO; o.form <= SPARAMX_FORM_SPARSE; o.form++) { /* coded_test has the coded ones */
         bool fits = o.form == SPARAMX_FORM_AUTO || o.form == form ||
                     (o.form == SPARAMX_FORM_SPARSE && !gguf_serves(type, SPARAMX_FORM_SPARSE));
         sparamx_status status = sparamx_linear_load(file, index, &o, &again);

@@ -111,7 +111,7 @@ static void test_mirror(int32_t form) {
     CHECK(is_right_on(linear, 1), "%s: the value is back", form_name(form));
     /* The padding behind the values is at the same place in both. Any copy that is damaged is found. */
     uint8_t *read = must_allocate(bytes);
-    for (int copy = 0; copy < 2 && form == SPARAMX_FORM_SPARSE; copy++) {
+    for (int copy = 0; copy < 2 && form != SPARAMX_FORM_DENSE; copy++) {
         char *last = (copy ? second : first) + packed - 1;
         *last ^= 0x20;
         CHECK(sparamx_linear_verify(linear) == SPARAMX_ERR_DAMAGED, "damage to copy %d is found", copy);

@@ -15,6 +15,7 @@ static const int32_t weight_types[] = {SPARAMX_TYPE_BF16, SPARAMX_TYPE_F16, SPAR
 /* Types without coded forms get dense or sparse for them: ask gguf_serves() where that is not wanted. */
 static const int32_t packed_forms[] = {SPARAMX_FORM_DENSE, SPARAMX_FORM_SPARSE, SPARAMX_FORM_CODED,
                                        SPARAMX_FORM_CODED_SPARSE};
+enum { PACKED_FORMS = COUNT(packed_forms) };
 
 const char *type_name(int32_t type);
 const char *form_name(int32_t form);

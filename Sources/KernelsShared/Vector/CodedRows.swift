@@ -9,7 +9,7 @@ struct CodedRows {
     private let values: UnsafeRawPointer
     private var entry: UnsafePointer<UInt64>      // of the chunk to come
     private var table: UnsafeRawPointer           // its exponents
-    private var mask: UnsafeRawPointer
+    private var masks: UnsafeRawPointer           // of the chunk, and before the first one of none
     private var cursor: UnsafeRawPointer          // the next group
     private var exponents: __m512i
     private var exception, end: UnsafeRawPointer
@@ -22,27 +22,22 @@ struct CodedRows {
         let masks: (UInt64, UInt64)
     }
 
-    /// firstBlock: the first K-block of a chunk. coded: whether the weight is in a coded form at all; a cursor that is
-    /// not asked for anything vanishes.
+    /// firstBlock: the first K-block of a chunk.
     @inline(__always)
-    init(_ args: sx_kernel_args, coded: Bool = true, sparse: Bool, _ panel: Int, _ firstBlock: Int = 0) {
+    init(_ args: sx_kernel_args, sparse: Bool, _ panel: Int, _ firstBlock: Int = 0) {
         self.sparse = sparse
         values = UnsafeRawPointer(args.w.values)
-        mask = values
+        masks = values
         cursor = values
         exception = values
         end = values
         exponents = sx_zero()
-        if !coded {
-            table = values
-            entry = values.assumingMemoryBound(to: UInt64.self)
-            return
-        }
         let chunk = panel * Int(args.w.chunks) + firstBlock / 8
         entry = args.w.offsets.unsafelyUnwrapped + chunk
         table = UnsafeRawPointer(args.w.side.unsafelyUnwrapped + chunk * Int(SX_CODED_RECORD))
         if sparse {
-            mask = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + firstBlock) * 64)
+            let tile = panel * Int(args.w.kblocks) + firstBlock
+            masks = UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped) + (tile * 64 - 512)
         }
     }
 
@@ -55,6 +50,7 @@ struct CodedRows {
         end = exception + 4 * Int(sx_offset_low(found))
         cursor = end
         exponents = sx_table16(table)
+        masks += 512
         entry += 1
         table += Int(SX_CODED_RECORD)
         findNext()
@@ -65,9 +61,9 @@ struct CodedRows {
         next = exception < end ? Int(exception.loadUnaligned(as: UInt32.self) >> 14) : -1
     }
 
-    /// The next group; the cursor goes on behind it.
+    /// The next group; the cursor goes on behind it. number: of its first pair in the chunk.
     @inline(__always)
-    mutating func open(fetch: Bool) -> Group {
+    mutating func open(_ number: Int, fetch: Bool) -> Group {
         if !sparse {
             let group = Group(first: cursor, second: cursor + 64, codes: cursor + 128, masks: (0, 0))
             if fetch {
@@ -78,21 +74,28 @@ struct CodedRows {
             cursor += 192
             return group
         }
-        let masks = (mask.load(as: UInt64.self), mask.load(fromByteOffset: 8, as: UInt64.self))
-        let first = masks.0.nonzeroBitCount, second = masks.1.nonzeroBitCount
-        let group = Group(first: cursor, second: cursor + first, codes: cursor + (first + second), masks: masks)
+        let bits = (masks.load(fromByteOffset: number * 8, as: UInt64.self),
+                    masks.load(fromByteOffset: number * 8 + 8, as: UInt64.self))
+        let first = bits.0.nonzeroBitCount, second = bits.1.nonzeroBitCount
+        let group = Group(first: cursor, second: cursor + first, codes: cursor + (first + second), masks: bits)
         if fetch {
             sx_prefetch(cursor + prefetchAhead)
             sx_prefetch(cursor + (prefetchAhead + 64))
         }
         cursor = group.codes + max(first, second)
-        mask += 16
         return group
     }
 
     /// The two rows of the first or second pair of a group. number: of the pair in its chunk.
     @inline(__always)
     mutating func pair(_ group: Group, second: Bool, _ number: Int) -> (__m512i, __m512i) {
+        let (bits, exponents) = read(group, second: second)
+        return join(bits, _slowPath(number == next) ? replaceExceptions(exponents, number) : exponents)
+    }
+
+    /// Signs and mantissas, and exponents, of a pair.
+    @inline(__always)
+    private func read(_ group: Group, second: Bool) -> (__m512i, __m512i) {
         var bits = sx_load(second ? group.second : group.first), codes = sx_load(group.codes)
         if sparse {
             let mask = second ? group.masks.1 : group.masks.0
@@ -101,9 +104,12 @@ struct CodedRows {
         }
         codes = sx_and(second ? sx_half_down(codes) : codes, sx_set8(15))
         // What is not kept has code 0, which is exponent 0.
-        var high = sx_shuffle8(exponents, codes)
-        if _slowPath(number == next) { high = replaceExceptions(high, number) }
-        return (sx_rotate16(sx_unpack_low8(bits, high)), sx_rotate16(sx_unpack_high8(bits, high)))
+        return (bits, sx_shuffle8(exponents, codes))
+    }
+
+    @inline(__always)
+    private func join(_ bits: __m512i, _ exponents: __m512i) -> (__m512i, __m512i) {
+        (sx_rotate16(sx_unpack_low8(bits, exponents)), sx_rotate16(sx_unpack_high8(bits, exponents)))
     }
 
     @inline(__always)
@@ -125,29 +131,29 @@ struct CodedRows {
             enter()
             number = 0
         }
-        let group = open(fetch: true)
-        let first = pair(group, second: false, number), second = pair(group, second: true, number + 1)
-        sx_store(out, first.0)
-        sx_store(out + 64, first.1)
-        sx_store(out + 128, second.0)
-        sx_store(out + 192, second.1)
-        number += 2
-    }
-
-    /// Writes the next 16 rows.
-    @inline(__always)
-    mutating func tile(_ out: UnsafeMutableRawPointer) {
-        fetchMasks()
-        var row = 0
-        while row < 1024 {
-            group(out + row)
-            row += 256
+        if number & 7 == 0 { fetchMasks(number) }
+        let group = open(number, fetch: true)
+        let first = read(group, second: false), second = read(group, second: true)
+        let rows = join(first.0, first.1), others = join(second.0, second.1)
+        sx_store(out, rows.0)
+        sx_store(out + 64, rows.1)
+        sx_store(out + 128, others.0)
+        sx_store(out + 192, others.1)
+        // Put right where it was written: less code than in registers, where this is inlined into loops of tiles.
+        while _slowPath(next >= number && next < number + 2) {
+            let found = Int(exception.loadUnaligned(as: UInt32.self)), place = found >> 8 & 63
+            let code = out + ((next - number) * 128 + (place >> 3 & 1) * 64 + (place >> 4) * 16 + (place & 7) * 2)
+            let kept = code.load(as: UInt16.self) & 0x807f
+            code.storeBytes(of: kept | UInt16(truncatingIfNeeded: found & 255) << 7, as: UInt16.self)
+            exception += 4
+            findNext()
         }
+        number += 2
     }
 
     /// Brings the masks of rows to come closer; the dense form has none.
     @inline(__always)
-    func fetchMasks() {
-        if sparse { sx_prefetch(mask + prefetchAhead) }
+    func fetchMasks(_ number: Int) {
+        if sparse { sx_prefetch(masks + (prefetchAhead + number * 8)) }
     }
 }

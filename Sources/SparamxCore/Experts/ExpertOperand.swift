@@ -55,7 +55,8 @@ package struct ExpertOperand {
             guard row.isa.rawValue <= isa.rawValue, max(row.from, row.serves.lowerBound) <= rows else { continue }
             found = true
             let m = max(row.serves.lowerBound, min(rows, Routing.mostRows, row.serves.upperBound))
-            let plan = try Plan(layout, m: m, threads: 1, isa: isa, forced: index, raw: tensor == nil && !layout.hasOffsets)
+            let raw = tensor == nil && !layout.hasOffsets
+            let plan = try Plan(layout, m: m, threads: 1, isa: isa, forced: index, raw: raw)
             need.include(Need(rowBytes: (plan.scratchOffset + plan.rows - 1) / plan.rows,
                               padding: row.padding,
                               scratch: plan.scratchBytes))

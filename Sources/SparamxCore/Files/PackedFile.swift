@@ -73,7 +73,9 @@ package struct PackedFile {
             guard compareNames(before.name, entry.name) < 0 else { throw .fileDamaged }
         }
         // Nothing lies in the file that no entry has.
-        guard blocksUsed == blocks, dataEnd == header.indexOffset, hasCoded == header.hasCoded else { throw .fileDamaged }
+        guard blocksUsed == blocks, dataEnd == header.indexOffset, hasCoded == header.hasCoded else {
+            throw .fileDamaged
+        }
     }
 
     package static func close(_ handle: Handle) {

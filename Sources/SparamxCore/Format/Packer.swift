@@ -23,7 +23,8 @@ package enum Packer {
         return try packing.finish()
     }
 
-    /// Of two forms that are both coded, or both not. Sparse has to save 1/16 of the bytes: below that the expansion costs more than the bytes it saves.
+    /// Of two forms that are both coded, or both not. Sparse has to save 1/16 of the bytes: below that the expansion
+    /// costs more than the bytes it saves.
     static func choose(_ dense: PackedLayout, _ sparse: PackedLayout,
                        _ form: FormChoice) -> (PackedLayout, FormReason) {
         if !dense.type.hasSparseForm { return (dense, form == .dense ? .denseAsked : .noSparseForm) }

@@ -65,7 +65,8 @@ extension PackedTensor {
               fresh.chunks == stored.chunks, fresh.densePanel == stored.densePanel,
               fresh.valueBytes == stored.valueBytes, fresh.bitmapOffset == stored.bitmapOffset,
               fresh.sideOffset == stored.sideOffset, fresh.offsetsOffset == stored.offsetsOffset,
-              fresh.sideBytes == stored.sideBytes, fresh.totalBytes == stored.totalBytes, fresh.type.blockBytes == stored.type.blockBytes,
+              fresh.sideBytes == stored.sideBytes, fresh.totalBytes == stored.totalBytes,
+              fresh.type.blockBytes == stored.type.blockBytes,
               fresh.type.blockElements == stored.type.blockElements,
               areSame(fresh.type.quant, stored.type.quant) else { throw .damaged }
     }
