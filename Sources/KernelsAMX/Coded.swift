@@ -8,7 +8,7 @@ extension CodedRows: TileCursor {
     mutating func next(_ out: UnsafeMutableRawPointer) {
         var row = 0
         while row < 1024 {
-            group(out + row)
+            quad(out + row)
             row += 256
         }
     }
@@ -20,11 +20,12 @@ func codedRing(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     ring(args) { CodedRows(args, sparse: sparse, $0) }
 }
 
-/// Tiles of one chunk of a pair of panels: four tile rows of each panel at a time.
+/// Tiles of one chunk of a pair of panels: four tile rows of each panel at a time. Both forms share these functions,
+/// which are called once for each step: inlined into the loops of gemm they would be five copies.
 private struct CodedPair: PairMaker {
     private var first, second: CodedRows
     private var out: UnsafeMutableRawPointer
-    private var left: Int                     // groups of four rows
+    private var left: Int                     // quads
     private let perStep: Int
 
     @inline(__always)
@@ -38,8 +39,9 @@ private struct CodedPair: PairMaker {
         perStep = (left + steps - 1) / steps
     }
 
-    @inline(__always)
+    @inline(never)
     mutating func step() {
+        sx_unwind_tables()
         var i = 0
         while i < perStep && left > 0 {
             next()
@@ -47,15 +49,15 @@ private struct CodedPair: PairMaker {
         }
     }
 
-    @inline(__always)
+    @inline(never)
     mutating func finish() {
         while left > 0 { next() }
     }
 
     @inline(__always)
     private mutating func next() {
-        first.group(out)
-        second.group(out + Int(SX_TILE_GEMM_SECOND))
+        first.quad(out)
+        second.quad(out + Int(SX_TILE_GEMM_SECOND))
         out += 256
         left -= 1
     }

@@ -94,7 +94,7 @@ private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ b
     if coded {
         var rows = CodedRows(args, sparse: sparse, panel, firstBlock)
         while out < end {
-            rows.group(out)
+            rows.quad(out)
             out += 256
         }
         return

@@ -28,9 +28,9 @@ func codedDecode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePoint
                     }
                     let at = x + (number & 7) * 8
                     let g0 = p0.open(number, fetch: true), g1 = p1.open(number, fetch: true)
-                    let v0 = p0.pair(g0, second: false, number), v1 = p1.pair(g1, second: false, number)
+                    let v0 = p0.twin(g0, second: false, number), v1 = p1.twin(g1, second: false, number)
                     multiply(count, &even, &odd, v0, v1, at)
-                    let w0 = p0.pair(g0, second: true, number + 1), w1 = p1.pair(g1, second: true, number + 1)
+                    let w0 = p0.twin(g0, second: true, number + 1), w1 = p1.twin(g1, second: true, number + 1)
                     multiply(count, &even, &odd, w0, w1, at + 8)
                     number += 2
                     if number & 7 == 0 { x += step }

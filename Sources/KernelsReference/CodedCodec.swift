@@ -5,7 +5,7 @@ import CKernelABI
 
 /// A chunk of a panel: its codes in the order of the coded forms, and what was found out about their exponents.
 private struct CodedChunk {
-    let pairs: Int
+    let twins: Int
     private let codes: UnsafeMutablePointer<UInt16>
     private let counts: UnsafeMutablePointer<UInt32>  // of the exponents that have no code
     private let codeOf: UnsafeMutablePointer<UInt8>   // of an exponent: its code, or `none`
@@ -22,7 +22,7 @@ private struct CodedChunk {
         counts = (scratch + 8192).assumingMemoryBound(to: UInt32.self)
         codeOf = (scratch + 9216).assumingMemoryBound(to: UInt8.self)
         encoded = codeOf + 256
-        pairs = min(8, Int(args.kblocks) - chunk * 8) * 8
+        twins = min(8, Int(args.kblocks) - chunk * 8) * 8
         counts.update(repeating: 0, count: 256)
         codeOf.update(repeating: CodedChunk.none, count: 256)
         codeOf[0] = 0
@@ -33,7 +33,7 @@ private struct CodedChunk {
 
     private mutating func read(_ args: sx_codec_args, _ chunk: Int) {
         let left = min(Int(SX_CHUNK_K), Int(args.k) - chunk * Int(SX_CHUNK_K))
-        if left < Int(SX_CHUNK_K) || Int(args.rows) < Int(SX_PANEL) { codes.update(repeating: 0, count: pairs * 64) }
+        if left < Int(SX_CHUNK_K) || Int(args.rows) < Int(SX_PANEL) { codes.update(repeating: 0, count: twins * 64) }
         var column = 0
         while column < Int(args.rows) {
             let file = UnsafeRawPointer(args.file) + (column * Int(args.row_stride) + chunk * Int(SX_CHUNK_K) * 2)
@@ -90,13 +90,13 @@ private struct CodedChunk {
         }
     }
 
-    func code(_ pair: Int, _ i: Int) -> UInt16 { codes[pair * 64 + i] }
+    func code(_ twin: Int, _ i: Int) -> UInt16 { codes[twin * 64 + i] }
 
-    /// Codes of a pair that are not zero.
-    private func count(_ pair: Int) -> Int {
+    /// Codes of a twin that are not zero.
+    private func count(_ twin: Int) -> Int {
         var count = 0, i = 0
         while i < 64 {
-            if code(pair, i) != 0 { count += 1 }
+            if code(twin, i) != 0 { count += 1 }
             i += 1
         }
         return count
@@ -104,24 +104,24 @@ private struct CodedChunk {
 
     /// Bytes in the sparse form.
     var sparseBytes: Int {
-        var bytes = exceptions * 4, pair = 0
-        while pair < pairs {
-            let first = count(pair), second = count(pair + 1)
+        var bytes = exceptions * 4, twin = 0
+        while twin < twins {
+            let first = count(twin), second = count(twin + 1)
             bytes += first + second + max(first, second)
-            pair += 2
+            twin += 2
         }
         return bytes
     }
 
     /// Writes the chunk to `encoded` and its masks to the bitmap, and returns how many bytes it takes.
     func encode(bitmap: UnsafeMutablePointer<UInt8>?) -> Int {
-        var out = encoded, pair = 0
-        while pair < pairs {
+        var out = encoded, twin = 0
+        while twin < twins {
             var i = 0
             while i < 64 {
-                let exponent = UInt8(truncatingIfNeeded: code(pair, i) >> 7)
+                let exponent = UInt8(truncatingIfNeeded: code(twin, i) >> 7)
                 if codeOf[Int(exponent)] == CodedChunk.none {
-                    let place = pair * 64 + i
+                    let place = twin * 64 + i
                     out[0] = exponent
                     out[1] = UInt8(truncatingIfNeeded: place)
                     out[2] = UInt8(truncatingIfNeeded: place >> 8)
@@ -130,27 +130,27 @@ private struct CodedChunk {
                 }
                 i += 1
             }
-            pair += 1
+            twin += 1
         }
-        pair = 0
-        while pair < pairs {
-            out = encodeGroup(pair, out, bitmap: bitmap)
-            pair += 2
+        twin = 0
+        while twin < twins {
+            out = encodeQuad(twin, out, bitmap: bitmap)
+            twin += 2
         }
         return out - encoded
     }
 
-    private func encodeGroup(_ pair: Int, _ start: UnsafeMutablePointer<UInt8>,
+    private func encodeQuad(_ twin: Int, _ start: UnsafeMutablePointer<UInt8>,
                              bitmap: UnsafeMutablePointer<UInt8>?) -> UnsafeMutablePointer<UInt8> {
         let sparse = bitmap != nil
-        let first = sparse ? count(pair) : 64, second = sparse ? count(pair + 1) : 64
+        let first = sparse ? count(twin) : 64, second = sparse ? count(twin + 1) : 64
         let nibbles = start + (first + second), length = max(first, second)
         nibbles.update(repeating: 0, count: length)
         var out = start, half = 0
         while half < 2 {
             var mask: UInt64 = 0, rank = 0, i = 0
             while i < 64 {
-                let code = code(pair + half, i)
+                let code = code(twin + half, i)
                 if code != 0 || !sparse {
                     mask |= 1 << UInt64(i)
                     out[0] = UInt8(truncatingIfNeeded: code << 1 | code >> 15)
@@ -162,7 +162,7 @@ private struct CodedChunk {
                 i += 1
             }
             if let bitmap {
-                UnsafeMutableRawPointer(bitmap).storeBytes(of: mask, toByteOffset: (pair + half) * 8, as: UInt64.self)
+                UnsafeMutableRawPointer(bitmap).storeBytes(of: mask, toByteOffset: (twin + half) * 8, as: UInt64.self)
             }
             half += 1
         }

@@ -1,7 +1,7 @@
 import CKernelABI
 
-// The coded forms of BF16, read code by code. A pair of tile rows is 64 codes, in the order that two interleavings of
-// bytes undo: place i of a pair is code i / 16 * 8 + i % 8 of its row i / 8 % 2.
+// The coded forms of BF16, read code by code. A twin of tile rows is 64 codes, in the order that two interleavings of
+// bytes undo: place i of a twin is code i / 16 * 8 + i % 8 of its row i / 8 % 2.
 
 /// Walks the codes of one panel in the order of the tile rows.
 struct CodedCodes {
@@ -10,10 +10,10 @@ struct CodedCodes {
     private let tables: UnsafePointer<UInt8>
     private let bitmap: UnsafePointer<UInt8>?
     private var row = 0
-    private var group: UnsafePointer<UInt8>       // where the next group of two pairs begins
-    private var bits: (UnsafePointer<UInt8>, UnsafePointer<UInt8>)  // signs and mantissas of both pairs of the group
+    private var quad: UnsafePointer<UInt8>       // where the next quad of two twins begins
+    private var bits: (UnsafePointer<UInt8>, UnsafePointer<UInt8>)  // signs and mantissas of both twins of the quad
     private var codes: UnsafePointer<UInt8>       // of their exponents, four bits each
-    private var exception: UnsafePointer<UInt8>   // the first that is not before the pair
+    private var exception: UnsafePointer<UInt8>   // the first that is not before the twin
     private var end: UnsafePointer<UInt8>
 
     init(values: UnsafePointer<UInt8>, offsets: UnsafePointer<UInt64>, tables: UnsafePointer<UInt8>,
@@ -22,7 +22,7 @@ struct CodedCodes {
         self.offsets = offsets
         self.tables = tables
         self.bitmap = bitmap
-        group = values
+        quad = values
         bits = (values, values)
         codes = values
         exception = values
@@ -44,15 +44,15 @@ struct CodedCodes {
     /// The 32 codes of the next tile row, in stored order, handed to the body with their index in the row.
     @inline(__always)
     mutating func nextRow(_ body: (Int, UInt16) -> Void) {
-        let chunk = row / 128, pair = row % 128 / 2
+        let chunk = row / 128, twin = row % 128 / 2
         if row % 128 == 0 { beginChunk(chunk) }
-        if row % 4 == 0 { beginGroup() }
-        let mask = mask(row / 2), low = pair % 2 == 0, from = low ? bits.0 : bits.1
+        if row % 4 == 0 { beginQuad() }
+        let mask = mask(row / 2), low = twin % 2 == 0, from = low ? bits.0 : bits.1
         let table = tables + chunk * Int(SX_CODED_RECORD)
         var rank = 0, at = exception, i = 0
         while i < 64 {
             var exponent: UInt8? = nil
-            if at < end && place(at) == pair * 64 + i {
+            if at < end && place(at) == twin * 64 + i {
                 exponent = at[0]
                 at += 4
             }
@@ -76,20 +76,20 @@ struct CodedCodes {
     private mutating func beginChunk(_ chunk: Int) {
         exception = values + Int(sx_offset_bytes(offsets[chunk]))
         end = exception + 4 * Int(sx_offset_low(offsets[chunk]))
-        group = end
+        quad = end
     }
 
-    private mutating func beginGroup() {
+    private mutating func beginQuad() {
         let first = mask(row / 2).nonzeroBitCount, second = mask(row / 2 + 1).nonzeroBitCount
-        bits = (group, group + first)
-        codes = group + (first + second)
-        group = codes + max(first, second)
+        bits = (quad, quad + first)
+        codes = quad + (first + second)
+        quad = codes + max(first, second)
     }
 
-    /// The places of a pair that are kept.
-    private func mask(_ pair: Int) -> UInt64 {
+    /// The places of a twin that are kept.
+    private func mask(_ twin: Int) -> UInt64 {
         guard let bitmap else { return ~0 }
-        return UnsafeRawPointer(bitmap).load(fromByteOffset: pair * 8, as: UInt64.self)
+        return UnsafeRawPointer(bitmap).load(fromByteOffset: twin * 8, as: UInt64.self)
     }
 
     /// Of an exception: its place in the chunk. Its exponent stands in the byte before.

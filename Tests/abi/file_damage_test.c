@@ -55,7 +55,8 @@ static const struct {
              {"c", SPARAMX_TYPE_Q8_0, SPARAMX_FORM_SPARSE, 352}, {"d", SPARAMX_TYPE_Q5_1, SPARAMX_FORM_SPARSE, 96},
              {"e", SPARAMX_TYPE_Q4_K, SPARAMX_FORM_SPARSE, 256}, {"f", SPARAMX_TYPE_Q3_K, SPARAMX_FORM_DENSE, 256},
              {"g", SPARAMX_TYPE_Q6_K, SPARAMX_FORM_SPARSE, 512}, {"h", SPARAMX_TYPE_Q2_K, SPARAMX_FORM_SPARSE, 256},
-             {"i", SPARAMX_TYPE_MXFP4, SPARAMX_FORM_SPARSE, 64}, {"j", SPARAMX_TYPE_BF16, SPARAMX_FORM_CODED_SPARSE, 290},
+             {"i", SPARAMX_TYPE_MXFP4, SPARAMX_FORM_SPARSE, 64},
+             {"j", SPARAMX_TYPE_BF16, SPARAMX_FORM_CODED_SPARSE, 290},
              {"k", SPARAMX_TYPE_BF16, SPARAMX_FORM_CODED, 41}};
 
 static void write_file(const char *path, int first, int count, int64_t longer) {

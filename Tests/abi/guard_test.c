@@ -232,7 +232,8 @@ int main(void) {
                 if (!gguf_serves(types[i], packed_forms[j % PACKED_FORMS])) continue;
                 for (size_t l = 0; l < shapes; l++) {
                     if (l > 0 && gguf_whole(types[i], k[l]) == gguf_whole(types[i], k[l - 1])) continue;
-                    test_matrix(types[i], packed_forms[j % PACKED_FORMS], rows[j / PACKED_FORMS], gguf_whole(types[i], k[l]), front);
+                    test_matrix(types[i], packed_forms[j % PACKED_FORMS], rows[j / PACKED_FORMS],
+                                gguf_whole(types[i], k[l]), front);
                 }
             }
         }

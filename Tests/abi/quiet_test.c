@@ -117,7 +117,8 @@ int main(void) {
     sparamx_buffer_destroy(buffer);
     int count = gguf_reported(types);
     for (int i = 0; i < PACKED_FORMS * count; i++) {
-        if (gguf_serves(types[i / PACKED_FORMS], packed_forms[i % PACKED_FORMS])) test_type(types[i / PACKED_FORMS], packed_forms[i % PACKED_FORMS]);
+        const gguf_type *type = types[i / PACKED_FORMS];
+        if (gguf_serves(type, packed_forms[i % PACKED_FORMS])) test_type(type, packed_forms[i % PACKED_FORMS]);
     }
     return check_end();
 }

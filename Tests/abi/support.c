@@ -16,7 +16,7 @@ const char *type_name(int32_t type) {
 }
 
 const char *form_name(int32_t form) {
-    static const char *const names[] = {"auto", "dense", "sparse", "raw", "coded", "coded sparse", "auto coded"};
+    static const char *const names[] = {"auto", "dense", "sparse", "raw", "coded", "coded_sparse", "auto_coded"};
     return form >= 0 && form < (int32_t)COUNT(names) ? names[form] : "?";
 }
 

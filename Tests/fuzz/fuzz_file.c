@@ -9,7 +9,8 @@
 
 #include <stdlib.h>
 
-enum { SHAPES = 3, FORMS = 4, MOST_TENSORS = 4, HURTS = 5, PAGE = 4096, ENTRY = 256, AT_INDEX = 24, AT_INDEX_BYTES = 32 };
+enum { SHAPES = 3, FORMS = 4, MOST_TENSORS = 4, HURTS = 5 };
+enum { PAGE = 4096, ENTRY = 256, AT_INDEX = 24, AT_INDEX_BYTES = 32 };
 
 typedef struct subject {
     const weight_type *type;

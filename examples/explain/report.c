@@ -16,7 +16,7 @@ const char *report_form(const judged *d) {
     case SPARAMX_FORM_DENSE: return "dense";
     case SPARAMX_FORM_SPARSE: return "sparse";
     case SPARAMX_FORM_CODED: return "coded";
-    case SPARAMX_FORM_CODED_SPARSE: return "coded sparse";
+    case SPARAMX_FORM_CODED_SPARSE: return "coded-sparse";
     default: return "raw";
     }
 }

@@ -1,7 +1,7 @@
 import CKernelABI
 import CInstructions
 
-/// A cursor over the tile rows of one panel in a coded form of BF16, four rows (a group of two pairs) at a time. Rows
+/// A cursor over the tile rows of one panel in a coded form of BF16, four rows (a quad of two twins) at a time. Rows
 /// come out as those of the plain form: the exceptions, of which a chunk of a trained weight has one or two, are put
 /// right before anything is multiplied.
 struct CodedRows {
@@ -10,14 +10,14 @@ struct CodedRows {
     private var entry: UnsafePointer<UInt64>      // of the chunk to come
     private var table: UnsafeRawPointer           // its exponents
     private var masks: UnsafeRawPointer           // of the chunk, and before the first one of none
-    private var cursor: UnsafeRawPointer          // the next group
+    private var cursor: UnsafeRawPointer          // the next quad
     private var exponents: __m512i
     private var exception, end: UnsafeRawPointer
-    private var next = -1                         // the pair of the next exception
-    private var number = 64                       // of the pair to come, for `group`
+    private var next = -1                         // the twin of the next exception
+    private var number = 64                       // of the twin to come, for `quad`
 
-    /// Where a group lies.
-    struct Group {
+    /// Where a quad lies.
+    struct Quad {
         let first, second, codes: UnsafeRawPointer
         let masks: (UInt64, UInt64)
     }
@@ -61,44 +61,44 @@ struct CodedRows {
         next = exception < end ? Int(exception.loadUnaligned(as: UInt32.self) >> 14) : -1
     }
 
-    /// The next group; the cursor goes on behind it. number: of its first pair in the chunk.
+    /// The next quad; the cursor goes on behind it. number: of its first twin in the chunk.
     @inline(__always)
-    mutating func open(_ number: Int, fetch: Bool) -> Group {
+    mutating func open(_ number: Int, fetch: Bool) -> Quad {
         if !sparse {
-            let group = Group(first: cursor, second: cursor + 64, codes: cursor + 128, masks: (0, 0))
+            let quad = Quad(first: cursor, second: cursor + 64, codes: cursor + 128, masks: (0, 0))
             if fetch {
                 sx_prefetch(cursor + prefetchAhead)
                 sx_prefetch(cursor + (prefetchAhead + 64))
                 sx_prefetch(cursor + (prefetchAhead + 128))
             }
             cursor += 192
-            return group
+            return quad
         }
         let bits = (masks.load(fromByteOffset: number * 8, as: UInt64.self),
                     masks.load(fromByteOffset: number * 8 + 8, as: UInt64.self))
         let first = bits.0.nonzeroBitCount, second = bits.1.nonzeroBitCount
-        let group = Group(first: cursor, second: cursor + first, codes: cursor + (first + second), masks: bits)
+        let quad = Quad(first: cursor, second: cursor + first, codes: cursor + (first + second), masks: bits)
         if fetch {
             sx_prefetch(cursor + prefetchAhead)
             sx_prefetch(cursor + (prefetchAhead + 64))
         }
-        cursor = group.codes + max(first, second)
-        return group
+        cursor = quad.codes + max(first, second)
+        return quad
     }
 
-    /// The two rows of the first or second pair of a group. number: of the pair in its chunk.
+    /// The two rows of the first or second twin of a quad. number: of the twin in its chunk.
     @inline(__always)
-    mutating func pair(_ group: Group, second: Bool, _ number: Int) -> (__m512i, __m512i) {
-        let (bits, exponents) = read(group, second: second)
+    mutating func twin(_ quad: Quad, second: Bool, _ number: Int) -> (__m512i, __m512i) {
+        let (bits, exponents) = read(quad, second: second)
         return join(bits, _slowPath(number == next) ? replaceExceptions(exponents, number) : exponents)
     }
 
-    /// Signs and mantissas, and exponents, of a pair.
+    /// Signs and mantissas, and exponents, of a twin.
     @inline(__always)
-    private func read(_ group: Group, second: Bool) -> (__m512i, __m512i) {
-        var bits = sx_load(second ? group.second : group.first), codes = sx_load(group.codes)
+    private func read(_ quad: Quad, second: Bool) -> (__m512i, __m512i) {
+        var bits = sx_load(second ? quad.second : quad.first), codes = sx_load(quad.codes)
         if sparse {
-            let mask = second ? group.masks.1 : group.masks.0
+            let mask = second ? quad.masks.1 : quad.masks.0
             bits = sx_expand8(sx_zero(), mask, bits)
             codes = sx_expand8(sx_zero(), mask, codes)
         }
@@ -126,14 +126,14 @@ struct CodedRows {
 
     /// Writes the next four rows, of whatever chunk they are.
     @inline(__always)
-    mutating func group(_ out: UnsafeMutableRawPointer) {
+    mutating func quad(_ out: UnsafeMutableRawPointer) {
         if number == 64 {
             enter()
             number = 0
         }
         if number & 7 == 0 { fetchMasks(number) }
-        let group = open(number, fetch: true)
-        let first = read(group, second: false), second = read(group, second: true)
+        let quad = open(number, fetch: true)
+        let first = read(quad, second: false), second = read(quad, second: true)
         let rows = join(first.0, first.1), others = join(second.0, second.1)
         sx_store(out, rows.0)
         sx_store(out + 64, rows.1)

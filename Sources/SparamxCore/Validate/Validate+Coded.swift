@@ -1,7 +1,7 @@
 import CKernelABI
 
 /// Goes through the chunks of a tensor in a coded form in their order. A kernel starts where the offsets say, reads as
-/// many exceptions as they say, and then the groups, which are as long as the bitmap says: so each chunk has to be
+/// many exceptions as they say, and then the quads, which are as long as the bitmap says: so each chunk has to be
 /// exactly as long as both come to, and the chunks lie one behind the other.
 struct CodedChunks {
     let tensor: PackedTensor
@@ -12,28 +12,28 @@ struct CodedChunks {
     init(_ tensor: PackedTensor) { self.tensor = tensor }
 
     mutating func verifyNext(_ bounds: ChunkBounds) throws(Status) {
-        let layout = tensor.layout, entry = tensor.offsets[index], pairs = bounds.tiles * 8
+        let layout = tensor.layout, entry = tensor.offsets[index], twins = bounds.tiles * 8
         let exceptions = Int(sx_offset_low(entry)), table = tensor.side + index * Int(SX_CODED_RECORD)
         let masks = Masks(tensor, bounds)
         index += 1
-        guard Int(sx_offset_bytes(entry)) == end, exceptions <= pairs * 64, isTable(table) else { throw .damaged }
+        guard Int(sx_offset_bytes(entry)) == end, exceptions <= twins * 64, isTable(table) else { throw .damaged }
         let start = end
         end += 4 * exceptions
-        var pair = 0
-        while pair < pairs {
-            let first = masks[pair].nonzeroBitCount, second = masks[pair + 1].nonzeroBitCount
+        var twin = 0
+        while twin < twins {
+            let first = masks[twin].nonzeroBitCount, second = masks[twin + 1].nonzeroBitCount
             kept += first + second
             end += first + second + max(first, second)
-            pair += 2
+            twin += 2
         }
         guard end <= layout.valueBytes else { throw .damaged }
-        guard areExceptions(UnsafeRawPointer(tensor.base + start), exceptions, masks, table, pairs: pairs),
+        guard areExceptions(UnsafeRawPointer(tensor.base + start), exceptions, masks, table, twins: twins),
               hasZeroPadding(bounds, masks, UnsafePointer(tensor.values + (start + 4 * exceptions))) else {
             throw .damaged
         }
     }
 
-    /// The bits of a chunk's pairs; all are there in the dense form.
+    /// The bits of a chunk's twins; all are there in the dense form.
     private struct Masks {
         private let bits: UnsafePointer<UInt64>?
 
@@ -43,7 +43,7 @@ struct CodedChunks {
                 ? UnsafeRawPointer(tensor.bitmap + tile * 64).assumingMemoryBound(to: UInt64.self) : nil
         }
 
-        subscript(_ pair: Int) -> UInt64 { bits.map { $0[pair] } ?? ~0 }
+        subscript(_ twin: Int) -> UInt64 { bits.map { $0[twin] } ?? ~0 }
     }
 
     /// Zero, then exponents that rise, then zeros.
@@ -59,12 +59,12 @@ struct CodedChunks {
 
     /// Places that rise and are kept, exponents that the table does not have.
     private func areExceptions(_ list: UnsafeRawPointer, _ count: Int, _ masks: Masks, _ table: UnsafePointer<UInt8>,
-                               pairs: Int) -> Bool {
+                               twins: Int) -> Bool {
         var before = -1, i = 0
         while i < count {
             let entry = list.loadUnaligned(fromByteOffset: i * 4, as: UInt32.self)
             let place = Int(entry >> 8), exponent = UInt8(truncatingIfNeeded: entry)
-            guard place > before, place < pairs * 64, masks[place / 64] >> UInt64(place % 64) & 1 == 1 else {
+            guard place > before, place < twins * 64, masks[place / 64] >> UInt64(place % 64) & 1 == 1 else {
                 return false
             }
             var code = 0
@@ -79,18 +79,18 @@ struct CodedChunks {
     }
 
     /// Where the file has no weight: in the sparse form nothing is kept, in the dense one are zeros. The shorter half
-    /// of a group's codes goes on with zeros.
-    private func hasZeroPadding(_ bounds: ChunkBounds, _ masks: Masks, _ groups: UnsafePointer<UInt8>) -> Bool {
+    /// of a quad's codes goes on with zeros.
+    private func hasZeroPadding(_ bounds: ChunkBounds, _ masks: Masks, _ quads: UnsafePointer<UInt8>) -> Bool {
         if bounds.whole && !tensor.layout.sparse { return true }
-        var pair = 0, at = groups
-        while pair < bounds.tiles * 8 {
-            let first = masks[pair].nonzeroBitCount, second = masks[pair + 1].nonzeroBitCount
+        var twin = 0, at = quads
+        while twin < bounds.tiles * 8 {
+            let first = masks[twin].nonzeroBitCount, second = masks[twin + 1].nonzeroBitCount
             let codes = at + (first + second), length = max(first, second)
             if !bounds.whole {
                 for half in 0..<2 {
-                    let none = padding(bounds, pair + half)
+                    let none = padding(bounds, twin + half)
                     if tensor.layout.sparse {
-                        if masks[pair + half] & none != 0 { return false }
+                        if masks[twin + half] & none != 0 { return false }
                         continue
                     }
                     var i = 0
@@ -108,17 +108,17 @@ struct CodedChunks {
             }
             if slack != 0 { return false }
             at = codes + length
-            pair += 2
+            twin += 2
         }
         return true
     }
 
-    /// The places of a pair where the file has no weight.
-    private func padding(_ bounds: ChunkBounds, _ pair: Int) -> UInt64 {
+    /// The places of a twin where the file has no weight.
+    private func padding(_ bounds: ChunkBounds, _ twin: Int) -> UInt64 {
         var bits: UInt64 = 0, i = 0
         while i < 64 {
             let index = i / 16 * 8 + i % 8
-            let k = bounds.chunk * Int(SX_CHUNK_K) + pair * 4 + i / 8 % 2 * 2 + index % 2
+            let k = bounds.chunk * Int(SX_CHUNK_K) + twin * 4 + i / 8 % 2 * 2 + index % 2
             if index / 2 >= bounds.columns || k >= tensor.layout.k { bits |= 1 << UInt64(i) }
             i += 1
         }
