@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "Sources/CKernelABI/include"
+FORMS = {"DENSE": ("dense",), "BOTH": ("dense", "sparse"), "CODED": ("dense", "sparse", "coded", "coded_sparse")}
 
 
 class Type(NamedTuple):
@@ -12,7 +13,7 @@ class Type(NamedTuple):
     symbol: str    # as in names of kernels: q4_0
     number: int
     kernels: str   # the list of kernels.def
-    forms: tuple   # "dense", "sparse"
+    forms: tuple   # of FORMS
     numbers: tuple # of a quantized type: what else its row has; empty for BF16 and F16
 
     @property
@@ -30,7 +31,7 @@ def types():
     found = []
     for kind, row in re.findall(r"^SX_(WIDE|QUANT)\((.*)\)$", (FOLDER / "types.def").read_text(), re.M):
         name, symbol, number, *rest = (cell.strip() for cell in row.split(","))
-        forms = ("dense", "sparse") if rest[-1] == "BOTH" else ("dense",)
+        forms = FORMS[rest[-1]]
         kernels = name if kind == "WIDE" else f"PARTS_OF_{rest[4]}"
         found.append(Type(name, symbol, int(number), kernels, forms, tuple(rest[:-1])))
     return found

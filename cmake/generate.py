@@ -26,6 +26,12 @@ WIDE = {
     ("amx", "ring"): "wideRing(half: {half}, sparse: {sparse}, args)",
     ("amx", "gemm"): "wideGemm(half: {half}, sparse: {sparse}, args)",
 }
+# And in the coded forms of BF16.
+CODED = {
+    ("avx512", "gemm"): "bf16Gemm(sparse: {sparse}, coded: true, args)",
+    ("amx", "ring"): "codedRing(sparse: {sparse}, args)",
+    ("amx", "gemm"): "codedGemm(sparse: {sparse}, args)",
+}
 MOST_SUMS = {"bf16": 8, "f16": 4}  # tokens whose sums fit the registers: more of them take several passes
 # What the codec does with one row's part of a chunk, for a type that is known at run time.
 FILE, WRITTEN = "_ file: UnsafeRawPointer", "_ file: UnsafeMutableRawPointer"
@@ -68,13 +74,16 @@ def wide_kernels_of(kind, level):
             if kernel.level != level:
                 continue
             facts = {"t": kind.symbol, "half": str(kind.symbol == "f16").lower(),
-                     "sparse": str(form == "sparse").lower()}
-            if (level, kernel.name) in WIDE:
-                body = WIDE[level, kernel.name].format(**facts)
+                     "sparse": str(form.endswith("sparse")).lower()}
+            coded = form.startswith("coded")
+            bodies = CODED if coded else WIDE
+            if (level, kernel.name) in bodies:
+                body = bodies[level, kernel.name].format(**facts)
             else:
                 tokens = int(kernel.name.removeprefix("m"))
                 count = min(tokens, MOST_SUMS[kind.symbol])
-                body = f"{kind.symbol}Decode({count}, passes: {tokens // count}, sparse: {facts['sparse']}, args)"
+                family = "coded" if coded else kind.symbol
+                body = f"{family}Decode({count}, passes: {tokens // count}, sparse: {facts['sparse']}, args)"
             yield export(f"sx_{level}_{kind.symbol}_{form}_{kernel.name}", "args", "UnsafePointer<sx_kernel_args>",
                          body)
 

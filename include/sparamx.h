@@ -222,11 +222,18 @@ enum {
 
 /* How a weight is kept. */
 enum {
-    SPARAMX_FORM_AUTO = 0,   /* as an option only: whichever takes fewer bytes by a margin, see FORMAT.md */
+    SPARAMX_FORM_AUTO = 0,   /* as an option only: whichever of the next two takes fewer bytes by a margin, see
+                                FORMAT.md */
     SPARAMX_FORM_DENSE = 1,  /* tiles in multiplication order */
     SPARAMX_FORM_SPARSE = 2, /* a bitmap and the codes that are not background. Q1_0 has no such form, for none could
                                 be smaller, and gets the dense one */
-    SPARAMX_FORM_RAW = 3     /* as info only: the bytes as uploaded (incomplete, or a tensor that is no weight) */
+    SPARAMX_FORM_RAW = 3,    /* as info only: the bytes as uploaded (incomplete, or a tensor that is no weight) */
+    SPARAMX_FORM_CODED = 4,  /* BF16 with four bits for each exponent, without loss: 12 bits for each weight, and 32 for
+                                each whose exponent is not among the most frequent of its 16 x 256 weights. Results are
+                                those of the dense form, bit for bit. Other types get the dense form */
+    SPARAMX_FORM_CODED_SPARSE = 5, /* the same of the weights that are not zero, and a bitmap. Results are those of the
+                                sparse form. Other types get the sparse form */
+    SPARAMX_FORM_AUTO_CODED = 6 /* as an option only: as AUTO, with the coded forms among them */
 };
 
 typedef struct sparamx_buffer sparamx_buffer;
@@ -269,7 +276,7 @@ enum { SPARAMX_USAGE_WEIGHTS = 0, SPARAMX_USAGE_ANY = 1 };
 typedef struct sparamx_buffer_options {
     uint32_t size;        /* sizeof(sparamx_buffer_options) */
     int32_t usage;        /* SPARAMX_USAGE_* */
-    int32_t form;         /* SPARAMX_FORM_AUTO, _DENSE or _SPARSE: for every weight in the buffer */
+    int32_t form;         /* SPARAMX_FORM_*, but _RAW: for every weight in the buffer */
     int32_t pack_threads; /* threads for packing one tensor, 0 = the CPUs of this process, at most 16; range 0...64 */
     int32_t numa;         /* SPARAMX_NUMA_* */
 } sparamx_buffer_options;
@@ -514,7 +521,7 @@ typedef struct sparamx_kernel_info {
     uint32_t size;    /* in: sizeof(sparamx_kernel_info) */
     int32_t isa;      /* level it needs */
     int32_t type;     /* weight type */
-    int32_t form;     /* SPARAMX_FORM_DENSE or _SPARSE */
+    int32_t form;     /* SPARAMX_FORM_DENSE, _SPARSE, _CODED or _CODED_SPARSE */
     int64_t m_min;    /* tokens it can serve */
     int64_t m_max;    /* INT64_MAX for no limit */
     int64_t m_plan;   /* tokens from which the plan wants it: the plan takes the last usable row with
@@ -534,7 +541,7 @@ sparamx_status sparamx_kernel_get(int32_t index, sparamx_kernel_info *out);
 
 typedef struct sparamx_linear_options {
     uint32_t size;        /* sizeof(sparamx_linear_options) */
-    int32_t form;         /* SPARAMX_FORM_AUTO, _DENSE or _SPARSE */
+    int32_t form;         /* SPARAMX_FORM_*, but _RAW */
     int32_t pack_threads; /* as in sparamx_buffer_options */
     int32_t numa;         /* as in sparamx_buffer_options */
     const char *kernel;   /* NULL, or the name of the one kernel to use (benchmarks, tests): SPARAMX_ERR_RANGE if the
@@ -714,7 +721,7 @@ int32_t sparamx_file_count(const sparamx_file *file);
 typedef struct sparamx_file_tensor {
     uint32_t size;         /* in: sizeof(sparamx_file_tensor) */
     int32_t type;          /* number in the GGUF format; may be one that this library does not serve */
-    int32_t form;          /* SPARAMX_FORM_DENSE or _SPARSE */
+    int32_t form;          /* SPARAMX_FORM_DENSE, _SPARSE, _CODED or _CODED_SPARSE */
     int32_t name_size;     /* bytes of the name, without the zero behind it */
     int64_t ne[4];         /* as in sparamx_tensor: ne[0] = K, ne[1] = N, ne[2] and ne[3] count matrices */
     uint64_t packed_bytes; /* in the file and in memory, all streams and padding */
@@ -738,7 +745,7 @@ sparamx_status sparamx_file_verify(const sparamx_file *file, int32_t index);
 
 /*
  * A linear whose packed form is mapped from the file. It works like any other, is ended by sparamx_linear_destroy, and
- * outlives the file object. options may be NULL. Its form must be SPARAMX_FORM_AUTO or that of the file
+ * outlives the file object. options may be NULL. Its form must be SPARAMX_FORM_AUTO, _AUTO_CODED or that of the file
  * (SPARAMX_ERR_FILE_MISMATCH); pack_threads and numa are checked and do nothing; kernel as in sparamx_linear_create.
  * SPARAMX_ERR_TYPE for a type that is not served here, SPARAMX_ERR_SHAPE for a tensor of several matrices,
  * SPARAMX_ERR_FILE_DAMAGED if the tensor is not what packing can have written, SPARAMX_ERR_NO_MEMORY.
@@ -749,8 +756,8 @@ sparamx_status sparamx_linear_load(const sparamx_file *file, int32_t index, cons
 
 /*
  * Gives a weight of a buffer its contents from a file, in place of what it had; announces it if the host has not. Type
- * and ne must be those of the file, and the form that of the buffer's options or these SPARAMX_FORM_AUTO:
- * SPARAMX_ERR_FILE_MISMATCH. SPARAMX_ERR_STATE if the tensor is not one that this buffer packs; the rest as in
+ * and ne must be those of the file, and the form that of the buffer's options, or these SPARAMX_FORM_AUTO or
+ * _AUTO_CODED: SPARAMX_ERR_FILE_MISMATCH. SPARAMX_ERR_STATE if the tensor is not one that this buffer packs; the rest as in
  * sparamx_linear_load and sparamx_buffer_init_tensor. The weight works like any other: a write into it unpacks it and
  * packs it anew into memory of the process, and clear and reset end the mapping.
  */

@@ -3,7 +3,7 @@ import CInstructions
 
 /// A cursor over the tiles of one panel of 2-byte codes that writes each as a tile of bf16. F16 is rounded to bf16
 /// on the way (documented: F16 at many tokens multiplies in bf16).
-struct WideTiles {
+struct WideTiles: TileCursor {
     private let sparse: Bool
     private let half: Bool  // F16, else BF16
     private var rows: WideRows
@@ -17,7 +17,7 @@ struct WideTiles {
 
     /// The next tile where it lies: dense BF16.
     @inline(__always)
-    mutating func nextInPlace() -> UnsafeRawPointer { rows.takeTile() }
+    mutating func nextInPlace() -> UnsafeRawPointer? { rows.takeTile() }
 
     @inline(__always)
     mutating func next(_ out: UnsafeMutableRawPointer) {

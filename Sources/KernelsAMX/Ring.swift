@@ -4,11 +4,27 @@ import CInstructions
 // Up to 32 tokens, weights of 2 bytes: K-block i + 1 of two distant panels is expanded into an L1 ring of two stages
 // while the tiles of block i multiply. Memory is the limit; the tile unit works in the shadow of the expansion.
 
+/// The tiles of one panel, one after the other.
+protocol TileCursor {
+    mutating func next(_ out: UnsafeMutableRawPointer)
+    /// The next tile where it lies: nil where tiles have to be made.
+    mutating func nextInPlace() -> UnsafeRawPointer?
+}
+
+extension TileCursor {
+    @inline(__always)
+    mutating func nextInPlace() -> UnsafeRawPointer? { nil }
+}
+
 @inline(__always)
 func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     // Dense BF16 is multiplied where it lies.
-    let inPlace = !half && !sparse
+    ring(inPlace: !half && !sparse, args) { WideTiles(args, half: half, sparse: sparse, $0, 0) }
+}
+
+@inline(__always)
+func ring<Cursor: TileCursor>(inPlace: Bool = false, _ args: sx_kernel_args, _ cursor: (_ panel: Int) -> Cursor) {
     let two = args.x.m > 16
     let rows = two ? 16 : Int(args.x.m)
     withTiles(rows: rows, deep: true, args) {
@@ -20,8 +36,7 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
             sx_tile_zero_1()
             sx_tile_zero_2()
             sx_tile_zero_3()
-            var p0 = WideTiles(args, half: half, sparse: sparse, first, 0)
-            var p1 = WideTiles(args, half: half, sparse: sparse, second, 0)
+            var p0 = cursor(first), p1 = cursor(second)
             if !inPlace {
                 p0.next(stages)
                 p1.next(stages + 1024)
@@ -39,8 +54,8 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
                 if two { sx_tile_load_5(x1, 64) }
                 var w0 = UnsafeRawPointer(stages) + (kblock & 1) * 2048, w1 = w0 + 1024
                 if inPlace {
-                    w0 = p0.nextInPlace()
-                    w1 = p1.nextInPlace()
+                    w0 = p0.nextInPlace().unsafelyUnwrapped
+                    w1 = p1.nextInPlace().unsafelyUnwrapped
                     var line = 0
                     while line < 1024 {
                         sx_prefetch(w0 + (prefetchAhead + line))

@@ -56,7 +56,7 @@ struct AheadLines {
 
 /// What a pair of panels of BF16 or F16 and a chunk need. A pair below 0: nothing. list: 64 bytes.
 @inline(__always)
-func wideAhead(_ args: sx_kernel_args, sparse: Bool, _ pair: Int, _ chunk: Int, steps: Int,
+func wideAhead(_ args: sx_kernel_args, sparse: Bool, coded: Bool = false, _ pair: Int, _ chunk: Int, steps: Int,
                _ list: UnsafeMutableRawPointer) -> AheadLines {
     var ahead = AheadLines(list)
     if pair < 0 { return ahead }
@@ -64,13 +64,15 @@ func wideAhead(_ args: sx_kernel_args, sparse: Bool, _ pair: Int, _ chunk: Int, 
     var side = 0
     while side < 2 {
         let panel = min(pair + side, Int(args.panel_end) - 1)
-        if sparse {
+        if sparse || coded {
             let entries = args.w.offsets.unsafelyUnwrapped + panel * Int(args.w.chunks)
             let begin = Int(sx_offset_bytes(entries[chunk * 2]))
             let end = Int(sx_offset_bytes(entries[min(chunk * 2 + 2, Int(args.w.chunks))]))
             ahead.add(UnsafeRawPointer(args.w.values) + begin, end - begin)
-            ahead.add(UnsafeRawPointer(args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + block) * 64),
-                      blocks * 64)
+            if sparse {
+                let masks = args.w.bitmap.unsafelyUnwrapped + (panel * Int(args.w.kblocks) + block) * 64
+                ahead.add(UnsafeRawPointer(masks), blocks * 64)
+            }
         } else {
             ahead.add(denseTile(args, panel, block), blocks * 1024)
         }

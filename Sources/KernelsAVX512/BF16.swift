@@ -6,7 +6,7 @@ import CInstructions
 
 /// One tile row of two panels against up to 8 tokens, whose packed rows are 64 bytes apart.
 @inline(__always)
-private func multiply(_ count: Int, _ sums: inout FloatSums, _ w0: __m512i, _ w1: __m512i, _ x: UnsafeRawPointer) {
+func multiplyRow(_ count: Int, _ sums: inout FloatSums, _ w0: __m512i, _ w1: __m512i, _ x: UnsafeRawPointer) {
     sums.each(count) { token, a, b in
         let two = sx_broadcast32(x + token * 64)
         a = sx_dpbf16(a, w0, two)
@@ -35,12 +35,12 @@ func bf16Decode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePointe
                     var row = 0
                     while row < 16 {
                         let w0 = p0.row(row, fetch: true), w1 = p1.row(row, fetch: true)
-                        multiply(count, &even, w0, w1, x + row * 4)
+                        multiplyRow(count, &even, w0, w1, x + row * 4)
                         let v0 = p0.row(row + 1, fetch: false), v1 = p1.row(row + 1, fetch: false)
                         if count == 1 {
-                            multiply(1, &odd, v0, v1, x + row * 4 + 4)
+                            multiplyRow(1, &odd, v0, v1, x + row * 4 + 4)
                         } else {
-                            multiply(count, &even, v0, v1, x + row * 4 + 4)
+                            multiplyRow(count, &even, v0, v1, x + row * 4 + 4)
                         }
                         row += 2
                     }
@@ -57,9 +57,9 @@ func bf16Decode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePointe
                         sx_prefetch(p0 + prefetchAhead + row * 64)
                         sx_prefetch(p1 + prefetchAhead + row * 64)
                         if count == 1 && row & 1 == 1 {
-                            multiply(1, &odd, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
+                            multiplyRow(1, &odd, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
                         } else {
-                            multiply(count, &even, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
+                            multiplyRow(count, &even, sx_load(p0 + row * 64), sx_load(p1 + row * 64), x + row * 4)
                         }
                         row += 1
                     }
@@ -88,10 +88,18 @@ func bf16Decode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePointe
 /// Expands one chunk of a panel into tiles.
 @inline(__always)
 private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ blocks: Int,
-                    _ to: UnsafeMutableRawPointer) {
-    var rows = WideRows(args, sparse: true, panel, firstBlock)
-    var out = to
+                    coded: Bool, sparse: Bool, _ to: UnsafeMutableRawPointer) {
     let end = to + blocks * 1024
+    var out = to
+    if coded {
+        var rows = CodedRows(args, sparse: sparse, panel, firstBlock)
+        while out < end {
+            rows.quad(out)
+            out += 256
+        }
+        return
+    }
+    var rows = WideRows(args, sparse: true, panel, firstBlock)
     while out < end {
         sx_store(out, rows.row(0, fetch: true))
         rows.advance(1)
@@ -100,7 +108,7 @@ private func expand(_ args: sx_kernel_args, _ panel: Int, _ firstBlock: Int, _ b
 }
 
 @inline(__always)
-func bf16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
+func bf16Gemm(sparse: Bool, coded: Bool = false, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
     let tiles = UnsafeMutableRawPointer(args.scratch), results = tiles + Int(SX_GEMM_BYTES)
     let stride = min(Int(args.x.m), Int(SX_GEMM_M)) * 128
@@ -109,14 +117,14 @@ func bf16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
         let last = firstBlock + blocks == Int(args.w.kblocks)
         let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
         var w0 = UnsafeRawPointer(tiles), w1 = w0 + Int(SX_GEMM_SECOND)
-        if sparse {
-            expand(args, panel, firstBlock, blocks, tiles)
-            expand(args, second, firstBlock, blocks, tiles + Int(SX_GEMM_SECOND))
+        if sparse || coded {
+            expand(args, panel, firstBlock, blocks, coded: coded, sparse: sparse, tiles)
+            expand(args, second, firstBlock, blocks, coded: coded, sparse: sparse, tiles + Int(SX_GEMM_SECOND))
         } else {
             w0 = denseTile(args, panel, firstBlock)
             w1 = denseTile(args, second, firstBlock)
         }
-        var ahead = wideAhead(args, sparse: sparse, next.pair, next.chunk, steps: blocks * 2,
+        var ahead = wideAhead(args, sparse: sparse, coded: coded, next.pair, next.chunk, steps: blocks * 2,
                               UnsafeMutableRawPointer(args.scratch) + Int(SX_GEMM_WIDE_LIST))
         var tile = 0
         while tile < tokens {
@@ -134,14 +142,14 @@ func bf16Gemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
                     var half = 0
                     while half < 1024 {
                         ahead.fetch()
-                        multiply(count, &sums, sx_load(p0 + half), sx_load(p1 + half), xs)
-                        multiply(count, &sums, sx_load(p0 + half + 64), sx_load(p1 + half + 64), xs + 4)
-                        multiply(count, &sums, sx_load(p0 + half + 128), sx_load(p1 + half + 128), xs + 8)
-                        multiply(count, &sums, sx_load(p0 + half + 192), sx_load(p1 + half + 192), xs + 12)
-                        multiply(count, &sums, sx_load(p0 + half + 256), sx_load(p1 + half + 256), xs + 16)
-                        multiply(count, &sums, sx_load(p0 + half + 320), sx_load(p1 + half + 320), xs + 20)
-                        multiply(count, &sums, sx_load(p0 + half + 384), sx_load(p1 + half + 384), xs + 24)
-                        multiply(count, &sums, sx_load(p0 + half + 448), sx_load(p1 + half + 448), xs + 28)
+                        multiplyRow(count, &sums, sx_load(p0 + half), sx_load(p1 + half), xs)
+                        multiplyRow(count, &sums, sx_load(p0 + half + 64), sx_load(p1 + half + 64), xs + 4)
+                        multiplyRow(count, &sums, sx_load(p0 + half + 128), sx_load(p1 + half + 128), xs + 8)
+                        multiplyRow(count, &sums, sx_load(p0 + half + 192), sx_load(p1 + half + 192), xs + 12)
+                        multiplyRow(count, &sums, sx_load(p0 + half + 256), sx_load(p1 + half + 256), xs + 16)
+                        multiplyRow(count, &sums, sx_load(p0 + half + 320), sx_load(p1 + half + 320), xs + 20)
+                        multiplyRow(count, &sums, sx_load(p0 + half + 384), sx_load(p1 + half + 384), xs + 24)
+                        multiplyRow(count, &sums, sx_load(p0 + half + 448), sx_load(p1 + half + 448), xs + 28)
                         xs += 32
                         half += 512
                     }

@@ -5,6 +5,7 @@ struct PanelCodes {
     let sparse: Bool
     var values: UnsafePointer<UInt8>
     var bitmap: UnsafePointer<UInt8>?
+    private var coded: CodedCodes? = nil
 
     init(sparse: Bool, values: UnsafePointer<UInt8>, bitmap: UnsafePointer<UInt8>?) {
         self.sparse = sparse
@@ -14,7 +15,10 @@ struct PanelCodes {
 
     init(_ args: sx_kernel_args, panel: Int) {
         let tiles = panel * Int(args.w.kblocks)
-        if args.w.sparse != 0 {
+        if args.w.coded != 0 {
+            self.init(sparse: false, values: args.w.values, bitmap: nil)
+            coded = CodedCodes(args, panel: panel)
+        } else if args.w.sparse != 0 {
             self.init(sparse: true,
                       values: args.w.values + Int(sx_offset_bytes(args.w.offsets![panel * Int(args.w.chunks)])),
                       bitmap: args.w.bitmap! + tiles * 64)
@@ -26,6 +30,10 @@ struct PanelCodes {
     /// The 32 codes of the next tile row, in stored order, handed to the body with their index in the row.
     @inline(__always)
     mutating func nextRow(_ body: (Int, UInt16) -> Void) {
+        if coded != nil {
+            coded!.nextRow(body)
+            return
+        }
         var index = 0
         while index < 32 {
             let present = sparse ? bitmap![index >> 3] >> UInt8(index & 7) & 1 == 1 : true

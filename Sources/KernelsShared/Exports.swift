@@ -275,6 +275,62 @@ public func sx_avx512_bf16_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
 public func sx_avx512_bf16_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
     bf16Decode(1, passes: 1, sparse: true, args)
 }
+@c(sx_avx512_bf16_coded_gemm) @implementation
+public func sx_avx512_bf16_coded_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Gemm(sparse: false, coded: true, args)
+}
+@c(sx_avx512_bf16_coded_m16) @implementation
+public func sx_avx512_bf16_coded_m16(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(8, passes: 2, sparse: false, args)
+}
+@c(sx_avx512_bf16_coded_m8) @implementation
+public func sx_avx512_bf16_coded_m8(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(8, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_coded_m4) @implementation
+public func sx_avx512_bf16_coded_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(4, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_coded_m3) @implementation
+public func sx_avx512_bf16_coded_m3(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(3, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_coded_m2) @implementation
+public func sx_avx512_bf16_coded_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(2, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_coded_m1) @implementation
+public func sx_avx512_bf16_coded_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(1, passes: 1, sparse: false, args)
+}
+@c(sx_avx512_bf16_coded_sparse_gemm) @implementation
+public func sx_avx512_bf16_coded_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    bf16Gemm(sparse: true, coded: true, args)
+}
+@c(sx_avx512_bf16_coded_sparse_m16) @implementation
+public func sx_avx512_bf16_coded_sparse_m16(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(8, passes: 2, sparse: true, args)
+}
+@c(sx_avx512_bf16_coded_sparse_m8) @implementation
+public func sx_avx512_bf16_coded_sparse_m8(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(8, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_bf16_coded_sparse_m4) @implementation
+public func sx_avx512_bf16_coded_sparse_m4(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(4, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_bf16_coded_sparse_m3) @implementation
+public func sx_avx512_bf16_coded_sparse_m3(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(3, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_bf16_coded_sparse_m2) @implementation
+public func sx_avx512_bf16_coded_sparse_m2(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(2, passes: 1, sparse: true, args)
+}
+@c(sx_avx512_bf16_coded_sparse_m1) @implementation
+public func sx_avx512_bf16_coded_sparse_m1(_ args: UnsafePointer<sx_kernel_args>) {
+    codedDecode(1, passes: 1, sparse: true, args)
+}
 
 @c(sx_avx512_f16_dense_gemm) @implementation
 public func sx_avx512_f16_dense_gemm(_ args: UnsafePointer<sx_kernel_args>) {
@@ -854,6 +910,22 @@ public func sx_amx_bf16_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
 @c(sx_amx_bf16_sparse_ring) @implementation
 public func sx_amx_bf16_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
     wideRing(half: false, sparse: true, args)
+}
+@c(sx_amx_bf16_coded_gemm) @implementation
+public func sx_amx_bf16_coded_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    codedGemm(sparse: false, args)
+}
+@c(sx_amx_bf16_coded_ring) @implementation
+public func sx_amx_bf16_coded_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    codedRing(sparse: false, args)
+}
+@c(sx_amx_bf16_coded_sparse_gemm) @implementation
+public func sx_amx_bf16_coded_sparse_gemm(_ args: UnsafePointer<sx_kernel_args>) {
+    codedGemm(sparse: true, args)
+}
+@c(sx_amx_bf16_coded_sparse_ring) @implementation
+public func sx_amx_bf16_coded_sparse_ring(_ args: UnsafePointer<sx_kernel_args>) {
+    codedRing(sparse: true, args)
 }
 
 @c(sx_amx_f16_dense_gemm) @implementation

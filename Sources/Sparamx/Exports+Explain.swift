@@ -5,22 +5,28 @@ import SparamxCore
 
 /// The kernels that the plan chooses for a weight, one range of tokens after the other.
 private struct Ranges {
-    let type: Int32, sparse: Bool, isa: ISA
+    let type: Int32, sparse, coded: Bool, isa: ISA
     /// The first of the next range; nil: there is none.
     private var first: Int? = 1
 
     init(_ layout: PackedLayout, _ isa: ISA) {
-        (type, sparse) = (layout.type.number, layout.sparse)
+        (type, sparse, coded) = (layout.type.number, layout.sparse, layout.coded)
         self.isa = isa
     }
 
-    private func choice(_ m: Int) -> Int? { KernelTable.choose(type: type, sparse: sparse, m: m, isa: isa) }
+    private func choice(_ m: Int) -> Int? {
+        KernelTable.choose(type: type, sparse: sparse, coded: coded, m: m, isa: isa)
+    }
+
+    private func change(_ m: Int) -> Int? {
+        KernelTable.change(type: type, sparse: sparse, coded: coded, after: m)
+    }
 
     mutating func next() throws(Status) -> sparamx_kernel_range? {
         guard let first else { return nil }
         guard let index = choice(first) else { throw .type }
-        var after = KernelTable.change(type: type, sparse: sparse, after: first)
-        while let m = after, choice(m) == index { after = KernelTable.change(type: type, sparse: sparse, after: m) }
+        var after = change(first)
+        while let m = after, choice(m) == index { after = change(m) }
         self.first = after
         return sparamx_kernel_range(m_min: Int64(first), m_max: after.map { Int64($0 - 1) } ?? Int64.max,
                                     name: KernelTable.row(index).name)
@@ -51,7 +57,7 @@ private func describe(_ tensor: PackedTensor, forced: Int?, isa: ISA) throws(Sta
     let elements = layout.n * layout.k * layout.matrices
     var info = sparamx_tensor_info()
     info.type = layout.type.number
-    info.form = layout.sparse ? Int32(SPARAMX_FORM_SPARSE) : Int32(SPARAMX_FORM_DENSE)
+    info.form = layout.form
     info.n = Int64(layout.n)
     info.k = Int64(layout.k)
     info.matrices = Int64(layout.matrices)
@@ -124,7 +130,7 @@ public func sparamx_kernel_get(_ index: Int32,
         var answer = sparamx_kernel_info()
         answer.isa = row.isa.rawValue
         answer.type = row.type
-        answer.form = row.sparse ? Int32(SPARAMX_FORM_SPARSE) : Int32(SPARAMX_FORM_DENSE)
+        answer.form = row.form
         answer.m_min = Int64(row.serves.lowerBound)
         answer.m_max = lastToken(row)
         answer.m_plan = Int64(row.from)

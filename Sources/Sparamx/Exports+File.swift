@@ -178,7 +178,7 @@ public func sparamx_linear_load(_ pointer: OpaquePointer!, _ index: Int32,
             let o = try readStruct(options)
             form = try readPackOptions(form: o.form, threads: o.pack_threads, numa: o.numa).form
             forced = try o.kernel.map { (name) throws(Status) in
-                try findKernel(named: name, type: entry.type, sparse: entry.isSparse)
+                try findKernel(named: name, type: entry.type, form: entry.form)
             }
         }
         let tensor = try file.pointee.load(Int(index), form: form)

@@ -25,15 +25,14 @@ public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data:
             pack = try readPackOptions(form: o.form, threads: o.pack_threads, numa: o.numa)
             name = o.kernel
             // Before the work of packing, as far as the form is known.
-            let sparse: Bool? = pack.form == .automatic ? nil : pack.form == .sparse
-            if let name { _ = try findKernel(named: name, type: type, sparse: sparse) }
+            if let name { _ = try findKernel(named: name, type: type, form: pack.form.form(weightType)) }
         }
         let rows = Rows(base: UnsafeMutableRawPointer(mutating: data), rowStride: stride, matrixStride: 0)
         let tensor = try Packer.pack(weightType, n: Int(n), k: Int(k), matrices: 1, rows: rows, options: pack,
                                      codec: Codec(isa))
         do throws(Status) {
             let forced = try name.map { (name) throws(Status) in
-                try findKernel(named: name, type: type, sparse: tensor.layout.sparse)
+                try findKernel(named: name, type: type, form: tensor.layout.form)
             }
             result.pointee = OpaquePointer(try Linear.create(tensor, forced: forced, isa: isa))
             logMissingCopies(tensor, pack, nil)
@@ -44,11 +43,11 @@ public func sparamx_linear_create(_ type: Int32, _ n: Int64, _ k: Int64, _ data:
     }
 }
 
-/// The row of the kernel table with this name, for this type and form (nil: either), if it runs here.
-func findKernel(named name: UnsafePointer<CChar>, type: Int32, sparse: Bool?) throws(Status) -> Int {
+/// The row of the kernel table with this name, for this type and form (nil: any), if it runs here.
+func findKernel(named name: UnsafePointer<CChar>, type: Int32, form: Int32?) throws(Status) -> Int {
     for index in 0..<KernelTable.count {
         let row = KernelTable.row(index)
-        guard row.type == type, sparse == nil || row.sparse == sparse, areEqual(name, row.name) else { continue }
+        guard row.type == type, form == nil || row.form == form, areEqual(name, row.name) else { continue }
         let reason = usability(row)
         guard reason == .ok else { throw reason }
         return index

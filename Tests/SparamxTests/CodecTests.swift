@@ -37,14 +37,15 @@ final class CodecTests: XCTestCase {
             for isa in Machine.codecs {
                 let tensor = try weights.pack(form, codec: isa)
                 defer { tensor.release() }
-                let expected = FormatOracle(weights, sparse: form == .sparse)
-                XCTAssertEqual(tensor.bytes, expected.bytes.count, label)
+                let expected = form.isCoded ? CodedOracle(weights, sparse: form.isSparse).bytes
+                    : FormatOracle(weights, sparse: form.isSparse).bytes
+                XCTAssertEqual(tensor.bytes, expected.count, label)
                 let background = tensor.layout.type.hasSparseForm ? weights.background : 0
                 XCTAssertEqual(tensor.background, background, label)
-                XCTAssertEqual(tensor.layout.sparse, form == .sparse, label)
+                XCTAssertEqual(tensor.layout.form, form.rawValue, label)
                 let found = bytes(tensor)
-                if found != expected.bytes {
-                    let place = zip(found, expected.bytes).enumerated().first { $1.0 != $1.1 }?.offset
+                if found != expected {
+                    let place = zip(found, expected).enumerated().first { $1.0 != $1.1 }?.offset
                     XCTFail("\(label) \(isa): byte \(place ?? -1) of \(found.count)")
                 }
             }
@@ -109,7 +110,7 @@ final class CodecTests: XCTestCase {
             let weights = Matrix(type, n: 530, k: type == bf16 || type == f16 ? 2049 : type == q8 ? 4128 : 7680,
                                  matrices: 2, zeros: 60, uneven: true, seed: 5)
             XCTAssertEqual(PackOptions(threads: 8).threadCount(weights.bytes.count), 8)
-            for form in [FormChoice.dense, .sparse] {
+            for form in formChoices(type) {
                 for isa in Machine.codecs {
                     let known = try weights.pack(form, threads: 1, codec: isa)
                     defer { known.release() }

@@ -117,7 +117,7 @@ final class KernelGridTests: XCTestCase {
         let matrices = p.n * p.k < 40_000 ? 1 + random.below(3) : 1, matrix = random.below(matrices)
         let weights = Matrix(row.type, n: p.n, k: p.k, matrices: matrices, zeros: p.zeros, spread: spread,
                              uneven: random.below(4) == 0, seed: random.next())
-        let packed = try weights.pack(row.sparse ? .sparse : .dense)
+        let packed = try weights.pack(row.choice)
         defer { packed.release() }
         let (tensor, region) = packed.guarded()
         let edge: Region.Edge = random.below(2) == 0 ? .front : .back
@@ -128,7 +128,7 @@ final class KernelGridTests: XCTestCase {
         let shift = [63, random.below(64)][random.below(2)]
         if let trouble = multiply(plan, tensor, matrix: matrix, x, y, shift: shift) { return trouble }
         if !region.intact { return "wrote outside the weights" }
-        if !row.sparse && random.below(2) == 0 {
+        if row.choice == .dense && random.below(2) == 0 {
             if let trouble = try raw(row, index, p, matrix, weights, x, y) { return "not packed: " + trouble }
         }
 

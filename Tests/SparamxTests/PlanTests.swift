@@ -6,8 +6,8 @@ import XCTest
 final class PlanTests: XCTestCase {
     private let tokens = Array(1...40) + [63, 64, 65, 100, 511, 512, 513, 1000, 5000, 100_000]
 
-    private func layout(_ type: Int32, sparse: Bool, _ n: Int, _ k: Int) throws -> PackedLayout {
-        try PackedLayout(type: WeightType(type), sparse: sparse, n: n, k: k, matrices: 1, sparseBytes: 0)
+    private func layout(_ type: Int32, sparse: Bool, coded: Bool = false, _ n: Int, _ k: Int) throws -> PackedLayout {
+        try PackedLayout(type: WeightType(type), sparse: sparse, coded: coded, n: n, k: k, matrices: 1, sparseBytes: 0)
     }
 
     // The table.
@@ -23,7 +23,7 @@ final class PlanTests: XCTestCase {
             let parts = name.split(separator: "-")
             XCTAssertEqual(String(parts[0]), "\(row.isa)", name)
             XCTAssertEqual(String(parts[1]), typeNames[row.type], name)
-            XCTAssertEqual(String(parts[2]), row.sparse ? "sparse" : "dense", name)
+            XCTAssertEqual(String(parts[2]), ["dense", "sparse", "", "coded", "coded_sparse"][Int(row.form) - 1], name)
             if row.exact && row.isa != .reference { XCTAssertEqual(row.activation, .q8, name) }
         }
     }
@@ -32,16 +32,18 @@ final class PlanTests: XCTestCase {
     /// last usable row with m_plan <= M and m_min <= M <= m_max.
     func testChoice() {
         for type in weightTypes {
-            for sparse in forms(type) {
+            for choice in formChoices(type) {
+                let sparse = choice.isSparse, coded = choice.isCoded
                 for isa in [ISA.reference, .avx512, .amx] {
                     for m in tokens + [KernelTable.many] {
                         let promised = (0..<KernelTable.count).last {
                             let row = KernelTable.row($0)
-                            return row.type == type && row.sparse == sparse && row.isa.rawValue <= isa.rawValue
+                            return row.type == type && row.choice == choice && row.isa.rawValue <= isa.rawValue
                                 && row.from <= m && row.serves.contains(m)
                         }
                         XCTAssertNotNil(promised)
-                        XCTAssertEqual(KernelTable.choose(type: type, sparse: sparse, m: m, isa: isa), promised)
+                        XCTAssertEqual(KernelTable.choose(type: type, sparse: sparse, coded: coded, m: m, isa: isa),
+                                       promised)
                         let row = KernelTable.row(promised!)
                         XCTAssertEqual(row.isa == .reference, isa == .reference, "\(row.label) at \(isa)")
                         // F16 keeps its accuracy where there are few tokens.
@@ -59,11 +61,12 @@ final class PlanTests: XCTestCase {
     func testRowsOfAType() {
         var counted = 0
         for type in weightTypes {
-            for sparse in [false, true] {
+            for choice in [FormChoice.dense, .sparse, .coded, .codedSparse] {
                 let rows = (0..<KernelTable.count).filter {
-                    KernelTable.row($0).type == type && KernelTable.row($0).sparse == sparse
+                    KernelTable.row($0).type == type && KernelTable.row($0).choice == choice
                 }
-                XCTAssertEqual(Array(KernelTable.rows(type: type, sparse: sparse)), rows, "type \(type)")
+                let found = KernelTable.rows(type: type, sparse: choice.isSparse, coded: choice.isCoded)
+                XCTAssertEqual(Array(found), rows, "type \(type)")
                 counted += rows.count
             }
         }
@@ -94,11 +97,12 @@ final class PlanTests: XCTestCase {
         for index in 0..<KernelTable.count {
             let row = KernelTable.row(index)
             for m in tokens where row.serves.contains(m) {
-                for (n, shape) in [(16, 32), (100, 1056), (4096, 4096)] {
-                    let k = whole(row.type, shape)
+                for (n, least) in [(16, 32), (100, 1056), (4096, 4096)] {
+                    let k = whole(row.type, least)
                     for threads in [1, 2, 7, 1024] {
-                        for raw in row.sparse ? [false] : [false, true] {
-                            let plan = try Plan(layout(row.type, sparse: row.sparse, n, k), m: m, threads: threads,
+                        for raw in row.choice == .dense ? [false, true] : [false] {
+                            let shape = try layout(row.type, sparse: row.sparse, coded: row.coded, n, k)
+                            let plan = try Plan(shape, m: m, threads: threads,
                                                 isa: .amx, forced: index, raw: raw)
                             try parts(plan, n, k, raw, "\(row.label) m \(m) \(n)x\(k) \(threads) threads raw \(raw)")
                         }

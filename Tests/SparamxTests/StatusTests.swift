@@ -68,6 +68,9 @@ final class StatusTests: XCTestCase {
         XCTAssertEqual(forms["AUTO"], FormChoice.automatic.rawValue)
         XCTAssertEqual(forms["DENSE"], FormChoice.dense.rawValue)
         XCTAssertEqual(forms["SPARSE"], FormChoice.sparse.rawValue)
+        XCTAssertEqual(forms["CODED"], FormChoice.coded.rawValue)
+        XCTAssertEqual(forms["CODED_SPARSE"], FormChoice.codedSparse.rawValue)
+        XCTAssertEqual(forms["AUTO_CODED"], FormChoice.automaticCoded.rawValue)
         XCTAssertNil(FormChoice(rawValue: forms["RAW"]!), "raw cannot be asked for")
     }
 }

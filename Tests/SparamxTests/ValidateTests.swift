@@ -5,7 +5,7 @@ import XCTest
 /// The proof that a packed tensor is whole: what is packed passes; each class of damage is found; and what is not found
 /// lets every kernel and every read-back stay inside the packed form.
 final class ValidateTests: XCTestCase {
-    private func damaged(_ tensor: PackedTensor) -> Bool {
+    fileprivate func damaged(_ tensor: PackedTensor) -> Bool {
         do throws(Status) {
             try tensor.verify()
             return false
@@ -124,7 +124,7 @@ final class ValidateTests: XCTestCase {
     private func mustBeFound(_ tensor: PackedTensor, _ byte: Int) -> Bool {
         let layout = tensor.layout
         if byte >= layout.valueBytes && byte < layout.bitmapOffset { return true }
-        if !layout.sparse { return false }
+        if !layout.hasOffsets { return false }
         return byte >= layout.offsetsOffset || byte >= layout.bitmapOffset && byte < layout.sideOffset
     }
 
@@ -137,7 +137,7 @@ final class ValidateTests: XCTestCase {
                 let packed = try weights.pack(form)
                 let (tensor, region) = packed.guarded()
                 let users = Users(tensor)
-                var random = Random(UInt64(type) * 2 + (form == .sparse ? 1 : 0)), accepted = 0
+                var random = Random(UInt64(type) * 8 + UInt64(form.rawValue)), accepted = 0
                 for round in 0..<600 {
                     for _ in 0...random.below(4) {
                         let a = random.below(tensor.bytes / 8) * 8, b = random.below(tensor.bytes / 8) * 8
@@ -236,6 +236,8 @@ final class ValidateTests: XCTestCase {
             XCTAssertTrue(damaged(whole), "type \(type), panel \(panel): byte \(at)")
         }
 
+        try checkCodedDamage()
+
         // Scales that the file could not hold, and backgrounds where the dense form has none.
         let fields: [(Int32, FormChoice, Int, String)] = [
             (11, .dense, 0, "a scale of Q3_K"), (23, .sparse, 0, "a scale of IQ4_XS"),
@@ -253,6 +255,47 @@ final class ValidateTests: XCTestCase {
     }
 }
 
+extension ValidateTests {
+    /// The same of the coded forms, with exceptions in every chunk.
+    fileprivate func checkCodedDamage() throws {
+        for form in [FormChoice.coded, .codedSparse] {
+            var weights = Matrix(bf16, n: 20, k: 545, zeros: 50, seed: 9)
+            for k in 0..<60 { weights.setCode(k % 20, k * 9, UInt16(1 + k * 3) << 7 | 1) }
+            let packed = try weights.pack(form), (tensor, region) = packed.guarded()
+            defer { packed.release() }
+            func check(_ what: String, _ damage: () -> Void) {
+                damage()
+                XCTAssertTrue(damaged(tensor), "\(form): \(what)")
+                region.base.copyMemory(from: packed.base, byteCount: tensor.bytes)
+                XCTAssertFalse(damaged(tensor), "\(form), after: \(what)")
+            }
+            let values = region.octets
+            XCTAssertGreaterThan(sx_offset_low(tensor.offsets[0]), 2, "\(form): exceptions")
+            check("an exception more") { tensor.offsets[0] += 1 << 48 }
+            check("an exception less") { tensor.offsets[0] -= 1 << 48 }
+            check("more exceptions than weights") { tensor.offsets[0] |= 0xffff << 48 }
+            check("exceptions at one place") { for i in 1..<4 { values[4 + i] = values[i] } }
+            check("exceptions that fall") { for i in 0..<4 { swap(&values[i], &values[4 + i]) } }
+            check("an exception beyond the chunk") { values[3] = 1 }
+            check("an exponent that the table has") { values[0] = tensor.side[1] }
+            check("an exponent of 0") { values[0] = 0 }
+            check("a table that does not begin with 0") { tensor.side[0] = 1 }
+            check("a table that falls") { swap(&tensor.side[1], &tensor.side[2]) }
+            check("an exponent twice") { tensor.side[2] = tensor.side[1] }
+            check("a gap in the table") { tensor.side[5] = 0 }
+            check("an offset is beyond the values") { tensor.offsets[1] += UInt64(tensor.layout.valueBytes) }
+            check("the total is smaller") { tensor.offsets[6] -= 1 }
+            check("the padding behind the values") { values[tensor.layout.valueBytes] = 1 }
+            // The last chunk: one K-block, of which one k is there. Its last pair has nothing.
+            check("the last byte of all values") { values[tensor.layout.valueBytes - 1] ^= form == .coded ? 1 : 0xff }
+            if form == .codedSparse {
+                check("a bit of a padded column") { tensor.bitmap[tensor.layout.kblocks * 64 + 7] |= 0x80 }
+                check("a bit behind the last K") { tensor.bitmap[tensor.layout.kblocks * 64 - 1] |= 0x80 }
+            }
+        }
+    }
+}
+
 /// Everything that reads a packed tensor: the kernels of its type and form, and both codecs.
 private struct Users {
     let tensor: PackedTensor
@@ -261,7 +304,7 @@ private struct Users {
     init(_ tensor: PackedTensor) {
         self.tensor = tensor
         let layout = tensor.layout
-        rows = runnableRows().filter { $0.row.type == layout.type.number && $0.row.sparse == layout.sparse }
+        rows = runnableRows().filter { $0.row.type == layout.type.number && $0.row.form == layout.form }
     }
 
     /// all: emulated tiles too. A kernel that leaves the packed form dies at a forbidden page.

@@ -35,11 +35,11 @@ static sparamx_status create(size_t size, int32_t usage, int32_t form, int32_t t
 }
 
 static void test_create(void) {
-    static const int32_t wrong[] = {-1, 4, 65, 9999, INT32_MAX, INT32_MIN};
+    static const int32_t wrong[] = {-1, 7, 65, 9999, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < COUNT(wrong); i++) {
         EXPECT(SPARAMX_ERR_RANGE, create(SIZE, wrong[i], 0, 0, 0));
         EXPECT(SPARAMX_ERR_RANGE, create(SIZE, 0, wrong[i], 0, 0));
-        if (wrong[i] != 4) EXPECT(SPARAMX_ERR_RANGE, create(SIZE, 0, 0, wrong[i], 0));
+        if (wrong[i] != 7) EXPECT(SPARAMX_ERR_RANGE, create(SIZE, 0, 0, wrong[i], 0));
         EXPECT(SPARAMX_ERR_RANGE, create(SIZE, 0, 0, 0, wrong[i]));
     }
     EXPECT(SPARAMX_ERR_RANGE, create(SIZE, 2, 0, 0, 0));

@@ -63,7 +63,7 @@ static void test_create(void) {
 }
 
 static void test_options(void) {
-    static const int32_t wrong_forms[] = {-1, 3, 4, 9999, INT32_MIN}, wrong_threads[] = {-1, 65, INT32_MAX, INT32_MIN};
+    static const int32_t wrong_forms[] = {-1, 3, 7, 9999, INT32_MIN}, wrong_threads[] = {-1, 65, INT32_MAX, INT32_MIN};
     static const int32_t wrong_numa[] = {-1, 4, INT32_MAX};
     for (size_t i = 0; i < COUNT(wrong_forms); i++) EXPECT(SPARAMX_ERR_RANGE, create_with(wrong_forms[i], 0, 0, NULL));
     for (size_t i = 0; i < COUNT(wrong_threads); i++)

@@ -24,7 +24,7 @@ types=("$here/types.c" "$here"/../../examples/common/quants{,_plain,_k}.c)
 build libfail.so -std=gnu11 -fPIC -fvisibility=hidden -shared -Wl,-soname,libfail.so "$here/fail.c" -ldl
 for test in arguments_linear_test arguments_apply_test arguments_buffer_test arguments_op_test \
     arguments_experts_test buffer_test op_test experts_test memory_test threads_test tile_state_test \
-    isa_test log_test fork_test locked_test crowd_test float_test shape_test; do
+    isa_test log_test fork_test locked_test crowd_test float_test shape_test coded_test; do
     build "$test" "${strict[@]}" "$here/$test.c" "$here/support.c" "${link[@]}"
 done
 # Those that run over every type the library reports.

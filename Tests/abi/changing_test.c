@@ -70,10 +70,10 @@ static void drop(void) {
 }
 
 /* Between the passes. k has a last chunk that is not full. */
-static void test_between(const gguf_type *type, double zeros_before, double zeros_after) {
+static void test_between(const gguf_type *type, int32_t form, double zeros_before, double zeros_after) {
     int64_t k = gguf_whole(type, type->block == 1 ? 300 : 288);
     fill(type, k, zeros_before, zeros_after);
-    sparamx_linear_options o = {.size = sizeof o, .form = SPARAMX_FORM_SPARSE, .pack_threads = 1};
+    sparamx_linear_options o = {.size = sizeof o, .form = form, .pack_threads = 1};
     sparamx_linear *linear = NULL;
     size_t held_before = held;
     memcpy(weights, before, bytes);
@@ -87,7 +87,7 @@ static void test_between(const gguf_type *type, double zeros_before, double zero
     CHECK(held == held_before, "%s: %zd bytes stay mapped after a refusal", type->name, (ssize_t)(held - held_before));
 
     /* The same with a buffer: nothing has arrived, and the next upload is good. */
-    sparamx_buffer_options options = {.size = sizeof options, .form = SPARAMX_FORM_SPARSE, .pack_threads = 1};
+    sparamx_buffer_options options = {.size = sizeof options, .form = form, .pack_threads = 1};
     sparamx_buffer *buffer = NULL;
     CHECK(sparamx_buffer_create(bytes, &options, &buffer) == SPARAMX_OK, "a buffer");
     sparamx_tensor t = gguf_tensor(type, k, N, sparamx_buffer_base(buffer), buffer);
@@ -126,7 +126,8 @@ static void *flip(void *unused) {
 
 /* At any moment, in every form, with several threads. */
 static void test_any_moment(const gguf_type *type) {
-    static const int32_t forms[] = {SPARAMX_FORM_AUTO, SPARAMX_FORM_DENSE, SPARAMX_FORM_SPARSE};
+    static const int32_t forms[] = {SPARAMX_FORM_AUTO,  SPARAMX_FORM_DENSE,        SPARAMX_FORM_SPARSE,
+                                    SPARAMX_FORM_CODED, SPARAMX_FORM_CODED_SPARSE, SPARAMX_FORM_AUTO_CODED};
     int64_t k = type->block == 1 ? 520 : 512;
     fill(type, k, 0.9, 0.2);
     memcpy(weights, before, bytes);
@@ -134,8 +135,8 @@ static void test_any_moment(const gguf_type *type) {
     pthread_t thread;
     stop = false;
     if (!CHECK(pthread_create(&thread, NULL, flip, NULL) == 0, "a thread")) return;
-    for (int i = 0; i < 60; i++) {
-        sparamx_linear_options o = {.size = sizeof o, .form = forms[i % 3], .pack_threads = 1 + i % 2};
+    for (size_t i = 0; i < 60; i++) {
+        sparamx_linear_options o = {.size = sizeof o, .form = forms[i % COUNT(forms)], .pack_threads = 1 + i / 6 % 2};
         sparamx_linear *linear = NULL;
         sparamx_status status = sparamx_linear_create(type->number, N, k, weights, 0, &o, &linear);
         bool dense = o.form == SPARAMX_FORM_DENSE;
@@ -155,10 +156,11 @@ int main(void) {
     CHECK(count > 10, "%d types", count);
     for (int i = 0; i < count; i++) {
         /* The dense form has a place for every code, whatever it is. */
-        if (gguf_serves(types[i], SPARAMX_FORM_SPARSE)) {
-            test_between(types[i], 0.9, 0.1);
-            test_between(types[i], 0.1, 0.9);
-            test_between(types[i], 0.5, 0.47);
+        for (size_t f = 1; f < COUNT(packed_forms); f++) {
+            if (!gguf_serves(types[i], packed_forms[f])) continue;
+            test_between(types[i], packed_forms[f], 0.9, 0.1);
+            test_between(types[i], packed_forms[f], 0.1, 0.9);
+            test_between(types[i], packed_forms[f], 0.5, 0.47);
         }
         test_any_moment(types[i]);
     }

@@ -55,7 +55,9 @@ static const struct {
              {"c", SPARAMX_TYPE_Q8_0, SPARAMX_FORM_SPARSE, 352}, {"d", SPARAMX_TYPE_Q5_1, SPARAMX_FORM_SPARSE, 96},
              {"e", SPARAMX_TYPE_Q4_K, SPARAMX_FORM_SPARSE, 256}, {"f", SPARAMX_TYPE_Q3_K, SPARAMX_FORM_DENSE, 256},
              {"g", SPARAMX_TYPE_Q6_K, SPARAMX_FORM_SPARSE, 512}, {"h", SPARAMX_TYPE_Q2_K, SPARAMX_FORM_SPARSE, 256},
-             {"i", SPARAMX_TYPE_MXFP4, SPARAMX_FORM_SPARSE, 64}};
+             {"i", SPARAMX_TYPE_MXFP4, SPARAMX_FORM_SPARSE, 64},
+             {"j", SPARAMX_TYPE_BF16, SPARAMX_FORM_CODED_SPARSE, 290},
+             {"k", SPARAMX_TYPE_BF16, SPARAMX_FORM_CODED, 41}};
 
 static void write_file(const char *path, int first, int count, int64_t longer) {
     sparamx_file_writer *writer = NULL;
@@ -65,6 +67,9 @@ static void write_file(const char *path, int first, int count, int64_t longer) {
         int64_t k = kinds[i].k * longer;
         uint8_t *w = must_allocate(gguf_row_bytes(type, k) * N);
         gguf_fill(type, N, k, 0.5, (uint64_t)i + 1, w);
+        /* Exceptions: a number in eight has an exponent of its own. */
+        for (int64_t j = 1; kinds[i].form >= SPARAMX_FORM_CODED && j < N * k; j += 8)
+            w[2 * j + 1] = (uint8_t)(1 + j % 127), w[2 * j] |= 1;
         sparamx_linear_options o = {.size = sizeof o, .form = kinds[i].form, .pack_threads = 1};
         sparamx_linear *linear = NULL;
         CHECK(sparamx_linear_create(kinds[i].type, N, k, w, 0, &o, &linear) == SPARAMX_OK, "%s", kinds[i].name);
@@ -131,7 +136,8 @@ static void test_foreign(const char *path) {
                  {"the other byte order", AT_ORDER, 4, 0x0d0c0b0a, SPARAMX_ERR_FILE_VERSION},
                  {"no byte order", AT_ORDER, 4, 0, SPARAMX_ERR_FILE_DAMAGED},
                  {"version 0", AT_VERSION, 4, 0, SPARAMX_ERR_FILE_VERSION},
-                 {"version 2", AT_VERSION, 4, 2, SPARAMX_ERR_FILE_VERSION},
+                 {"the version of files without coded tensors", AT_VERSION, 4, 1, SPARAMX_ERR_FILE_DAMAGED},
+                 {"version 3", AT_VERSION, 4, 3, SPARAMX_ERR_FILE_VERSION},
                  {"a large version", AT_VERSION, 4, UINT32_MAX, SPARAMX_ERR_FILE_VERSION}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         for (int with_sums = 0; with_sums < 2; with_sums++) {
@@ -390,6 +396,8 @@ int main(void) {
     test_bits(path);
     test_contents(path);
     write_file(path, 0, 3, 1);
+    test_numbers(path);
+    write_file(path, (int)COUNT(kinds) - 2, 2, 1);
     test_numbers(path);
     write_file(path, 0, (int)COUNT(kinds), 4);
     test_in_place(path);

@@ -88,7 +88,8 @@ static const struct {
     const char *name;
     uint64_t checksum;
 } version_1[] = {
-    {"bf16 dense", 0xe47a8d5c0ca3229a}, {"bf16 sparse", 0x938acf2c7c6012b9}, {"f16 dense", 0x8183d167483089ef},
+    {"bf16 dense", 0xe47a8d5c0ca3229a}, {"bf16 sparse", 0x938acf2c7c6012b9}, {"bf16 coded", 0x32b387351de99bcc},
+    {"bf16 coded_sparse", 0xd968fc793db61d9e}, {"f16 dense", 0x8183d167483089ef},
     {"f16 sparse", 0x25551b51eff4d73a}, {"iq4_nl dense", 0x69440f4a3e2be003}, {"iq4_nl sparse", 0x1115b8bb25c00ba6},
     {"iq4_xs dense", 0x731fadb6ee2a730c}, {"iq4_xs sparse", 0x21dff1974e3d726e}, {"mxfp4 dense", 0xd12c1c7ce54fea34},
     {"mxfp4 sparse", 0x69968a2c911499d7}, {"nvfp4 dense", 0xfec96be7319fa918}, {"nvfp4 sparse", 0xc578fc2e9c3e3533},
@@ -138,7 +139,7 @@ static void load_form(const gguf_type *type, int32_t form, void *file) {
     /* The form asked for is the file's, or none in particular. */
     sparamx_linear_options o = {.size = sizeof o};
     sparamx_linear *again = NULL;
-    for (o.form = SPARAMX_FORM_AUTO; o.form <= SPARAMX_FORM_SPARSE; o.form++) {
+    for (o.form = SPARAMX_FORM_AUTO; o.form <= SPARAMX_FORM_SPARSE; o.form++) { /* coded_test has the coded ones */
         bool fits = o.form == SPARAMX_FORM_AUTO || o.form == form ||
                     (o.form == SPARAMX_FORM_SPARSE && !gguf_serves(type, SPARAMX_FORM_SPARSE));
         sparamx_status status = sparamx_linear_load(file, index, &o, &again);

@@ -171,7 +171,7 @@ static void test_raw(bool front) {
 static void test_buffer(bool front) {
     const gguf_type *types[GGUF_TYPES];
     for (int i = 0, count = gguf_reported(types); i < count; i++) {
-        sparamx_buffer_options o = {.size = sizeof o, .form = packed_forms[i % 2]};
+        sparamx_buffer_options o = {.size = sizeof o, .form = packed_forms[i % PACKED_FORMS]};
         sparamx_buffer *buffer = NULL;
         if (!CHECK(sparamx_buffer_create(1 << 20, &o, &buffer) == SPARAMX_OK, "a buffer")) return;
         int64_t k = gguf_whole(types[i], 96);
@@ -229,10 +229,11 @@ int main(void) {
             const int64_t *k = block == 1 ? widths : block < 256 ? widths_of_32 : widths_of_256;
             size_t shapes = block == 1 ? COUNT(widths) : block < 256 ? COUNT(widths_of_32) : COUNT(widths_of_256);
             for (size_t j = 0; j < COUNT(packed_forms) * COUNT(rows); j++) {
-                if (!gguf_serves(types[i], packed_forms[j % 2])) continue;
+                if (!gguf_serves(types[i], packed_forms[j % PACKED_FORMS])) continue;
                 for (size_t l = 0; l < shapes; l++) {
                     if (l > 0 && gguf_whole(types[i], k[l]) == gguf_whole(types[i], k[l - 1])) continue;
-                    test_matrix(types[i], packed_forms[j % 2], rows[j / 2], gguf_whole(types[i], k[l]), front);
+                    test_matrix(types[i], packed_forms[j % PACKED_FORMS], rows[j / PACKED_FORMS],
+                                gguf_whole(types[i], k[l]), front);
                 }
             }
         }

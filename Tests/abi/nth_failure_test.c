@@ -419,7 +419,9 @@ int main(void) {
     isa_level();
     test_loading();
     for (size_t i = 0; i < COUNT(weight_types); i++) {
-        for (int32_t form = SPARAMX_FORM_AUTO; form <= SPARAMX_FORM_SPARSE; form++) {
+        for (int32_t form = SPARAMX_FORM_AUTO; form <= SPARAMX_FORM_AUTO_CODED; form++) {
+            /* Coded forms are those of one type. */
+            if (form == SPARAMX_FORM_RAW || (form > SPARAMX_FORM_RAW && weight_types[i] != SPARAMX_TYPE_BF16)) continue;
             for (int threads = 1; threads <= 4; threads += 3) {
                 /* Threads are made for packing from 256 KiB each on; every third type will do to see them fail. */
                 if (threads > 1 && i % 3 != 0) continue;

@@ -59,11 +59,12 @@ sparamx_status piece_round(const piece *p, int32_t threads, int nth) {
 int piece_all(piece *out, int64_t n, int64_t k, int64_t m) {
     const gguf_type *types[GGUF_TYPES];
     int count = gguf_reported(types), made = 0;
-    for (int i = 0; i < 2 * count; i++) {
-        if (!gguf_serves(types[i / 2], packed_forms[i % 2])) continue;
-        if (piece_make(&out[made++], types[i / 2], packed_forms[i % 2], n, k, m, (uint64_t)i + 1)) continue;
+    for (int i = 0; i < PACKED_FORMS * count; i++) {
+        if (!gguf_serves(types[i / PACKED_FORMS], packed_forms[i % PACKED_FORMS])) continue;
+        const int32_t form = packed_forms[i % PACKED_FORMS];
+        if (piece_make(&out[made++], types[i / PACKED_FORMS], form, n, k, m, (uint64_t)i + 1)) continue;
         printf("not ok: %s %s is wrong before anything odd was done\n0 passed, 1 failed, 0 skipped\n",
-               types[i / 2]->name, form_name(packed_forms[i % 2]));
+               types[i / PACKED_FORMS]->name, form_name(packed_forms[i % PACKED_FORMS]));
         exit(1);
     }
     return made;

@@ -116,8 +116,9 @@ int main(void) {
           "libfail.so is not preloaded");
     sparamx_buffer_destroy(buffer);
     int count = gguf_reported(types);
-    for (int i = 0; i < 2 * count; i++) {
-        if (gguf_serves(types[i / 2], packed_forms[i % 2])) test_type(types[i / 2], packed_forms[i % 2]);
+    for (int i = 0; i < PACKED_FORMS * count; i++) {
+        const gguf_type *type = types[i / PACKED_FORMS];
+        if (gguf_serves(type, packed_forms[i % PACKED_FORMS])) test_type(type, packed_forms[i % PACKED_FORMS]);
     }
     return check_end();
 }

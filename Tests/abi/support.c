@@ -16,7 +16,8 @@ const char *type_name(int32_t type) {
 }
 
 const char *form_name(int32_t form) {
-    return form == SPARAMX_FORM_DENSE ? "dense" : form == SPARAMX_FORM_SPARSE ? "sparse" : "auto";
+    static const char *const names[] = {"auto", "dense", "sparse", "raw", "coded", "coded_sparse", "auto_coded"};
+    return form >= 0 && form < (int32_t)COUNT(names) ? names[form] : "?";
 }
 
 size_t row_bytes(int32_t type, int64_t k) {

@@ -12,7 +12,10 @@
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static const int32_t weight_types[] = {SPARAMX_TYPE_BF16, SPARAMX_TYPE_F16, SPARAMX_TYPE_Q8_0};
-static const int32_t packed_forms[] = {SPARAMX_FORM_DENSE, SPARAMX_FORM_SPARSE};
+/* Types without coded forms get dense or sparse for them: ask gguf_serves() where that is not wanted. */
+static const int32_t packed_forms[] = {SPARAMX_FORM_DENSE, SPARAMX_FORM_SPARSE, SPARAMX_FORM_CODED,
+                                       SPARAMX_FORM_CODED_SPARSE};
+enum { PACKED_FORMS = COUNT(packed_forms) };
 
 const char *type_name(int32_t type);
 const char *form_name(int32_t form);

@@ -43,7 +43,7 @@ static void test_linear(const gguf_type *type, int32_t form) {
           bytes);
     CHECK(sparamx_linear_verify(linear) == SPARAMX_OK, "%s %s: refused as it was packed", type->name, form_name(form));
     /* The offsets are the last of the packed form: every change of one is found. */
-    size_t entries = form == SPARAMX_FORM_SPARSE ? 2 * (size_t)((k + 255) / 256) + 1 : 0;
+    size_t entries = form != SPARAMX_FORM_DENSE ? 2 * (size_t)((k + 255) / 256) + 1 : 0;
     long found = 0, trouble = 0, missed = 0;
     for (size_t i = 0; i < bytes; i++) {
         base[i] ^= (uint8_t)(1 << (i % 8));
@@ -59,7 +59,8 @@ static void test_linear(const gguf_type *type, int32_t form) {
     CHECK(missed == 0, "%s %s: %ld changes of offsets are not found", type->name, form_name(form), missed);
     /* The padding behind the values is 64 bytes at least; a bitmap and offsets are found from end to end. */
     size_t tiles = (size_t)(type->block == 1 ? (k + 31) / 32 * 64 : (k + 63) / 64 * 128) * 2;
-    size_t least = 64 + (form == SPARAMX_FORM_SPARSE ? tiles + 8 * entries : 0);
+    bool sparse = form == SPARAMX_FORM_SPARSE || form == SPARAMX_FORM_CODED_SPARSE;
+    size_t least = 64 + (sparse ? tiles : 0) + 8 * entries;
     CHECK(found >= (long)least, "%s %s: %ld of %zu changes found", type->name, form_name(form), found, bytes);
     CHECK(sparamx_linear_verify(linear) == SPARAMX_OK, "%s %s: refused after it was mended", type->name,
           form_name(form));

@@ -24,7 +24,7 @@ static struct {
     uint8_t content[SIZE], arrived[SIZE];
 } model;
 
-static sparamx_buffer *buffers[2][3]; /* level, form */
+static sparamx_buffer *buffers[2][SPARAMX_FORM_AUTO_CODED + 1]; /* level, form */
 static uint8_t host[SIZE + 64];
 
 static size_t tensor_bytes(const sparamx_tensor *t) {
@@ -357,7 +357,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input in = {data, data + size};
     uint8_t first = take(&in);
-    int level = fuzz_highest() >= LEVEL_AVX512 && first != 7 ? LEVEL_AVX512 : LEVEL_REFERENCE, form = first % 3;
+    int level = fuzz_highest() >= LEVEL_AVX512 && first != 7 ? LEVEL_AVX512 : LEVEL_REFERENCE;
+    int form = first % 3 + (first % 8 > 4 ? SPARAMX_FORM_CODED : 0);
     fuzz_level(level);
     sparamx_buffer **place = &buffers[level][form];
     if (*place == NULL) {

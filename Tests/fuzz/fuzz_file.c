@@ -9,7 +9,8 @@
 
 #include <stdlib.h>
 
-enum { SHAPES = 3, MOST_TENSORS = 4, HURTS = 5, PAGE = 4096, ENTRY = 256, AT_INDEX = 24, AT_INDEX_BYTES = 32 };
+enum { SHAPES = 3, FORMS = 4, MOST_TENSORS = 4, HURTS = 5 };
+enum { PAGE = 4096, ENTRY = 256, AT_INDEX = 24, AT_INDEX_BYTES = 32 };
 
 typedef struct subject {
     const weight_type *type;
@@ -18,8 +19,11 @@ typedef struct subject {
     sparamx_linear *linear;
 } subject;
 
+static const int32_t forms[FORMS] = {SPARAMX_FORM_DENSE, SPARAMX_FORM_SPARSE, SPARAMX_FORM_CODED,
+                                     SPARAMX_FORM_CODED_SPARSE};
+
 static subject *make(int type_index, int form, int shape) {
-    static subject subjects[MOST_WEIGHT_TYPES][2][SHAPES];
+    static subject subjects[MOST_WEIGHT_TYPES][FORMS][SHAPES];
     subject *s = &subjects[type_index][form][shape];
     if (s->type) return s;
     static const int64_t rows[SHAPES] = {3, 17, 33}, wide[SHAPES] = {290, 41, 256}, blocks[SHAPES] = {5, 3, 9};
@@ -37,7 +41,7 @@ static subject *make(int type_index, int form, int shape) {
     }
     weight_tame(type, data, s->row * (size_t)s->n);
     sparamx_linear_options o = {.size = sizeof o, .pack_threads = 1};
-    o.form = form_made(type, form ? SPARAMX_FORM_SPARSE : SPARAMX_FORM_DENSE);
+    o.form = form_made(type, forms[form]);
     fuzz_level(LEVEL_REFERENCE);
     CLAIM(sparamx_linear_create(type->number, s->n, s->k, data, 0, &o, &s->linear) == SPARAMX_OK, "%d", type->number);
     free(data);
@@ -105,7 +109,7 @@ static void write_tensors(input *in, sparamx_file_writer *writer, written *w) {
     int tries = below(in, MOST_TENSORS + 1);
     for (int i = 0; i < tries; i++) {
         int type = weight_type_of(take(in)), rest = take(in);
-        subject *s = make(type, rest % 2, rest / 2 % SHAPES);
+        subject *s = make(type, rest % 2 + rest / (2 * SHAPES) % 2 * 2, rest / 2 % SHAPES);
         char *name = w->names[w->count];
         size_t length = take(in) % 192;
         memset(name, 'n', length);
@@ -212,7 +216,7 @@ static void use(input *in, const loaded *at, int last, bool same) {
 
 /* Somebody writes to the file while it is mapped: only to what is shared with it. */
 static void write_in_place(input *in, loaded *at, int last, const sparamx_file_tensor *t, size_t offsets) {
-    size_t end = t->form == SPARAMX_FORM_SPARSE ? offsets / PAGE * PAGE : (size_t)t->packed_bytes;
+    size_t end = t->form != SPARAMX_FORM_DENSE ? offsets / PAGE * PAGE : (size_t)t->packed_bytes;
     if (end == 0) return;
     int how = take(in) % 4;
     size_t begin = (size_t)take_bytes(in, 2) % end, count = how == 0 ? end - begin : 1 + take(in) % 64;

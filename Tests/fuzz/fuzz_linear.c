@@ -145,6 +145,9 @@ typedef struct kept {
     sparamx_linear *linear;
 } kept;
 
+static const uint8_t asked_forms[] = {SPARAMX_FORM_AUTO, SPARAMX_FORM_DENSE, SPARAMX_FORM_SPARSE, SPARAMX_FORM_CODED,
+                                      SPARAMX_FORM_CODED_SPARSE, SPARAMX_FORM_AUTO_CODED};
+
 static const uint8_t *create(const matrix *w, int32_t form, uint8_t options, kept *out, size_t *bytes) {
     sparamx_linear_options o = {.size = sizeof o,
                                 .form = form,
@@ -246,7 +249,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input in = {data, data + size};
     int base = fuzz_highest() < LEVEL_AVX512 ? fuzz_highest() : LEVEL_AVX512;
     fuzz_level(base);
-    uint8_t which = take(&in), options = take(&in), form = options / 6 % 3;
+    uint8_t which = take(&in), options = take(&in), form = asked_forms[options / 6 % COUNT(asked_forms)];
     if (which >= 240) {
         strange_numbers(&in);
         return 0;
@@ -262,12 +265,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (which == 200 && fuzz_highest() == LEVEL_AMX) ways[count++].level = LEVEL_AMX;
     size_t bytes, others;
     const uint8_t *packed = create(&w, form, options, &ways[1], &bytes);
-    if (form == SPARAMX_FORM_AUTO || which % 32 == 1) {
+    const bool chosen = form == SPARAMX_FORM_AUTO || form == SPARAMX_FORM_AUTO_CODED;
+    if (chosen || which % 32 == 1) {
         sparamx_tensor_info info = {.size = sizeof info};
         CLAIM(sparamx_linear_info(ways[1].linear, &info) == SPARAMX_OK && info.n == w.n && info.k == w.k &&
                   info.packed_bytes == bytes,
               "info");
-        CLAIM(form == SPARAMX_FORM_AUTO || info.form == made, "form %d became %d", form, info.form);
+        CLAIM(chosen || info.form == made, "form %d became %d", form, info.form);
         made = info.form;
     }
     ways[0].kernel = kernel_of(type, made, LEVEL_REFERENCE, 0);

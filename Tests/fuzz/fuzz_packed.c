@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { SHAPES = 4, FORMS = 2, HURTS = 6, MOST_BYTES = 1 << 15 };
+enum { SHAPES = 4, FORMS = 4, HURTS = 6, MOST_BYTES = 1 << 15 };
 
 typedef struct copy {
     sparamx_linear *linear;
@@ -23,6 +23,9 @@ typedef struct subject {
     copy at[LEVEL_AMX + 1];
 } subject;
 
+static const int32_t forms[FORMS] = {SPARAMX_FORM_DENSE, SPARAMX_FORM_SPARSE, SPARAMX_FORM_CODED,
+                                     SPARAMX_FORM_CODED_SPARSE};
+
 static subject *make(int type_index, int form, int shape) {
     static subject subjects[MOST_WEIGHT_TYPES][FORMS][SHAPES];
     subject *s = &subjects[type_index][form][shape];
@@ -31,7 +34,7 @@ static subject *make(int type_index, int form, int shape) {
                          blocks[SHAPES] = {1, 5, 3, 9};
     const weight_type *type = weight_type_at(type_index);
     s->type = type;
-    s->form = form_made(type, form ? SPARAMX_FORM_SPARSE : SPARAMX_FORM_DENSE);
+    s->form = form_made(type, forms[form]);
     s->n = rows[shape];
     s->k = type->block == 1    ? wide[shape]
            : type->block < 256 ? whole_blocks(type, 32 * blocks[shape])
@@ -87,11 +90,11 @@ static void hurt(input *in, uint8_t *p, size_t bytes) {
 
 /* Damage that must be found, from FORMAT.md alone: offsets, and how many codes a chunk has. */
 static bool must_be_found(const subject *s, const uint8_t *now) {
-    if (s->form != SPARAMX_FORM_SPARSE) return false;
+    if (s->form == SPARAMX_FORM_DENSE) return false;
     size_t panels = (size_t)(s->n + 15) / 16, chunks = (size_t)(s->k + 255) / 256,
            end = s->bytes - 8 * (panels * chunks + 1);
     if (memcmp(now + end, s->clean + end, s->bytes - end) != 0) return true;
-    if (s->type->block != 1) return false;
+    if (s->type->block != 1 || s->form != SPARAMX_FORM_SPARSE) return false;
     /* BF16 and F16 have no side stream: the bitmap ends where the offsets begin. */
     size_t tiles = (size_t)(s->k + 31) / 32, tile = 0, begin = end - 64 * panels * tiles;
     for (size_t panel = 0; panel < panels; panel++)
@@ -150,7 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t now[MOST_BYTES];
     input in = {data, data + size};
     int type = weight_type_of(take(&in)), rest = take(&in);
-    const subject *s = make(type, rest % 2, rest / 2 % SHAPES);
+    const subject *s = make(type, rest % 2 + rest / (2 * SHAPES) % 2 * 2, rest / 2 % SHAPES);
     uint8_t how = take(&in);
     int hurts = below(&in, HURTS);
     memcpy(now, s->clean, s->bytes);

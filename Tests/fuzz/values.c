@@ -50,7 +50,13 @@ int32_t form_made(const weight_type *type, int32_t form) {
     for (int i = 0; i < count; i++) {
         if (rows[i].type == type->number && rows[i].form == form) return form;
     }
-    return form == SPARAMX_FORM_SPARSE ? SPARAMX_FORM_DENSE : form;
+    switch (form) {
+    case SPARAMX_FORM_SPARSE:
+    case SPARAMX_FORM_CODED: return SPARAMX_FORM_DENSE;
+    case SPARAMX_FORM_CODED_SPARSE: return form_made(type, SPARAMX_FORM_SPARSE);
+    case SPARAMX_FORM_AUTO_CODED: return SPARAMX_FORM_AUTO;
+    default: return form;
+    }
 }
 
 sparamx_tensor fuzz_tensor(const weight_type *type, int64_t k, int64_t n, int64_t matrices, void *data,

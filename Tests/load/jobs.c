@@ -59,10 +59,11 @@ bool host_open(host *h, int threads, uint64_t seed) {
     const char *every_text = getenv("LOAD_EVERY");
     int every = every_text ? atoi(every_text) : 1;
     *h = (host){.threads = threads, .seed = seed};
-    for (int i = 0; i < type_count * 2 * (int)COUNT(shapes); i++) {
-        if (i % every != 0 || !gguf_serves(types[i / 2 % type_count], packed_forms[i % 2])) continue;
+    for (int i = 0; i < type_count * PACKED_FORMS * (int)COUNT(shapes); i++) {
+        const gguf_type *type = types[i / PACKED_FORMS % type_count];
+        if (i % every != 0 || !gguf_serves(type, packed_forms[i % PACKED_FORMS])) continue;
         weight *w = &h->weights[h->weight_count++];
-        if (!weight_open(w, types[i / 2 % type_count], packed_forms[i % 2], (size_t)(i / 2 / type_count),
+        if (!weight_open(w, type, packed_forms[i % PACKED_FORMS], (size_t)(i / PACKED_FORMS / type_count),
                          seed + (uint64_t)i))
             return false;
         if (w->p.bytes > h->slot) h->slot = w->p.bytes;

@@ -111,8 +111,8 @@ static void test_operation(scene *s, int operation, int which) {
 static void test_every_limit(void) {
     const gguf_type *types[GGUF_TYPES];
     int count = gguf_reported(types);
-    for (int i = 0; i < 2 * count; i++) {
-        scene s = {.type = types[i / 2], .form = packed_forms[i % 2]};
+    for (int i = 0; i < PACKED_FORMS * count; i++) {
+        scene s = {.type = types[i / PACKED_FORMS], .form = packed_forms[i % PACKED_FORMS]};
         if (!gguf_serves(s.type, s.form)) continue;
         s.bytes = gguf_row_bytes(s.type, K) * N;
         s.before = must_allocate(s.bytes), s.after = must_allocate(s.bytes), s.back = must_allocate(s.bytes);

@@ -39,8 +39,8 @@ typedef struct bench {
 } bench;
 
 const char *form_name(int32_t form) {
-    static const char *const names[] = {"auto", "dense", "sparse", "raw"};
-    return form >= SPARAMX_FORM_AUTO && form <= SPARAMX_FORM_RAW ? names[form] : "?";
+    static const char *const names[] = {"auto", "dense", "sparse", "raw", "coded", "coded-sparse", "auto-coded"};
+    return form >= SPARAMX_FORM_AUTO && form <= SPARAMX_FORM_AUTO_CODED ? names[form] : "?";
 }
 
 double row_gbps(const bench_row *row) {

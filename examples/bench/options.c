@@ -14,7 +14,7 @@ const char options_help[] =
     "What to measure (lists are separated by commas):\n"
     "  --type LIST       types of --list as bf16 or q4_k, or all    (default: bf16,f16,q8_0,q4_0,q4_k,q6_k; all for\n"
     "                    --break-even, --sizes and --errors). What the library declines is skipped with one line.\n"
-    "  --form LIST       dense, sparse, auto                        (default: dense,sparse)\n"
+    "  --form LIST       dense, sparse, auto; for bf16 coded, coded-sparse, auto-coded  (default: dense,sparse)\n"
     "  --sparsity LIST   percent of weights that are zero           (default: 0,50,70)\n"
     "  --m LIST          tokens                                     (default: 1,4,16,32,512)\n"
     "  --shape LIST      NxK                                        (default: 4096x4096,14336x4096,4096x14336)\n"
@@ -68,8 +68,8 @@ static bool add_type(options *o, const char *word) {
 }
 
 static bool add_form(options *o, const char *word) {
-    for (int32_t form = SPARAMX_FORM_AUTO; form <= SPARAMX_FORM_SPARSE; form++) {
-        if (strcmp(word, form_name(form)) != 0) continue;
+    for (int32_t form = SPARAMX_FORM_AUTO; form <= SPARAMX_FORM_AUTO_CODED; form++) {
+        if (form == SPARAMX_FORM_RAW || strcmp(word, form_name(form)) != 0) continue;
         o->forms[o->form_count++] = form;
         return true;
     }
@@ -198,8 +198,11 @@ static bool read_option(options *o, int option) {
 
 int options_forms(const options *o, const weight_type *type, int32_t forms[MAX_CHOICES]) {
     int count = 0;
-    for (int i = 0; i < o->form_count; i++)
-        if (type->sparse || o->forms[i] != SPARAMX_FORM_SPARSE) forms[count++] = o->forms[i];
+    for (int i = 0; i < o->form_count; i++) {
+        bool there = o->forms[i] > SPARAMX_FORM_RAW ? type->id == SPARAMX_TYPE_BF16
+                                                    : type->sparse || o->forms[i] != SPARAMX_FORM_SPARSE;
+        if (there) forms[count++] = o->forms[i];
+    }
     return count;
 }
 

@@ -12,7 +12,13 @@ static const double NEGATIVE_ZEROS = 0.01; /* fewer are chance, not a mask that 
 
 const char *report_form(const judged *d) {
     if (!d->placed) return "host";
-    return d->info.form == SPARAMX_FORM_SPARSE ? "sparse" : d->info.form == SPARAMX_FORM_DENSE ? "dense" : "raw";
+    switch (d->info.form) {
+    case SPARAMX_FORM_DENSE: return "dense";
+    case SPARAMX_FORM_SPARSE: return "sparse";
+    case SPARAMX_FORM_CODED: return "coded";
+    case SPARAMX_FORM_CODED_SPARSE: return "coded-sparse";
+    default: return "raw";
+    }
 }
 
 double report_bits(const judged *d) {

@@ -27,7 +27,8 @@ static const char usage[] =
     "Packs every weight matrix of a GGUF model that libsparamx takes into one file that hosts map, or lists such a\n"
     "file.\n"
     "\n"
-    "  --form FORM      auto (default: whichever takes fewer bytes), dense or sparse\n"
+    "  --form FORM      auto (default: whichever of the next two takes fewer bytes), dense or sparse; of bf16\n"
+    "                   also coded, coded-sparse and auto-coded, which take 12 bits for 16\n"
     "  --list           the tensors of a packed file\n"
     "  --verify         with --list: read all of it and compare checksums\n"
     "  --threads N      threads for packing (default: the CPUs this process may run on, 64 at most)\n"
@@ -38,6 +39,10 @@ static const char usage[] =
     "several files name any one. OUT is replaced when all is written, and not before.\n"
     "\n"
     "Exit status: 0 all well, 2 unusable arguments or files, 3 the library cannot be used, 4 a damaged packed file.\n";
+
+/* By their numbers in the interface. */
+static const char *const form_names[] = {"auto", "dense", "sparse", "raw", "coded", "coded-sparse", "auto-coded"};
+enum { FORMS = sizeof form_names / sizeof *form_names };
 
 typedef struct options {
     const char *model, *packed, *library;
@@ -115,7 +120,7 @@ static sparamx_status pack(const sparamx_api *api, sparamx_file_writer *writer, 
     api->buffer_destroy(buffer);
     errno = reason;
     sum->tensors += status == SPARAMX_OK;
-    sum->sparse += status == SPARAMX_OK && info.form == SPARAMX_FORM_SPARSE;
+    sum->sparse += status == SPARAMX_OK && (info.form == SPARAMX_FORM_SPARSE || info.form == SPARAMX_FORM_CODED_SPARSE);
     sum->source_bytes += info.source_bytes;
     sum->packed_bytes += info.packed_bytes;
     return status;
@@ -175,7 +180,7 @@ static int list(const sparamx_api *api, const options *o) {
         memcpy(copy, key, size);
         printf("made of: %s\n", text_printable(copy, text, sizeof text));
     }
-    printf("%-40s %-7s %-6s %22s %8s %7s\n", "name", "type", "form", "shape", "zeros", "MB");
+    printf("%-40s %-7s %-12s %22s %8s %7s\n", "name", "type", "form", "shape", "zeros", "MB");
     for (int32_t i = 0; i < api->file_count(file); i++) {
         sparamx_file_tensor t = {.size = sizeof t};
         char shape[96];
@@ -184,8 +189,8 @@ static int list(const sparamx_api *api, const options *o) {
         int length = snprintf(shape, sizeof shape, "%lld x %lld", (long long)t.ne[0], (long long)t.ne[1]);
         if (t.ne[2] * t.ne[3] > 1)
             snprintf(shape + length, sizeof shape - (size_t)length, " x %lld", (long long)(t.ne[2] * t.ne[3]));
-        printf("%-40s %-7s %-6s %22s %7.1f%% %7.2f\n", text_printable(t.name, text, sizeof text),
-               gguf_type_name((uint32_t)t.type), t.form == SPARAMX_FORM_SPARSE ? "sparse" : "dense", shape,
+        printf("%-40s %-7s %-12s %22s %7.1f%% %7.2f\n", text_printable(t.name, text, sizeof text),
+               gguf_type_name((uint32_t)t.type), t.form >= 0 && t.form < FORMS ? form_names[t.form] : "?", shape,
                100 * (double)t.background / weights, (double)t.packed_bytes / 1e6);
         if (!o->verify) continue;
         status = api->file_verify(file, i);
@@ -200,13 +205,12 @@ static int list(const sparamx_api *api, const options *o) {
 /* ------------------------------------------------------------------------------------------------- command line -- */
 
 static bool read_form(const char *text, int *form) {
-    static const char *const names[] = {"auto", "dense", "sparse"};
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(text, names[i]) != 0) continue;
+    for (int i = 0; i < FORMS; i++) {
+        if (i == SPARAMX_FORM_RAW || strcmp(text, form_names[i]) != 0) continue;
         *form = i;
         return true;
     }
-    fputs("sparamx-pack: --form takes auto, dense or sparse\n", stderr);
+    fputs("sparamx-pack: --form takes auto, dense, sparse, coded, coded-sparse or auto-coded\n", stderr);
     return false;
 }
 

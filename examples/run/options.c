@@ -24,7 +24,7 @@ static const char usage[] =
     "  --threads N        threads (default: the CPUs this process may run on)\n"
     "  --m LIST           tokens per product, up to 8 numbers (default: 1,512 with --amx, where the library has only\n"
     "                     its reference kernels 1,32; without --amx 1)\n"
-    "  --form FORM        auto, dense or sparse (default: auto)\n"
+    "  --form FORM        auto, dense, sparse, coded, coded-sparse or auto-coded (default: auto)\n"
     "  --repeat N         measure N times and take the median (default: 5, short products of one token 31,\n"
     "                     long ones fewer)\n"
     "  --filter TEXT      only tensors with TEXT in their name\n"
@@ -84,7 +84,9 @@ static int parse_form(const char *text, int32_t *form) {
     static const struct {
         const char *name;
         int32_t form;
-    } forms[] = {{"auto", SPARAMX_FORM_AUTO}, {"dense", SPARAMX_FORM_DENSE}, {"sparse", SPARAMX_FORM_SPARSE}};
+    } forms[] = {{"auto", SPARAMX_FORM_AUTO}, {"dense", SPARAMX_FORM_DENSE}, {"sparse", SPARAMX_FORM_SPARSE},
+                 {"coded", SPARAMX_FORM_CODED}, {"coded-sparse", SPARAMX_FORM_CODED_SPARSE},
+                 {"auto-coded", SPARAMX_FORM_AUTO_CODED}};
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         if (strcmp(text, forms[i].name) != 0) continue;
         *form = forms[i].form;
@@ -107,7 +109,7 @@ static int parse_option(int letter, const char *value, options *o, int *status) 
         return refuse(status, "--m takes up to %d rising numbers from 1 to %d, such as 1,512", MAX_M, MAX_TOKENS);
     case 'f':
         if (parse_form(value, &o->form)) return 0;
-        return refuse(status, "--form takes auto, dense or sparse");
+        return refuse(status, "--form takes auto, dense, sparse, coded, coded-sparse or auto-coded");
     case 'r':
         if (parse_int(value, MAX_REPEAT, &o->repeat)) return 0;
         return refuse(status, "--repeat takes a number from 1 to %d", MAX_REPEAT);

@@ -34,6 +34,12 @@ const char *form_name(int32_t form) {
         return "sparse";
     case SPARAMX_FORM_RAW:
         return "raw";
+    case SPARAMX_FORM_CODED:
+        return "coded";
+    case SPARAMX_FORM_CODED_SPARSE:
+        return "coded-sparse";
+    case SPARAMX_FORM_AUTO_CODED:
+        return "auto-coded";
     default:
         return "unknown";
     }

@@ -53,6 +53,9 @@ SX_AVX512 uint64_t sx_equals8(__m512i v, __m512i w) { return _mm512_cmpeq_epi8_m
 SX_AVX512 uint16_t sx_equals32(__m512i v, __m512i w) { return _mm512_cmpeq_epi32_mask(v, w); }
 SX_AVX512 uint16_t sx_greater32(__m512i v, __m512i w) { return _mm512_cmpgt_epi32_mask(v, w); }
 SX_AVX512 __m512i sx_choose32(uint16_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi32(b, mask, a); }
+SX_AVX512 __m512i sx_replace8(__m512i v, uint64_t mask, uint8_t by) {
+    return _mm512_mask_set1_epi8(v, mask, (char)by);
+}
 SX_AVX512 __m512i sx_mask_sub8(__m512i v, uint64_t mask, __m512i w) { return _mm512_mask_sub_epi8(v, mask, v, w); }
 
 // Bits of packed codes.
@@ -67,8 +70,12 @@ SX_AVX512 __m512i sx_down16(__m512i v, int32_t n) { return _mm512_srl_epi16(v, _
 SX_AVX512 __m512i sx_rotate32(__m512i v, __m512i right) { return _mm512_rorv_epi32(v, right); }
 SX_AVX512 __m512i sx_up32(__m512i v, __m512i n) { return _mm512_sllv_epi32(v, n); }
 SX_AVX512 __m512i sx_down32(__m512i v, __m512i n) { return _mm512_srlv_epi32(v, n); }
+SX_AVX512 __m512i sx_rotate16(__m512i v) { return _mm512_shldi_epi16(v, v, 15); } // right by one
 SX_AVX512 __m512i sx_set32(int32_t v) { return _mm512_set1_epi32(v); }
 SX_AVX512 __m512i sx_shuffle8(__m512i v, __m512i index) { return _mm512_shuffle_epi8(v, index); }
+SX_AVX512 __m512i sx_table16(const void *p) { // for sx_shuffle8
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)p));
+}
 SX_AVX512 __m512i sx_widen_u16(const void *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)); }
 SX_AVX512 __m512i sx_widen_i8(const void *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 SX_AVX512 __m512i sx_widen_twice(const void *p) {
@@ -154,6 +161,8 @@ SX_AVX512 uint32_t sx_reduce_max32(__m512i v) { return _mm512_reduce_max_epu32(v
 SX_AVX512 int32_t sx_reduce_add32(__m512i v) { return _mm512_reduce_add_epi32(v); }
 
 // Shuffles.
+SX_AVX512 __m512i sx_unpack_low8(__m512i a, __m512i b) { return _mm512_unpacklo_epi8(a, b); }
+SX_AVX512 __m512i sx_unpack_high8(__m512i a, __m512i b) { return _mm512_unpackhi_epi8(a, b); }
 SX_AVX512 __m512i sx_unpack_low32(__m512i a, __m512i b) { return _mm512_unpacklo_epi32(a, b); }
 SX_AVX512 __m512i sx_unpack_high32(__m512i a, __m512i b) { return _mm512_unpackhi_epi32(a, b); }
 SX_AVX512 __m512i sx_unpack_low64(__m512i a, __m512i b) { return _mm512_unpacklo_epi64(a, b); }

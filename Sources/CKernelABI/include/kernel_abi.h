@@ -20,6 +20,8 @@ enum {
     SX_GEMM_M = 512,      // tokens multiplied per pass over the weights in the large-M kernels
     SX_GEMM_PAIRS = 8,    // pairs of panels that share one pass over a chunk of activations
     SX_CODEC_SCRATCH = 20480, // bytes that a codec function for a quantized type needs
+    SX_CODED_RECORD = 16,     // side bytes of a chunk in the coded forms of BF16: its table of exponents
+    SX_CODED_SCRATCH = 32768, // bytes that a codec function for a coded form needs
 };
 
 // Where things are in a thread's scratch memory, in bytes from its start.
@@ -51,6 +53,8 @@ typedef struct sx_weights {
     int64_t chunks;                    // offsets per panel
     int32_t type;                      // GGUF type number; read by the reference kernel only
     int32_t sparse;                    // 1: the sparse form; read by the reference kernel only
+    int32_t coded;                     // 1: a coded form, whose offsets and tables (side) are there in both cases; read
+                                       // by the reference kernel only
 } sx_weights;
 
 // The tokens it is multiplied with: as the host has them, or packed, as the kernel's row in kernels.def says.
@@ -152,6 +156,11 @@ void sx_reference_pack_dense(const sx_codec_args *args);
 void sx_reference_pack_sparse(const sx_codec_args *args);
 void sx_reference_unpack_dense(const sx_codec_args *args);
 void sx_reference_unpack_sparse(const sx_codec_args *args);
+void sx_reference_coded_count(const sx_codec_args *args);
+void sx_reference_coded_pack_dense(const sx_codec_args *args);
+void sx_reference_coded_pack_sparse(const sx_codec_args *args);
+void sx_reference_coded_unpack_dense(const sx_codec_args *args);
+void sx_reference_coded_unpack_sparse(const sx_codec_args *args);
 void sx_reference_quant_count(const sx_codec_args *args);
 void sx_reference_quant_pack_dense(const sx_codec_args *args);
 void sx_reference_quant_pack_sparse(const sx_codec_args *args);
@@ -199,13 +208,20 @@ typedef void (*sx_expand_fn)(sx_expansion *next);
     void sx_amx_##name##_##form##_##kernel(const sx_kernel_args *_Nonnull args);
 #define SX_ROW(level, kernel, first, last, from_dense, from_sparse, x, multiple, above, exact, scratch, name) \
     SX_##level##_KERNEL(kernel, name, dense) SX_##level##_KERNEL(kernel, name, sparse)
-#define SX_WIDE(NAME, name, ...) SX_KERNELS_##NAME(SX_ROW, name)
+#define SX_CODED_ROW(level, kernel, first, last, from_dense, from_sparse, x, multiple, above, exact, scratch, name) \
+    SX_##level##_KERNEL(kernel, name, coded) SX_##level##_KERNEL(kernel, name, coded_sparse)
+#define SX_DECLARE_BOTH(...)
+#define SX_DECLARE_CODED(NAME, name) SX_KERNELS_##NAME(SX_CODED_ROW, name)
+#define SX_WIDE(NAME, name, number, forms) SX_KERNELS_##NAME(SX_ROW, name) SX_DECLARE_##forms(NAME, name)
 #define SX_QUANT(NAME, name, number, k, bytes, low, high, part, ...) SX_KERNELS_PARTS_OF_##part(SX_ROW, name)
 #include "types.def"
 #undef SX_REFERENCE_KERNEL
 #undef SX_AVX512_KERNEL
 #undef SX_AMX_KERNEL
 #undef SX_ROW
+#undef SX_CODED_ROW
+#undef SX_DECLARE_BOTH
+#undef SX_DECLARE_CODED
 #undef SX_WIDE
 #undef SX_QUANT
 

@@ -17,7 +17,7 @@ typedef struct sx_kernel_row {
     const char *name;
     sx_kernel_fn function;
     int32_t level;             // SX_LEVEL_*
-    int32_t type, sparse;
+    int32_t type, sparse, coded;
     int32_t first, last;       // tokens it can serve
     int32_t from;              // tokens from which it is wanted
     int32_t x;                 // SX_X_*
@@ -32,7 +32,7 @@ int32_t sx_kernel_count(void);
 const sx_kernel_row *sx_kernel_at(int32_t index);
 
 // The rows of one type and form are one after the other: where they begin, and how many there are; 0 if there is none.
-int32_t sx_kernels_of(int32_t type, int32_t sparse, int32_t *begin);
+int32_t sx_kernels_of(int32_t type, int32_t sparse, int32_t coded, int32_t *begin);
 
 // The types of types.def, and their names in those of kernels: "q4_0"; "" for a type that is not there.
 int32_t sx_type_count(void);

@@ -23,6 +23,9 @@ package struct KernelRow: @unchecked Sendable {
     package var isa: ISA { ISA(rawValue: row.level)! }
     package var type: Int32 { row.type }
     package var sparse: Bool { row.sparse != 0 }
+    package var coded: Bool { row.coded != 0 }
+    /// The form, as hosts and files name it.
+    package var form: Int32 { PackedLayout.form(sparse: sparse, coded: coded) }
     /// Tokens it can serve.
     package var serves: ClosedRange<Int> { Int(row.first)...Int(row.last) }
     /// Tokens from which it is wanted.
@@ -71,16 +74,16 @@ package enum KernelTable {
     package static func row(_ index: Int) -> KernelRow { KernelRow(sx_kernel_at(Int32(index)).pointee) }
 
     /// The rows of one type and form; none if the library has no kernels for it.
-    package static func rows(type: Int32, sparse: Bool) -> Range<Int> {
+    package static func rows(type: Int32, sparse: Bool, coded: Bool = false) -> Range<Int> {
         var begin: Int32 = 0
-        let count = sx_kernels_of(type, sparse ? 1 : 0, &begin)
+        let count = sx_kernels_of(type, sparse ? 1 : 0, coded ? 1 : 0, &begin)
         return Int(begin)..<Int(begin + count)
     }
 
     /// The next number of tokens from which another row can be the choice, or nil: there is none.
-    package static func change(type: Int32, sparse: Bool, after m: Int) -> Int? {
+    package static func change(type: Int32, sparse: Bool, coded: Bool = false, after m: Int) -> Int? {
         var next: Int? = nil
-        for index in rows(type: type, sparse: sparse) {
+        for index in rows(type: type, sparse: sparse, coded: coded) {
             let row = row(index)
             for bound in 0..<3 {
                 let tokens = bound == 0 ? row.from : bound == 1 ? row.serves.lowerBound : row.serves.upperBound + 1
@@ -91,9 +94,9 @@ package enum KernelTable {
     }
 
     /// The row for a product, or nil if nothing serves the type.
-    package static func choose(type: Int32, sparse: Bool, m: Int, isa: ISA) -> Int? {
+    package static func choose(type: Int32, sparse: Bool, coded: Bool = false, m: Int, isa: ISA) -> Int? {
         var chosen: Int? = nil
-        for index in rows(type: type, sparse: sparse) {
+        for index in rows(type: type, sparse: sparse, coded: coded) {
             let candidate = row(index)
             guard candidate.fits(m, isa) else { continue }
             if let best = chosen, !candidate.goesBefore(row(best)) { continue }

@@ -22,7 +22,8 @@ package struct Plan {
                  raw: Bool = false) throws(Status) {
         guard m >= 1, m <= KernelTable.many, threads >= 1, threads <= 1024 else { throw .range }
         guard let index = forced
-            ?? KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else {
+            ?? KernelTable.choose(type: layout.type.number, sparse: layout.sparse, coded: layout.coded, m: m,
+                                     isa: isa) else {
             throw .type
         }
         kernel = KernelTable.row(index)

@@ -199,6 +199,7 @@ struct Schedule {
                            before panel: Int) -> Int {
         let layout = tensor.layout, first = matrix * layout.panels
         let values = tensor.valueOffset(panel: first + panel, offsets) - tensor.valueOffset(panel: first, offsets)
-        return values + panel * layout.kblocks * ((layout.sparse ? layout.type.maskBytes : 0) + layout.type.sideBytes)
+        return values + panel * layout.kblocks * (layout.sparse ? layout.type.maskBytes : 0)
+            + layout.sideBytes(before: panel)
     }
 }

@@ -50,12 +50,13 @@ package struct ExpertOperand {
         self.file = file
         self.isa = isa
         var found = false
-        for index in KernelTable.rows(type: layout.type.number, sparse: layout.sparse) {
+        for index in KernelTable.rows(type: layout.type.number, sparse: layout.sparse, coded: layout.coded) {
             let row = KernelTable.row(index)
             guard row.isa.rawValue <= isa.rawValue, max(row.from, row.serves.lowerBound) <= rows else { continue }
             found = true
             let m = max(row.serves.lowerBound, min(rows, Routing.mostRows, row.serves.upperBound))
-            let plan = try Plan(layout, m: m, threads: 1, isa: isa, forced: index, raw: tensor == nil && !layout.sparse)
+            let raw = tensor == nil && !layout.hasOffsets
+            let plan = try Plan(layout, m: m, threads: 1, isa: isa, forced: index, raw: raw)
             need.include(Need(rowBytes: (plan.scratchOffset + plan.rows - 1) / plan.rows,
                               padding: row.padding,
                               scratch: plan.scratchBytes))
@@ -65,7 +66,8 @@ package struct ExpertOperand {
 
     /// The row of the kernel table for this many rows of x.
     func chooseKernel(_ m: Int) throws(Status) -> Int {
-        guard let index = KernelTable.choose(type: layout.type.number, sparse: layout.sparse, m: m, isa: isa) else {
+        guard let index = KernelTable.choose(type: layout.type.number, sparse: layout.sparse, coded: layout.coded, m: m,
+                                             isa: isa) else {
             throw .type
         }
         return index

@@ -34,10 +34,12 @@ struct FileHeader {
     /// As PNG's: a transfer as text, or one that keeps 7 bits, breaks it.
     static let magic: UInt64 = 0x0a1a_0a0d_5850_5389
     static let order: UInt32 = 0x0a0b_0c0d
-    static let version: UInt32 = 1
+    /// That of files without a coded tensor, which older libraries read as well, and of files with one.
+    static let plainVersion: UInt32 = 1, codedVersion: UInt32 = 2
     private static let keyOffset = 64, checksumOffset = FileFormat.page - 8
 
     let fileBytes, indexOffset, indexBytes, count: Int
+    let hasCoded: Bool
     let indexChecksum: UInt64
 
     /// page: as it is in the file. found: bytes of the file as it is.
@@ -48,7 +50,9 @@ struct FileHeader {
         // The version stands where it stands in every version; what follows may be anything in another one.
         if order == FileHeader.order.byteSwapped { throw .fileVersion }
         guard order == FileHeader.order else { throw .fileDamaged }
-        guard page.number32(12) == FileHeader.version else { throw .fileVersion }
+        let version = page.number32(12)
+        guard version == FileHeader.plainVersion || version == FileHeader.codedVersion else { throw .fileVersion }
+        hasCoded = version == FileHeader.codedVersion
         guard page.number64(FileHeader.checksumOffset) == Checksum.of(page, FileHeader.checksumOffset) else {
             throw .fileDamaged
         }
@@ -66,7 +70,8 @@ struct FileHeader {
         guard isZero(page + rest, FileHeader.checksumOffset - rest) else { throw .fileDamaged }
     }
 
-    init(indexOffset: Int, indexBytes: Int, count: Int, indexChecksum: UInt64) {
+    init(indexOffset: Int, indexBytes: Int, count: Int, hasCoded: Bool, indexChecksum: UInt64) {
+        self.hasCoded = hasCoded
         fileBytes = indexOffset + indexBytes
         self.indexOffset = indexOffset
         self.indexBytes = indexBytes
@@ -78,7 +83,7 @@ struct FileHeader {
     func write(page: UnsafeMutableRawPointer) {
         page.put64(FileHeader.magic, 0)
         page.put32(FileHeader.order, 8)
-        page.put32(FileHeader.version, 12)
+        page.put32(hasCoded ? FileHeader.codedVersion : FileHeader.plainVersion, 12)
         page.put(fileBytes, 16)
         page.put(indexOffset, 24)
         page.put(indexBytes, 32)
@@ -116,12 +121,13 @@ package struct FileEntry {
     package var offset: Int { start.size(72) }
     var firstBlock: Int { start.size(80) }
     package var name: UnsafePointer<CChar> { (start + FileEntry.nameOffset).assumingMemoryBound(to: CChar.self) }
-    package var isSparse: Bool { form == 2 }
+    package var isSparse: Bool { form == 2 || form == 5 }
+    package var isCoded: Bool { form == 4 || form == 5 }
 
     static func write(_ to: UnsafeMutableRawPointer, _ tensor: PackedTensor, ne: (Int, Int, Int, Int),
                       name: UnsafePointer<CChar>, nameBytes: Int, offset: Int, firstBlock: Int) {
         to.put32(UInt32(bitPattern: tensor.layout.type.number), 0)
-        to.put32(tensor.layout.sparse ? 2 : 1, 4)
+        to.put32(UInt32(bitPattern: tensor.layout.form), 4)
         to.put32(UInt32(bitPattern: tensor.reason.rawValue), 8)
         to.put32(UInt32(nameBytes), 12)
         to.put(ne.0, 16)
@@ -142,7 +148,7 @@ package struct FileEntry {
     func check(dataEnd: Int, blocks: Int) throws(Status) {
         let most = Int(Int32.max), ne = ne
         guard ne.0 >= 1, ne.0 <= most, ne.1 >= 1, ne.1 <= most, ne.2 >= 1, ne.2 <= most, ne.3 >= 1, ne.3 <= most,
-              form == 1 || form == 2, background >= 0, valueBytes >= 0, start.number64(88) == 0,
+              form == 1 || form == 2 || isCoded, background >= 0, valueBytes >= 0, start.number64(88) == 0,
               packedBytes >= 1, packedBytes <= FileFormat.mostBytes, offset >= FileFormat.page,
               offset % FileFormat.page == 0, offset <= dataEnd, packedBytes <= dataEnd - offset,
               firstBlock >= 0, firstBlock <= blocks, FileFormat.blocks(packedBytes) <= blocks - firstBlock,

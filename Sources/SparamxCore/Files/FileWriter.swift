@@ -46,6 +46,7 @@ package struct FileWriter {
     private var checksums: GrowingBytes        // 8 bytes for each block
     private var end = FileFormat.page          // where the next tensor goes
     private var open = true
+    private var hasCoded = false
 
     package typealias Handle = UnsafeMutablePointer<FileWriter>
 
@@ -145,6 +146,7 @@ package struct FileWriter {
         order.insert(4, at: place * 4).storeBytes(of: number, as: UInt32.self)
         _ = checksums.insert(blocks * 8, at: checksums.count)
         end = next
+        hasCoded = hasCoded || tensor.layout.coded
     }
 
     /// Less than a page.
@@ -181,7 +183,7 @@ package struct FileWriter {
             (index + i * FileEntry.bytes).copyMemory(from: entry(i).start, byteCount: FileEntry.bytes)
         }
         (index + entryBytes).copyMemory(from: checksums.base, byteCount: checksums.count)
-        let header = FileHeader(indexOffset: end, indexBytes: indexBytes, count: count,
+        let header = FileHeader(indexOffset: end, indexBytes: indexBytes, count: count, hasCoded: hasCoded,
                                 indexChecksum: Checksum.of(index, indexBytes))
         header.write(page: page)
         guard sx_new_file_write(file, index, indexBytes, Int64(end)),

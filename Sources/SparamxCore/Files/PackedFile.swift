@@ -61,10 +61,11 @@ package struct PackedFile {
         let entries = header.count * FileEntry.bytes
         guard header.indexBytes >= entries, (header.indexBytes - entries) % 8 == 0 else { throw .fileDamaged }
         let blocks = (header.indexBytes - entries) / 8
-        var blocksUsed = 0, dataEnd = FileFormat.page
+        var blocksUsed = 0, dataEnd = FileFormat.page, hasCoded = false
         for i in 0..<header.count {
             let entry = FileEntry(start: index + i * FileEntry.bytes)
             try entry.check(dataEnd: header.indexOffset, blocks: blocks)
+            hasCoded = hasCoded || entry.isCoded
             blocksUsed += FileFormat.blocks(entry.packedBytes)
             dataEnd += try FileFormat.pages(entry.packedBytes)
             if i == 0 { continue }
@@ -72,7 +73,9 @@ package struct PackedFile {
             guard compareNames(before.name, entry.name) < 0 else { throw .fileDamaged }
         }
         // Nothing lies in the file that no entry has.
-        guard blocksUsed == blocks, dataEnd == header.indexOffset else { throw .fileDamaged }
+        guard blocksUsed == blocks, dataEnd == header.indexOffset, hasCoded == header.hasCoded else {
+            throw .fileDamaged
+        }
     }
 
     package static func close(_ handle: Handle) {
@@ -142,22 +145,19 @@ package struct PackedFile {
     }
 
     private func fits(_ layout: PackedLayout, _ form: FormChoice) -> Bool {
-        switch form {
-        case .automatic: return true
-        case .dense: return !layout.sparse
-        case .sparse: return layout.sparse || !layout.type.hasSparseForm
-        }
+        guard let wanted = form.form(layout.type) else { return true }
+        return wanted == layout.form || (wanted == FormChoice.sparse.rawValue && !layout.type.hasSparseForm)
     }
 
     /// Computed from type and dimensions, and compared with what the entry says.
     private func layout(_ entry: FileEntry) throws(Status) -> PackedLayout {
         let type = try WeightType(entry.type), ne = entry.ne
-        guard type.hasSparseForm || !entry.isSparse else { throw .fileDamaged }
+        guard type.hasSparseForm || !entry.isSparse, type.hasCodedForms || !entry.isCoded else { throw .fileDamaged }
         let layout: PackedLayout
         do throws(Status) {
             let matrices = try Checked.product(ne.2, ne.3)
-            layout = try PackedLayout(type: type, sparse: entry.isSparse, n: ne.1, k: ne.0, matrices: matrices,
-                                      sparseBytes: entry.valueBytes)
+            layout = try PackedLayout(type: type, sparse: entry.isSparse, coded: entry.isCoded, n: ne.1, k: ne.0,
+                                      matrices: matrices, sparseBytes: entry.valueBytes)
             _ = try Checked.product(try Checked.product(ne.0, ne.1), matrices)
         } catch { throw .fileDamaged }
         guard layout.valueBytes == entry.valueBytes, layout.totalBytes == entry.packedBytes else { throw .fileDamaged }
@@ -169,8 +169,8 @@ package struct PackedFile {
     /// but not where a kernel begins to read, and from there it stays inside whatever the bitmap says.
     private func map(_ entry: FileEntry, _ layout: PackedLayout, _ reason: FormReason) throws(Status) -> PackedTensor {
         let end = try FileFormat.pages(layout.totalBytes)
-        let shared = layout.sparse ? layout.offsetsOffset / FileFormat.page * FileFormat.page : end
-        let behind = layout.sparse ? try FileFormat.pages(try Checked.sum(layout.densePanel, 1 << 14)) : 0
+        let shared = layout.hasOffsets ? layout.offsetsOffset / FileFormat.page * FileFormat.page : end
+        let behind = layout.hasOffsets ? try FileFormat.pages(try Checked.sum(layout.densePanel, 1 << 14)) : 0
         let space = try Checked.sum(end, behind)
         // A file that was cut off since it was opened can be mapped, but not read from the mapping.
         var last: UInt8 = 0

@@ -12,6 +12,17 @@ package struct Codec {
 
     package init(_ isa: ISA) { self.isa = isa }
 
+    func functions(_ layout: PackedLayout) -> CodecFunctions {
+        layout.coded ? Codec.coded : functions(layout.type)
+    }
+
+    /// Of the coded forms there is one codec, for all levels.
+    static var coded: CodecFunctions {
+        CodecFunctions(count: sx_reference_coded_count, packDense: sx_reference_coded_pack_dense,
+                       packSparse: sx_reference_coded_pack_sparse, unpackDense: sx_reference_coded_unpack_dense,
+                       unpackSparse: sx_reference_coded_unpack_sparse)
+    }
+
     func functions(_ type: WeightType) -> CodecFunctions {
         if isa == .reference {
             return type.isQuantized
@@ -34,7 +45,27 @@ package struct Codec {
 }
 
 /// What the host may ask for.
-package enum FormChoice: Int32 { case automatic = 0, dense = 1, sparse = 2 }
+package enum FormChoice: Int32 {
+    case automatic = 0, dense = 1, sparse = 2, coded = 4, codedSparse = 5, automaticCoded = 6
+
+    /// For a type without coded forms: the same of the forms that it has.
+    func available(_ type: WeightType) -> FormChoice {
+        if type.hasCodedForms { return self }
+        switch self {
+        case .coded: return .dense
+        case .codedSparse: return .sparse
+        case .automaticCoded: return .automatic
+        default: return self
+        }
+    }
+
+    var mayBeCoded: Bool { rawValue > 3 }
+    /// The form, if it does not depend on the weight, as hosts and files name it.
+    package func form(_ type: WeightType) -> Int32? {
+        let choice = available(type)
+        return choice == .automatic || choice == .automaticCoded ? nil : choice.rawValue
+    }
+}
 
 package struct PackOptions {
     package var form: FormChoice

@@ -5,10 +5,11 @@ import CPlatform
 package enum FormReason: Int32 {
     // Those of packed weights stand in files by these numbers, which never change.
     case sparsePays = 0, tooFewZeros = 1, denseAsked = 2, sparseAsked = 3, noSparseForm = 7
+    case codedPays = 8, codedAsked = 9
     case incomplete = 4, notAWeight = 5, notForWeights = 6
 
     /// Whether a weight can be packed for this reason.
-    var isOfPacked: Bool { rawValue < 4 || rawValue == 7 }
+    var isOfPacked: Bool { rawValue < 4 || rawValue >= 7 }
 
     package var sentence: StaticString {
         switch self {
@@ -16,6 +17,8 @@ package enum FormReason: Int32 {
         case .tooFewZeros: return "dense: too few zeros, a bitmap would not save 1/16 of the bytes"
         case .denseAsked: return "dense: asked for by the host"
         case .sparseAsked: return "sparse: asked for by the host"
+        case .codedPays: return "coded: exponents of four bits take at least 1/16 fewer bytes than any form without"
+        case .codedAsked: return "coded: asked for by the host"
         case .incomplete: return "raw: not every byte has been uploaded yet"
         case .notAWeight: return "raw: the library has no kernels for this type or shape"
         case .noSparseForm: return "dense: a sparse form of this type would not be smaller"
@@ -51,6 +54,7 @@ package struct PackedTensor {
     package var isMapped: Bool { mapped != nil }
     /// Memory that is the process's own, of all copies.
     package var residentBytes: Int { mapped?.own ?? layout.totalBytes * copies }
+    package var values: UnsafeMutablePointer<UInt8> { stream(0) }
     package var bitmap: UnsafeMutablePointer<UInt8> { stream(layout.bitmapOffset) }
     package var side: UnsafeMutablePointer<UInt8> { stream(layout.sideOffset) }
     package var offsets: UnsafeMutablePointer<UInt64> {
@@ -65,7 +69,7 @@ package struct PackedTensor {
     package func valueOffset(panel: Int) -> Int { valueOffset(panel: panel, offsets) }
 
     func valueOffset(panel: Int, _ offsets: UnsafePointer<UInt64>) -> Int {
-        layout.sparse ? Int(sx_offset_bytes(offsets[panel * layout.chunks])) : panel * layout.densePanel
+        layout.hasOffsets ? Int(sx_offset_bytes(offsets[panel * layout.chunks])) : panel * layout.densePanel
     }
 
     /// Streams of one panel, for the codec. panel counts through all matrices. While values are being written the
@@ -77,20 +81,20 @@ package struct PackedTensor {
             type: layout.type.number, rows: Int32(rows), k: Int64(layout.k), kblocks: Int64(layout.kblocks), file: file,
             row_stride: Int64(rowStride), values: stream(valueOffset(panel: panel, offsets)),
             bitmap: layout.sparse ? bitmap + tiles * layout.type.maskBytes : nil,
-            side: layout.type.isQuantized ? side + tiles * layout.type.sideBytes : nil, counts: nil, kept: nil,
-            offsets: layout.sparse ? offsets + panel * layout.chunks : nil, changed: nil, scratch: scratch)
+            side: layout.hasSide ? side + layout.sideBytes(before: panel) : nil, counts: nil, kept: nil,
+            offsets: layout.hasOffsets ? offsets + panel * layout.chunks : nil, changed: nil, scratch: scratch)
     }
 
     /// Streams of one matrix, for a kernel.
     package func weights(matrix: Int) -> sx_weights {
         let firstPanel = matrix * layout.panels, tiles = firstPanel * layout.kblocks, type = layout.type
         return sx_weights(
-            values: stream(layout.sparse ? 0 : firstPanel * layout.densePanel),
+            values: stream(layout.hasOffsets ? 0 : firstPanel * layout.densePanel),
             bitmap: layout.sparse ? UnsafePointer(bitmap + tiles * type.maskBytes) : nil,
-            side: type.isQuantized ? UnsafePointer(side + tiles * type.sideBytes) : nil,
-            offsets: layout.sparse ? UnsafePointer(offsets + firstPanel * layout.chunks) : nil, n: Int64(layout.n),
+            side: layout.hasSide ? UnsafePointer(side + layout.sideBytes(before: firstPanel)) : nil,
+            offsets: layout.hasOffsets ? UnsafePointer(offsets + firstPanel * layout.chunks) : nil, n: Int64(layout.n),
             k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks), type: type.number,
-            sparse: layout.sparse ? 1 : 0)
+            sparse: layout.sparse ? 1 : 0, coded: layout.coded ? 1 : 0)
     }
 
     package func release() {

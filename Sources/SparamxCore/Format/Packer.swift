@@ -23,14 +23,15 @@ package enum Packer {
         return try packing.finish()
     }
 
-    /// Sparse has to save 1/16 of the bytes: below that the expansion costs more than the bytes it saves.
+    /// Of two forms that are both coded, or both not. Sparse has to save 1/16 of the bytes: below that the expansion
+    /// costs more than the bytes it saves.
     static func choose(_ dense: PackedLayout, _ sparse: PackedLayout,
                        _ form: FormChoice) -> (PackedLayout, FormReason) {
         if !dense.type.hasSparseForm { return (dense, form == .dense ? .denseAsked : .noSparseForm) }
         switch form {
         case .dense: return (dense, .denseAsked)
         case .sparse: return (sparse, .sparseAsked)
-        case .automatic:
+        default:
             return sparse.totalBytes <= dense.totalBytes - dense.totalBytes / 16
                 ? (sparse, .sparsePays) : (dense, .tooFewZeros)
         }
@@ -51,6 +52,7 @@ struct Packing {
         let counts: UnsafeMutablePointer<UInt64>
         let found: UnsafeMutablePointer<UInt64>     // per thread
         let scratch: UnsafeMutablePointer<UInt8>    // per thread
+        let scratchBytes: Int
         var tensor: PackedTensor?       // nil while counting
     }
 
@@ -61,7 +63,7 @@ struct Packing {
     private let numa: NumaChoice
     private let entries: Int
     private let memory: UnsafeMutableRawPointer     // counts, what threads found, their scratch memory
-    private let memoryBytes, foundOffset, scratchOffset: Int
+    private let memoryBytes, foundOffset, scratchOffset, scratchBytes: Int
 
     init(_ type: WeightType, n: Int, k: Int, matrices: Int, rows: Rows, options: PackOptions,
          codec: Codec) throws(Status) {
@@ -70,19 +72,32 @@ struct Packing {
         threads = options.threadCount(try Checked.product(try type.rowBytes(k), try Checked.product(n, matrices)))
         foundOffset = try Checked.roundUp(try Checked.product(entries, 8), to: 64)
         scratchOffset = try Checked.sum(foundOffset, Int(threads) * Found.words * 8)
-        memoryBytes = try Checked.sum(scratchOffset, type.isQuantized ? Int(threads) * Int(SX_CODEC_SCRATCH) : 0)
+        let form = options.form.available(type)
+        scratchBytes = type.isQuantized ? Int(SX_CODEC_SCRATCH) : form.mayBeCoded ? Int(SX_CODED_SCRATCH) : 0
+        memoryBytes = try Checked.sum(scratchOffset, Int(threads) * scratchBytes)
         numa = options.numa
-        self.codec = codec.functions(type)
         self.rows = rows
         guard let memory = sx_map(memoryBytes) else { throw .noMemory }
         self.memory = memory
         do throws(Status) {
-            var job = Packing.job(memory, foundOffset, scratchOffset, self.codec, rows, dense, nil)
-            Packing.run(&job, threads)
+            var job = Packing.job(memory, foundOffset, scratchOffset, scratchBytes, Codec.coded, rows, dense, nil)
+            var coded: (layout: PackedLayout, reason: FormReason)? = nil
+            if form.mayBeCoded {
+                Packing.run(&job, threads)
+                coded = try CodedChoice.choose(dense, job.counts, entries: entries,
+                                               kept: Packing.sum(job, threads, Found.counted), form)
+            }
+            if coded == nil {
+                Packing.forgetCounted(job, threads)
+                job = Packing.job(memory, foundOffset, scratchOffset, scratchBytes, codec.functions(type), rows, dense,
+                                  nil)
+                Packing.run(&job, threads)
+            }
             let bytes = try Packing.offsets(job.counts, entries)
             let kept = Packing.sum(job, threads, Found.counted)
             let sparse = try PackedLayout(type: type, sparse: true, n: n, k: k, matrices: matrices, sparseBytes: bytes)
-            let (layout, reason) = Packer.choose(dense, sparse, options.form)
+            let (layout, reason) = coded ?? Packer.choose(dense, sparse, form.mayBeCoded ? .automatic : form)
+            self.codec = codec.functions(layout)
             guard let base = sx_map(layout.totalBytes) else { throw .noMemory }
             sx_huge_pages(base, layout.totalBytes)
             let background = type.hasSparseForm ? n * k * matrices - kept : 0  // nothing that could be left out
@@ -101,15 +116,15 @@ struct Packing {
 
     /// The packed form. Nothing is left of this afterwards, whether it succeeds or not.
     func finish() throws(Status) -> PackedTensor {
-        var job = Packing.job(memory, foundOffset, scratchOffset, codec, rows, tensor.layout, tensor)
+        var job = Packing.job(memory, foundOffset, scratchOffset, scratchBytes, codec, rows, tensor.layout, tensor)
         Packing.run(&job, threads)
         defer { sx_unmap(memory, memoryBytes) }
-        if tensor.layout.sparse { try finishSparse(job) }
+        if tensor.layout.hasOffsets { try finishOffsets(job) }
         if let mirror = tensor.mirror { Mirror.fill(mirror, from: tensor.base, bytes: tensor.bytes, threads: threads) }
         return tensor
     }
 
-    private func finishSparse(_ job: Job) throws(Status) {
+    private func finishOffsets(_ job: Job) throws(Status) {
         guard Packing.sum(job, threads, Found.changed) == 0,
               Packing.sum(job, threads, Found.encoded) == Packing.sum(job, threads, Found.counted) else {
             tensor.release()
@@ -125,11 +140,17 @@ struct Packing {
     }
 
     private static func job(_ memory: UnsafeMutableRawPointer, _ foundOffset: Int, _ scratchOffset: Int,
-                            _ codec: CodecFunctions, _ rows: Rows, _ layout: PackedLayout,
+                            _ scratchBytes: Int, _ codec: CodecFunctions, _ rows: Rows, _ layout: PackedLayout,
                             _ tensor: PackedTensor?) -> Job {
         Job(codec: codec, rows: rows, layout: layout, counts: memory.assumingMemoryBound(to: UInt64.self),
             found: (memory + foundOffset).assumingMemoryBound(to: UInt64.self),
-            scratch: (memory + scratchOffset).assumingMemoryBound(to: UInt8.self), tensor: tensor)
+            scratch: (memory + scratchOffset).assumingMemoryBound(to: UInt8.self), scratchBytes: scratchBytes,
+            tensor: tensor)
+    }
+
+    /// Before the weights are counted in another way.
+    private static func forgetCounted(_ job: Job, _ threads: Int32) {
+        for i in 0..<Int(threads) { job.found[i * Found.words + Found.counted] = 0 }
     }
 
     private static func sum(_ job: Job, _ threads: Int32, _ word: Int) -> Int {
@@ -162,7 +183,7 @@ struct Packing {
         let all = layout.panels * layout.matrices
         let end = all * (index + 1) / count
         let found = job.found + index * Found.words
-        let scratch = layout.type.isQuantized ? job.scratch + index * Int(SX_CODEC_SCRATCH) : nil
+        let scratch = job.scratchBytes > 0 ? job.scratch + index * job.scratchBytes : nil
         var panel = all * index / count
         while panel < end {
             let matrix = panel / layout.panels, first = panel % layout.panels * Int(SX_PANEL)

@@ -86,11 +86,12 @@ extension PackedTensor {
             let end = place + 1 == places
                 ? layout.panels : Schedule.panel(self, counted, ofPart: place + 1, of: places)
             let tiles = first * layout.kblocks, ends = end * layout.kblocks
-            let mask = layout.sparse ? layout.type.maskBytes : 0, side = layout.type.sideBytes
-            let entries = layout.sparse ? layout.chunks * 8 : 0
+            let mask = layout.sparse ? layout.type.maskBytes : 0
+            let entries = layout.hasOffsets ? layout.chunks * 8 : 0
             put(place, valueOffset(panel: first, counted), valueOffset(panel: end, counted))
             put(place, layout.bitmapOffset + tiles * mask, layout.bitmapOffset + ends * mask)
-            put(place, layout.sideOffset + tiles * side, layout.sideOffset + ends * side)
+            put(place, layout.sideOffset + layout.sideBytes(before: first),
+                layout.sideOffset + layout.sideBytes(before: end))
             put(place, layout.offsetsOffset + first * entries, layout.offsetsOffset + end * entries)
             first = end
         }

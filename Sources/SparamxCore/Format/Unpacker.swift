@@ -7,7 +7,7 @@ package enum Unpacker {
     package static func rows(_ tensor: PackedTensor, first: Int, count: Int, out: UnsafeMutablePointer<UInt8>,
                              rowStride: Int, codec: Codec) throws(Status) {
         let layout = tensor.layout
-        let functions = codec.functions(layout.type)
+        let functions = codec.functions(layout)
         let scratch = layout.type.isQuantized
             ? sx_allocate(Int(SX_CODEC_SCRATCH))?.assumingMemoryBound(to: UInt8.self) : nil
         defer { sx_free(scratch) }
@@ -45,7 +45,7 @@ package enum Unpacker {
     package static func pieces(_ tensor: PackedTensor, _ pieces: Pieces, out: UnsafeMutableRawPointer, outStride: Int,
                                codec: Codec) throws(Status) {
         if pieces.isEmpty { return }
-        let layout = tensor.layout, functions = codec.functions(layout.type)
+        let layout = tensor.layout, functions = codec.functions(layout)
         let rowBytes = try layout.type.rowBytes(layout.k)
         let panelBytes = try Checked.product(rowBytes, Int(SX_PANEL))
         guard let memory = sx_allocate(try Checked.sum(panelBytes, Int(SX_CODEC_SCRATCH))) else { throw .noMemory }

@@ -140,7 +140,7 @@ package enum Product {
         return sx_weights(values: bytes + plan.tilesOffset, bitmap: nil,
                           side: layout.type.isQuantized ? bytes + plan.sideOffset : nil, offsets: nil, n: 0,
                           k: Int64(layout.k), kblocks: Int64(layout.kblocks), chunks: Int64(layout.chunks),
-                          type: layout.type.number, sparse: 0)
+                          type: layout.type.number, sparse: 0, coded: 0)
     }
 
     /// Packs two panels into this thread's scratch, multiplies them, and goes on to the next two.

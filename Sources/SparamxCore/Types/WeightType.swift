@@ -9,6 +9,7 @@ package struct WeightType {
     package var isQuantized: Bool { quant.type != 0 }
     /// Whether there is a sparse form: not where it could not be smaller.
     package var hasSparseForm: Bool { !KernelTable.rows(type: number, sparse: true).isEmpty }
+    package var hasCodedForms: Bool { !KernelTable.rows(type: number, sparse: false, coded: true).isEmpty }
     /// K covered by a tile row set: 16 rows for 16 columns, 2 or 4 codes of a column in a row.
     package var kPerBlock: Int { isQuantized ? 64 : 32 }
     /// Bytes of bitmap per tile.

@@ -6,6 +6,7 @@ import CKernelABI
 // - a kernel loads 64 bytes of values at most, and starts a load at a chunk's first code plus the codes that the bitmap
 //   says went before. With every chunk as long as its bitmap demands and the chunks one behind the other, that is at
 //   most at the end of the values, and 64 bytes of padding follow.
+// - of the coded forms Validate+Coded.swift says it.
 // - bitmap and side stream are read by tile number, offsets by chunk number: the sizes, computed again from type and
 //   dimensions, have room for those.
 //
@@ -23,16 +24,17 @@ extension PackedTensor {
         try verifySizes()
         let allPanels = layout.panels * layout.matrices
         try requireZeros(from: layout.valueBytes, to: layout.bitmapOffset)
-        try requireZeros(from: layout.sideOffset + allPanels * layout.kblocks * layout.type.sideBytes,
-                  to: layout.offsetsOffset)
-        var codes = SparseCodes(self)
+        try requireZeros(from: layout.sideOffset + layout.sideBytes, to: layout.offsetsOffset)
+        var codes = SparseCodes(self), coded = CodedChunks(self)
         var panel = 0
         while panel < allPanels {
             let columns = min(Int(SX_PANEL), layout.n - panel % layout.panels * Int(SX_PANEL))
             var chunk = 0
             while chunk < layout.chunks {
                 let bounds = ChunkBounds(layout, panel: panel, columns: columns, chunk: chunk)
-                if layout.sparse {
+                if layout.coded {
+                    try coded.verifyNext(bounds)
+                } else if layout.sparse {
                     try codes.verifyNext(bounds)
                 } else {
                     try verifyDensePadding(bounds)
@@ -42,10 +44,11 @@ extension PackedTensor {
             }
             panel += 1
         }
-        if layout.sparse {
+        if layout.hasOffsets {
+            let end = layout.coded ? coded.end : codes.end, kept = layout.coded ? coded.kept : codes.kept
             // Behind the last chunk stands the total, and nothing above it.
-            guard codes.end == layout.valueBytes, offsets[allPanels * layout.chunks] == UInt64(codes.end),
-                  codes.kept == layout.n * layout.k * layout.matrices - background else { throw .damaged }
+            guard end == layout.valueBytes, offsets[allPanels * layout.chunks] == UInt64(end),
+                  !layout.sparse || kept == layout.n * layout.k * layout.matrices - background else { throw .damaged }
         }
     }
 
@@ -54,14 +57,16 @@ extension PackedTensor {
         let stored = layout
         let fresh: PackedLayout
         do throws(Status) {
-            fresh = try PackedLayout(type: WeightType(stored.type.number), sparse: stored.sparse, n: stored.n,
-                                     k: stored.k, matrices: stored.matrices, sparseBytes: stored.valueBytes)
+            fresh = try PackedLayout(type: WeightType(stored.type.number), sparse: stored.sparse, coded: stored.coded,
+                                     n: stored.n, k: stored.k, matrices: stored.matrices,
+                                     sparseBytes: stored.valueBytes)
         } catch { throw .damaged }
         guard stored.valueBytes >= 0, fresh.panels == stored.panels, fresh.kblocks == stored.kblocks,
               fresh.chunks == stored.chunks, fresh.densePanel == stored.densePanel,
               fresh.valueBytes == stored.valueBytes, fresh.bitmapOffset == stored.bitmapOffset,
               fresh.sideOffset == stored.sideOffset, fresh.offsetsOffset == stored.offsetsOffset,
-              fresh.totalBytes == stored.totalBytes, fresh.type.blockBytes == stored.type.blockBytes,
+              fresh.sideBytes == stored.sideBytes, fresh.totalBytes == stored.totalBytes,
+              fresh.type.blockBytes == stored.type.blockBytes,
               fresh.type.blockElements == stored.type.blockElements,
               areSame(fresh.type.quant, stored.type.quant) else { throw .damaged }
     }

@@ -6,9 +6,23 @@ let bf16 = Int32(SX_BF16), f16 = Int32(SX_F16), q8 = Int32(SX_Q8_0)
 /// Every type of types.def, whether or not a kernel serves it.
 let weightTypes = (0..<sx_type_count()).map { sx_type_at($0) }
 let quantTypes = weightTypes.filter { sx_quant_of($0).type != 0 }
-/// The forms that a type has.
+/// The forms that a type has, the coded ones of BF16 aside, and all of them.
 func forms(_ type: Int32) -> [Bool] { [false, true].filter { !KernelTable.rows(type: type, sparse: $0).isEmpty } }
-func formChoices(_ type: Int32) -> [FormChoice] { forms(type).map { $0 ? .sparse : .dense } }
+func formChoices(_ type: Int32) -> [FormChoice] {
+    [FormChoice.dense, .sparse, .coded, .codedSparse].filter { choice in
+        !KernelTable.rows(type: type, sparse: choice.isSparse, coded: choice.isCoded).isEmpty
+    }
+}
+
+extension FormChoice {
+    var isSparse: Bool { self == .sparse || self == .codedSparse }
+    var isCoded: Bool { self == .coded || self == .codedSparse }
+}
+
+extension KernelRow {
+    var choice: FormChoice { FormChoice(rawValue: form)! }
+}
+
 let sparseTypes = quantTypes.filter { forms($0).count == 2 }
 let typeNames = Dictionary(uniqueKeysWithValues: weightTypes.map { ($0, String(cString: sx_type_name($0))) })
 

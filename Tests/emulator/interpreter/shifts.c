@@ -79,6 +79,15 @@ VECTOR_1(prolq, 8, rotate_left_q(B, _mm256_set1_epi64x(i->immediate)))
 VECTOR_1(prord, 4, rotate_left_d(B, _mm256_set1_epi32(-(int)i->immediate)))
 VECTOR_1(prorq, 8, rotate_left_q(B, _mm256_set1_epi64x(-i->immediate)))
 
+/* The first element before the second: the upper half of both, shifted to the left by the immediate. */
+static insn *pshldw(insn *i, machine *m) {
+    v64 room, result;
+    const v64 *b = source(i, m, &room, 2), *a = &REG(v64, i->a);
+    const unsigned n = (unsigned)i->immediate & 15;
+    EACH(32) result.w[x] = (uint16_t)((((uint32_t)a->w[x] << 16) | b->w[x]) << n >> 16);
+    return put(i, m, &result, 2);
+}
+
 /* Whole blocks of 16 bytes, by bytes. */
 #define SHIFT_BYTES(name, left)                                                            \
     static insn *name(insn *i, machine *m) {                                               \
@@ -103,7 +112,7 @@ void add_integer_shifts(void) {
         SAME(PSLLVQ, psllvq), SAME(PSRLVW, psrlvw), SAME(PSRLVD, psrlvd), SAME(PSRLVQ, psrlvq), SAME(PSRAVW, psravw),
         SAME(PSRAVD, psravd), SAME(PSRAVQ, psravq), SAME(PROLVD, prolvd), SAME(PROLVQ, prolvq), SAME(PRORVD, prorvd),
         SAME(PRORVQ, prorvq), SAME(PROLD, prold), SAME(PROLQ, prolq), SAME(PRORD, prord), SAME(PRORQ, prorq),
-        SAME(PSLLDQ, pslldq), SAME(PSRLDQ, psrldq),
+        SAME(PSHLDW, pshldw), SAME(PSLLDQ, pslldq), SAME(PSRLDQ, psrldq),
     };
     ADD_ROWS(rows);
 }

@@ -37,11 +37,15 @@ class WeightType(enum.IntEnum):
 
 
 class Form(enum.IntEnum):
-    """How a weight is kept: AUTO is whichever takes fewer bytes by a margin."""
+    """How a weight is kept: AUTO is whichever of DENSE and SPARSE takes fewer bytes by a margin. The coded forms of
+    bfloat16 have 12 bits for each weight that is kept, without loss; AUTO_CODED chooses among all."""
 
     AUTO = 0
     DENSE = 1
     SPARSE = 2
+    CODED = 4
+    CODED_SPARSE = 5
+    AUTO_CODED = 6
 
 
 ELEMENTS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 30}
