@@ -44,7 +44,7 @@ BREAKS = [
     ("everything is bound at load time", ["-Wl,-z,lazy"], {}),
     ("nothing is writable and executable", [], {"IN_BASELINE": 'ASM(".pushsection .wx,\\"awx\\"; nop; .popsection");'}),
     ("nothing is writable and executable", ["-Wl,-z,execstack"], {}),
-    ("below 1 MB", ["-DBIG"], {}),
+    ("below 1.25 MB", ["-DBIG"], {}),
     ("exports nothing that", [], {"void sparamx_reset_everything": "void sparamx_more"}),
     ("exports everything that", [], {"void sparamx_version(": "static void sparamx_version("}),
     ("exports have version", ["-Wl,--version-script=other.map"], {}),
@@ -89,8 +89,8 @@ BREAKS = [
 
 def source(replacements):
     stubs = "".join(f"void {name}(void) {{}}\n"
-                    for name in sorted(check_library.declared_functions(check_library.HEADER)))
-    extra = "static const char big[1 << 20] __attribute__((used)) = {1};\n"
+                    for name in sorted(check_library.declared_functions(check_library.HEADERS)))
+    extra = "static const char big[2 << 20] __attribute__((used)) = {1};\n"
     text = GOOD.replace("STUBS", stubs + "#ifdef BIG\n" + extra + "#endif\n")
     if "void sparamx_reset_everything" in replacements:
         text += "void sparamx_reset_everything(void) {}\n"
