@@ -3,9 +3,9 @@
 
 Sections and symbols: needs libc alone, no RPATH, exports exactly the functions that sparamx.h and sparamx-kv.h declare
 under SPARAMX_1, nothing of the Swift runtime, nothing writable and executable, below 1.25 MB when stripped; every
-function has an unwind table. Instructions, in every byte of code: nothing above baseline x86-64 outside the kernels, tiles only in
-AMX kernels, cpuid and xgetbv only in the two functions that are called so, no traps in kernels, no calls in product
-kernels.
+function has an unwind table. Instructions, in every byte of code: nothing above baseline x86-64 outside the kernels,
+tiles only in AMX kernels, cpuid and xgetbv only in the two functions that are called so, no traps in kernels, no calls
+in product kernels.
 
 check_library.py --self-test [CC]: shows that each of these checks fails on a library that breaks its rule.
 The last line is "N passed, N failed, N skipped".

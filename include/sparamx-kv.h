@@ -15,7 +15,7 @@
  * Rows are either kept here, or the host's own: then the host writes them, says so by sparamx_kv_touch, and this
  * library only reads them, until their block is packed. Such rows must stay readable as long as the cache lives.
  *
- *   threads    On one cache any number of threads may attend, read, verify and ask at the same time; write, touch,
+ *   threads    On one cache any number of threads may attend, read, verify, save and ask at once; write, touch,
  *              remove, copy, observe and pack must not overlap any other call on it.
  *   memory     sparamx_kv_create reserves all address space that the cache can ever need, and nothing after it takes
  *              more: pages become resident as cells are written and packed, and those of rows kept here are given back
@@ -147,6 +147,21 @@ sparamx_status sparamx_kv_get_info(const sparamx_kv *kv, sparamx_kv_info *info);
  * SPARAMX_ERR_DAMAGED if not: remove or destroy what is in it, and suspect a stray write or faulty memory.
  */
 sparamx_status sparamx_kv_verify(const sparamx_kv *kv);
+
+/*
+ * The whole cache as bytes, in pieces, in order (FORMAT.md has the format): cells that are there, packed or as rows,
+ * and what queries have shown. write returns false to end it: SPARAMX_ERR_FILE. It may call this library, but not
+ * change this cache. What was written before a failure is worth nothing.
+ */
+sparamx_status sparamx_kv_save(const sparamx_kv *kv, bool (*write)(const void *data, size_t size, void *user),
+                               void *user);
+
+/*
+ * A cache from such bytes, on any machine, with rows kept here. read fills size bytes, or returns false if there are
+ * none: SPARAMX_ERR_FILE. Everything is judged before it is used, and has a checksum: SPARAMX_ERR_FILE_FOREIGN for what
+ * is no such cache, SPARAMX_ERR_FILE_VERSION, SPARAMX_ERR_FILE_DAMAGED; SPARAMX_ERR_NO_MEMORY.
+ */
+sparamx_status sparamx_kv_load(bool (*read)(void *data, size_t size, void *user), void *user, sparamx_kv **out);
 
 /* ------------------------------------------------------------------------------------------------ attention -- */
 

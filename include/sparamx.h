@@ -864,6 +864,9 @@ typedef struct sparamx_api {
     sparamx_status (*attention_supports)(const sparamx_attention *attention);
     sparamx_status (*attention_work_size)(const sparamx_attention *attention, int32_t n_threads, size_t *bytes);
     sparamx_status (*attention_compute)(const sparamx_params *params, const sparamx_attention *attention);
+    sparamx_status (*kv_save)(const sparamx_kv *kv, bool (*write)(const void *data, size_t size, void *user),
+                              void *user);
+    sparamx_status (*kv_load)(bool (*read)(void *data, size_t size, void *user), void *user, sparamx_kv **out);
 } sparamx_api;
 
 /*

@@ -93,6 +93,8 @@ static const sparamx_api table = {
     .attention_supports = sparamx_attention_supports,
     .attention_work_size = sparamx_attention_work_size,
     .attention_compute = sparamx_attention_compute,
+    .kv_save = sparamx_kv_save,
+    .kv_load = sparamx_kv_load,
 };
 
 const void *sx_api_table(void) { return &table; }

@@ -193,3 +193,28 @@ public func sparamx_kv_get_info(_ pointer: OpaquePointer!,
 public func sparamx_kv_verify(_ pointer: OpaquePointer!) -> sparamx_status {
     reportStatus { () throws(Status) in try requireKV(pointer).pointee.verify() }
 }
+
+@c(sparamx_kv_save) @implementation
+public func sparamx_kv_save(
+    _ pointer: OpaquePointer!,
+    _ write: (@convention(c) (UnsafeRawPointer?, Int, UnsafeMutableRawPointer?) -> Bool)!,
+    _ user: UnsafeMutableRawPointer!
+) -> sparamx_status {
+    reportStatus { () throws(Status) in
+        let handle = try requireKV(pointer)
+        guard let write else { throw .null }
+        try handle.pointee.save(KVWriter(write, user))
+    }
+}
+
+@c(sparamx_kv_load) @implementation
+public func sparamx_kv_load(
+    _ read: (@convention(c) (UnsafeMutableRawPointer?, Int, UnsafeMutableRawPointer?) -> Bool)!,
+    _ user: UnsafeMutableRawPointer!, _ pointer: UnsafeMutablePointer<OpaquePointer?>!
+) -> sparamx_status {
+    reportStatus { () throws(Status) in
+        let result = try requireOut(pointer), isa = try requireLevel()
+        guard let read else { throw .null }
+        result.pointee = OpaquePointer(try KVCache.load(KVReader(read, user), isa: isa))
+    }
+}

@@ -42,7 +42,8 @@ _Static_assert(offsetof(sparamx_tensor_info, n_ranges) == 280 && offsetof(sparam
     F(file_close) F(file_key) F(file_count) F(file_info) F(file_find) F(file_verify) F(linear_load) \
     F(buffer_load_tensor) F(linear_save) F(buffer_save) F(linear_call_work_size) F(linear_apply) F(kv_create) \
     F(kv_destroy) F(kv_write) F(kv_touch) F(kv_remove) F(kv_copy) F(kv_read) F(kv_observe) F(kv_pack) F(kv_get_info) \
-    F(kv_verify) F(attention_supports) F(attention_work_size) F(attention_compute)
+    F(kv_verify) F(attention_supports) F(attention_work_size) F(attention_compute) \
+    F(kv_save) F(kv_load)
 
 static void test_table(void) {
     void *handle = dlopen("libsparamx.so.0", RTLD_NOW | RTLD_LOCAL);

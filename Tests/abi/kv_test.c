@@ -227,8 +227,9 @@ static void test_nan(void) {
                     const float *dst = ask.dst.data;
                     int bad[2] = {0, 0};
                     for (int j = 0; j < 256; j++) bad[j / 128] += !isfinite(dst[j]);
-                    CHECK((side == 0 && strange[i] == 0xfc00) || bad[0] > 0, "%x in side %d is not seen, packed %d",
-                          strange[i], side, packed);
+                    /* Keys that are infinite may give a score of -infinity, which is a number to exp; codes are NaN. */
+                    bool hides = side == 0 && i > 0 && !(packed && values == SPARAMX_KV_INT8);
+                    CHECK(hides || bad[0] > 0, "%x in side %d is not seen, packed %d", strange[i], side, packed);
                     CHECK(bad[1] == 0, "%x that is masked out is seen, side %d, packed %d: %d", strange[i], side,
                           packed, bad[1]);
                     kv_end_question(&ask);

@@ -9,8 +9,14 @@ package struct KVOptions: Equatable {
         package let headBytes, elementBytes: Int
 
         package init(type: Int32, dim: Int32, zeros: Float) throws(Status) {
-            guard dim >= 16, dim <= Int32(SX_KV_DIM), dim % 16 == 0 else { throw .shape }
             guard zeros >= 0, zeros <= 0.95 else { throw .range }
+            try self.init(type: type, dim: dim, keep: max(1, Int((1 - Double(zeros)) * Double(dim) + 0.5)))
+        }
+
+        init(type: Int32, dim: Int32, keep: Int) throws(Status) {
+            guard dim >= 16, dim <= Int32(SX_KV_DIM), dim % 16 == 0 else { throw .shape }
+            guard keep >= 1, keep <= Int(dim) else { throw .range }
+            self.keep = keep
             self.type = type
             self.dim = Int(dim)
             switch type {
@@ -21,7 +27,6 @@ package struct KVOptions: Equatable {
                 (headBytes, elementBytes) = (self.dim / 32 * 34, 2)
             default: throw .type
             }
-            keep = max(1, Int((1 - Double(zeros)) * Double(dim) + 0.5))
         }
     }
 
