@@ -217,9 +217,7 @@ private struct Attention {
     func load(_ side: UnsafePointer<sx_kv_side>, _ block: Int, _ cell: Int) -> UnsafeMutablePointer<Float> {
         let row = floats(scratch.row), type = side.pointee.type
         if cache.state[block] == UInt8(SX_KV_PACKED) || type != 1 && type != 30 {
-            var read = sx_kv_read_args(cache: args.cache, side: side, block: Int64(block), cell: Int64(cell),
-                                       head: args.head, out: row)
-            sx_reference_kv_read(&read)
+            sx_kv_read_to(args.cache, side, Int64(block), Int64(cell), args.head, row)
             return row
         }
         let from = sx_kv_row(side, Int64(block), Int64(cell), args.head), dim = Int(side.pointee.dim)

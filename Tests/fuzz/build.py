@@ -17,7 +17,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.realpath(os.path.join(HERE, "..", ".."))
 COMMON = os.path.join(ROOT, "examples", "common")  # the types of GGUF in plain C
-TARGETS = ["buffer", "file", "linear", "op", "options", "packed"]
+TARGETS = ["buffer", "file", "kv", "linear", "op", "options", "packed"]
 C_MODULES = ["CKernelABI", "CKernelTable", "CInstructions", "CPlatform", "CExports"]
 # What each Swift module imports.
 IMPORTS = {

@@ -79,6 +79,13 @@ typedef struct sx_kv_read_args {
 
 void sx_reference_kv_read(const sx_kv_read_args *args);
 
+// Here, because Swift guards the stack of a function that hands out the address of a local.
+static inline void sx_kv_read_to(const sx_kv_cache *cache, const sx_kv_side *side, int64_t block, int64_t cell,
+                                 int64_t head, float *out) {
+    sx_kv_read_args args = {cache, side, block, cell, head, out};
+    sx_reference_kv_read(&args);
+}
+
 // The same numbers as elements of the rows' type, to the cell's row: rounded to nearest, Q8_0 as ggml does.
 void sx_reference_kv_write(const sx_kv_read_args *args);
 
