@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """check_library.py UNSTRIPPED.so [STRIPPED.so] - proves what the design promises about the built library.
 
-Sections and symbols: needs libc alone, no RPATH, exports exactly the functions that sparamx.h declares under
-SPARAMX_1, nothing of the Swift runtime, nothing writable and executable, below 1.25 MB when stripped; every function
-has an unwind table. Instructions, in every byte of code: nothing above baseline x86-64 outside the kernels, tiles only
-in AMX kernels, cpuid and xgetbv only in the two functions that are called so, no traps in kernels, no calls in product
-kernels.
+Sections and symbols: needs libc alone, no RPATH, exports exactly the functions that sparamx.h and sparamx-kv.h declare
+under SPARAMX_1, nothing of the Swift runtime, nothing writable and executable, below 1.25 MB when stripped; every
+function has an unwind table. Instructions, in every byte of code: nothing above baseline x86-64 outside the kernels,
+tiles only in AMX kernels, cpuid and xgetbv only in the two functions that are called so, no traps in kernels, no calls
+in product kernels.
 
 check_library.py --self-test [CC]: shows that each of these checks fails on a library that breaks its rule.
 The last line is "N passed, N failed, N skipped".
@@ -18,7 +18,8 @@ import sys
 import definitions
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-HEADER = os.path.join(HERE, "..", "include", "sparamx.h")
+# The second is a part of the first.
+HEADERS = [os.path.join(HERE, "..", "include", name) for name in ("sparamx.h", "sparamx-kv.h")]
 SONAME = "libsparamx.so.0"
 VERSION = "SPARAMX_1"
 GLIBC = (2, 34)  # the oldest that it runs with: README.md
@@ -55,17 +56,19 @@ def run(*arguments):
     return result.stdout
 
 
-def declared_functions(header):
-    """Names of the functions the header declares: those outside braces and comments."""
-    with open(header) as file:
-        text = file.read()
-    text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
-    text = re.sub(r"^\s*#.*$", "", text, flags=re.M).replace('extern "C" {', "")
-    depth, outside = 0, []
-    for character in text:
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            outside.append(character)
+def declared_functions(headers):
+    """Names of the functions the headers declare: those outside braces and comments."""
+    outside = []
+    for header in headers:
+        with open(header) as file:
+            text = file.read()
+        text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
+        text = re.sub(r"^\s*#.*$", "", text, flags=re.M).replace('extern "C" {', "")
+        depth = 0
+        for character in text:
+            depth += (character == "{") - (character == "}")
+            if depth == 0:
+                outside.append(character)
     return set(re.findall(r"\b(sparamx_\w+)\s*\(", "".join(outside)))
 
 
@@ -153,7 +156,7 @@ def check_dynamic_symbols(report, path):
     defined = {words[2] for words in symbols if len(words) == 3 and words[1].isupper() and words[1] != "A"}
     undefined = {words[-1] for words in symbols if words[-2] in "Uw"}
     names = {name.partition("@")[0] for name in defined}
-    wanted = declared_functions(HEADER)
+    wanted = declared_functions(HEADERS)
     report.check([] if len(wanted) > 30 else [f"{len(wanted)} functions"], "the header can be read")
     report.check(sorted(names - wanted), "exports nothing that sparamx.h does not declare")
     report.check(sorted(wanted - names), "exports everything that sparamx.h declares")

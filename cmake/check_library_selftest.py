@@ -89,8 +89,8 @@ BREAKS = [
 
 def source(replacements):
     stubs = "".join(f"void {name}(void) {{}}\n"
-                    for name in sorted(check_library.declared_functions(check_library.HEADER)))
-    extra = "static const char big[5 << 18] __attribute__((used)) = {1};\n"
+                    for name in sorted(check_library.declared_functions(check_library.HEADERS)))
+    extra = "static const char big[2 << 20] __attribute__((used)) = {1};\n"
     text = GOOD.replace("STUBS", stubs + "#ifdef BIG\n" + extra + "#endif\n")
     if "void sparamx_reset_everything" in replacements:
         text += "void sparamx_reset_everything(void) {}\n"

@@ -39,5 +39,9 @@ add_dependencies(sparamx-pack sparamx_library)
 sparamx_example(sparamx-bench ${sparamx_bench_sources})
 target_link_libraries(sparamx-bench PRIVATE sparamx::sparamx)
 
+sparamx_example(sparamx-kv "${sparamx_examples}/kv/sparamx-kv.c" "${sparamx_examples}/common/barrier.c"
+  "${sparamx_examples}/common/measure.c" "${sparamx_examples}/common/threads.c")
+target_link_libraries(sparamx-kv PRIVATE sparamx::sparamx)
+
 sparamx_example(sparamx-hello "${sparamx_examples}/hello.c")
 target_link_libraries(sparamx-hello PRIVATE sparamx::sparamx)

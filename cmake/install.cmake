@@ -21,7 +21,8 @@ list(GET sparamx_links 0 sparamx_runtime_link)
 list(GET sparamx_links 1 sparamx_development_link)
 install(FILES "${sparamx_runtime_link}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT library)
 install(FILES "${sparamx_development_link}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT development)
-install(FILES "${sparamx_header}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT development)
+install(FILES "${sparamx_header}" "${sparamx_root}/include/sparamx-kv.h"
+  DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT development)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfig.cmake"
               "${CMAKE_CURRENT_BINARY_DIR}/package/sparamxConfigVersion.cmake"
   DESTINATION "${sparamx_package}" COMPONENT development)

@@ -52,8 +52,8 @@ add_custom_command(
   COMMAND "${CMAKE_STRIP}" --strip-unneeded --remove-section=.comment -o "${sparamx_library}" "${sparamx_unstripped}"
   COMMAND "${CMAKE_COMMAND}" -E create_symlink "${sparamx_file}" "${CMAKE_CURRENT_BINARY_DIR}/${sparamx_soname}"
   COMMAND "${CMAKE_COMMAND}" -E create_symlink "${sparamx_soname}" "${CMAKE_CURRENT_BINARY_DIR}/libsparamx.so"
-  DEPENDS ${sparamx_sources} "${sparamx_header}" "${sparamx_root}/include/module.modulemap"
-          "${sparamx_root}/Package.swift" "${sparamx_root}/cmake/sparamx.map"
+  DEPENDS ${sparamx_sources} "${sparamx_header}" "${sparamx_root}/include/sparamx-kv.h"
+          "${sparamx_root}/include/module.modulemap" "${sparamx_root}/Package.swift" "${sparamx_root}/cmake/sparamx.map"
   WORKING_DIRECTORY "${sparamx_root}"
   COMMENT "Building libsparamx ${PROJECT_VERSION} with swift build"
   VERBATIM USES_TERMINAL)

@@ -28,7 +28,8 @@ if(LLAMA_CPP_SOURCE)
   get_filename_component(sparamx_include "${CMAKE_CURRENT_LIST_DIR}/../include" ABSOLUTE)
   add_library(ggml-sparamx MODULE "${sparamx_plugin}/plugin.cpp" "${sparamx_plugin}/host.cpp"
     "${sparamx_plugin}/accel.cpp" "${sparamx_plugin}/memory.cpp" "${sparamx_plugin}/rpc.cpp"
-    "${sparamx_plugin}/rpc_memory.cpp" "${sparamx_plugin}/collect.cpp"
+    "${sparamx_plugin}/rpc_memory.cpp" "${sparamx_plugin}/kv.cpp" "${sparamx_plugin}/kv_caches.cpp"
+    "${sparamx_plugin}/collect.cpp"
     "${sparamx_plugin}/collect/collector.cpp" "${sparamx_plugin}/collect/collector_end.cpp"
     "${sparamx_plugin}/collect/gram_file.cpp" "${sparamx_plugin}/collect/header.cpp"
     "${sparamx_plugin}/collect/sums.cpp")

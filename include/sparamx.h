@@ -1,5 +1,5 @@
 /*
- * sparamx.h - the complete C interface of libsparamx.
+ * sparamx.h - the complete C interface of libsparamx; sparamx-kv.h, which it includes, is a part of it.
  *
  * libsparamx keeps the weight matrices of a (pruned) language model in a packed form and multiplies activations by
  * them on Intel CPUs: Y[M x N] = X[M x K] * W[N x K]^T, with X and Y in float32 and W in one of the GGUF tensor types
@@ -764,6 +764,10 @@ sparamx_status sparamx_linear_load(const sparamx_file *file, int32_t index, cons
 sparamx_status sparamx_buffer_load_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor,
                                           const sparamx_file *file, int32_t index);
 
+/* --------------------------------------------------------------------------------------- key-value caches -- */
+
+#include "sparamx-kv.h"
+
 /* ----------------------------------------------------------------------------------------- one symbol for dlopen -- */
 
 /* Every function above, for hosts that load the library at run time. Grows only at its end. */
@@ -851,6 +855,25 @@ typedef struct sparamx_api {
     sparamx_status (*linear_call_work_size)(const sparamx_linear *linear, const sparamx_linear_call *call,
                                             size_t *bytes);
     sparamx_status (*linear_apply)(const sparamx_linear *linear, const sparamx_linear_call *call);
+
+    sparamx_status (*kv_create)(const sparamx_kv_options *options, sparamx_kv **out);
+    void (*kv_destroy)(sparamx_kv *kv);
+    sparamx_status (*kv_write)(sparamx_kv *kv, const int64_t *cells, int64_t n, const void *k, uint64_t k_stride,
+                               const void *v, uint64_t v_stride);
+    sparamx_status (*kv_touch)(sparamx_kv *kv, int64_t first, int64_t n);
+    sparamx_status (*kv_remove)(sparamx_kv *kv, int64_t first, int64_t n);
+    sparamx_status (*kv_copy)(sparamx_kv *dst, int64_t to, const sparamx_kv *src, int64_t from, int64_t n);
+    sparamx_status (*kv_read)(const sparamx_kv *kv, int64_t first, int64_t n, float *k, float *v);
+    sparamx_status (*kv_observe)(sparamx_kv *kv, const sparamx_tensor *q);
+    sparamx_status (*kv_pack)(sparamx_kv *kv, const sparamx_params *params, int64_t newest);
+    sparamx_status (*kv_get_info)(const sparamx_kv *kv, sparamx_kv_info *info);
+    sparamx_status (*kv_verify)(const sparamx_kv *kv);
+    sparamx_status (*attention_supports)(const sparamx_attention *attention);
+    sparamx_status (*attention_work_size)(const sparamx_attention *attention, int32_t n_threads, size_t *bytes);
+    sparamx_status (*attention_compute)(const sparamx_params *params, const sparamx_attention *attention);
+    sparamx_status (*kv_save)(const sparamx_kv *kv, bool (*write)(const void *data, size_t size, void *user),
+                              void *user);
+    sparamx_status (*kv_load)(bool (*read)(void *data, size_t size, void *user), void *user, sparamx_kv **out);
 } sparamx_api;
 
 /*

@@ -14,6 +14,9 @@ NEWEST(sparamx_kernel_info, SX_KERNEL_INFO_1);
 NEWEST(sparamx_linear_options, SX_LINEAR_OPTIONS_1);
 NEWEST(sparamx_file_tensor, SX_FILE_TENSOR_1);
 NEWEST(sparamx_linear_call, SX_LINEAR_CALL_1);
+NEWEST(sparamx_kv_options, SX_KV_OPTIONS_1);
+NEWEST(sparamx_kv_info, SX_KV_INFO_1);
+NEWEST(sparamx_attention, SX_ATTENTION_1);
 
 static const sparamx_api table = {
     .size = sizeof(sparamx_api),
@@ -76,6 +79,22 @@ static const sparamx_api table = {
     .buffer_save = sparamx_buffer_save,
     .linear_call_work_size = sparamx_linear_call_work_size,
     .linear_apply = sparamx_linear_apply,
+    .kv_create = sparamx_kv_create,
+    .kv_destroy = sparamx_kv_destroy,
+    .kv_write = sparamx_kv_write,
+    .kv_touch = sparamx_kv_touch,
+    .kv_remove = sparamx_kv_remove,
+    .kv_copy = sparamx_kv_copy,
+    .kv_read = sparamx_kv_read,
+    .kv_observe = sparamx_kv_observe,
+    .kv_pack = sparamx_kv_pack,
+    .kv_get_info = sparamx_kv_get_info,
+    .kv_verify = sparamx_kv_verify,
+    .attention_supports = sparamx_attention_supports,
+    .attention_work_size = sparamx_attention_work_size,
+    .attention_compute = sparamx_attention_compute,
+    .kv_save = sparamx_kv_save,
+    .kv_load = sparamx_kv_load,
 };
 
 const void *sx_api_table(void) { return &table; }

@@ -27,7 +27,7 @@ private func logistic(_ z: Float) -> Float {
 }
 
 /// exp(-a) for a >= 0.
-private func exponential(_ a: Float) -> Float {
+func exponential(_ a: Float) -> Float {
     if a.isNaN { return a }
     let y = -min(a, Float(SX_EXP_END))
     let n = Float(roundToInt32(y * Float(SX_EXP_LOG2E)))

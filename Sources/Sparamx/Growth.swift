@@ -41,6 +41,9 @@ extension sparamx_kernel_info: Growing { static var sizes: Sizes { Sizes(Int(SX_
 extension sparamx_file_tensor: Growing { static var sizes: Sizes { Sizes(Int(SX_FILE_TENSOR_1)) } }
 extension sparamx_linear_options: Growing { static var sizes: Sizes { Sizes(Int(SX_LINEAR_OPTIONS_1)) } }
 extension sparamx_linear_call: Growing { static var sizes: Sizes { Sizes(Int(SX_LINEAR_CALL_1)) } }
+extension sparamx_kv_options: Growing { static var sizes: Sizes { Sizes(Int(SX_KV_OPTIONS_1)) } }
+extension sparamx_kv_info: Growing { static var sizes: Sizes { Sizes(Int(SX_KV_INFO_1)) } }
+extension sparamx_attention: Growing { static var sizes: Sizes { Sizes(Int(SX_ATTENTION_1)) } }
 
 /// Present, aligned, and of a size that can be: its memory and its size.
 private func sized<T: Growing>(

@@ -35,8 +35,10 @@ def grow(root):
             newest[name] = (int(number), int(size))
     structs = ["sparamx_" + name.lower() for name in newest]
 
-    def header(text):
+    def header(text, name):
         for struct in structs:
+            if (name == "sparamx-kv.h") != (struct in ("sparamx_kv_options", "sparamx_kv_info", "sparamx_attention")):
+                continue
             text = replaced(text, r"\n\} " + struct + ";", f"\n    int32_t grown[2];\n}} {struct};")
         return text
 
@@ -65,7 +67,8 @@ def grow(root):
     return value
 """)
 
-    edit(os.path.join(root, "include/sparamx.h"), header)
+    for name in "sparamx.h", "sparamx-kv.h":
+        edit(os.path.join(root, "include", name), lambda text: header(text, name))
     edit(sizes, numbers)
     edit(os.path.join(root, "Sources/CExports/api_table.c"), assertions)
     edit(os.path.join(root, "Sources/Sparamx/Growth.swift"), rows)

@@ -19,6 +19,15 @@ import sys
 import tempfile
 
 
+def read(header):
+    """The header's text, with that of the part of it that it includes from its own folder."""
+    def included(match):
+        with open(os.path.join(os.path.dirname(header), match.group(1))) as file:
+            return file.read()
+    with open(header) as file:
+        return re.sub(r'^#include "(sparamx-kv\.h)".*$', included, file.read(), count=1, flags=re.M)
+
+
 def strip(text):
     return re.sub(r"//[^\n]*", "", re.sub(r"/\*.*?\*/", " ", text, flags=re.S))
 
@@ -48,8 +57,7 @@ def fields(body):
 
 
 def facts(header):
-    with open(header) as file:
-        text = strip(file.read())
+    text = strip(read(header))
     code, lines = [], []
     version = re.search(r'#define SPARAMX_VERSION_STRING "([^"]+)"', text).group(1)
     lines.append(f"version {version}")

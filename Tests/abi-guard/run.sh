@@ -78,9 +78,11 @@ expect "nothing new is asked of libc, see imports.txt" 0 none_alone -23 "$(impor
 
 # -- that each of these can fail ---------------------------------------------------------------------------------------
 
-python3 - "$header" "$out" <<'PYTHON'
+python3 - "$header" "$out" "$here" <<'PYTHON'
 import sys
-text, out = open(sys.argv[1]).read(), sys.argv[2]
+sys.path.insert(0, sys.argv[3])
+import layout
+text, out = layout.read(sys.argv[1]), sys.argv[2]
 def write(name, old, new):
     assert old in text, old
     open(f"{out}/{name}.h", "w").write(text.replace(old, new, 1))

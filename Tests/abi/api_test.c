@@ -20,6 +20,9 @@ _Static_assert(sizeof(sparamx_tensor_info) == 672, "");
 _Static_assert(sizeof(sparamx_kernel_info) == 56, "");
 _Static_assert(sizeof(sparamx_linear_options) == 24, "");
 _Static_assert(sizeof(sparamx_file_tensor) == 80, "");
+_Static_assert(sizeof(sparamx_kv_options) == 88 && offsetof(sparamx_kv_options, cells) == 48, "");
+_Static_assert(sizeof(sparamx_kv_info) == 80 && offsetof(sparamx_kv_info, block_bytes) == 48, "");
+_Static_assert(sizeof(sparamx_attention) == 72 && offsetof(sparamx_attention, cells) == 48, "");
 _Static_assert(offsetof(sparamx_file_tensor, ne) == 16 && offsetof(sparamx_file_tensor, name) == 72, "");
 _Static_assert(offsetof(sparamx_tensor, data) == 72 && offsetof(sparamx_tensor, name) == 88, "");
 _Static_assert(offsetof(sparamx_params, work_size) == 16 && offsetof(sparamx_params, barrier_data) == 40, "");
@@ -37,7 +40,10 @@ _Static_assert(offsetof(sparamx_tensor_info, n_ranges) == 280 && offsetof(sparam
     F(linear_compute) F(linear_info) F(buffer_verify_tensor) F(linear_verify) F(cap_isa) F(file_writer_create) \
     F(file_writer_add) F(file_writer_add_linear) F(file_writer_finish) F(file_writer_destroy) F(file_open) \
     F(file_close) F(file_key) F(file_count) F(file_info) F(file_find) F(file_verify) F(linear_load) \
-    F(buffer_load_tensor) F(linear_save) F(buffer_save) F(linear_call_work_size) F(linear_apply)
+    F(buffer_load_tensor) F(linear_save) F(buffer_save) F(linear_call_work_size) F(linear_apply) F(kv_create) \
+    F(kv_destroy) F(kv_write) F(kv_touch) F(kv_remove) F(kv_copy) F(kv_read) F(kv_observe) F(kv_pack) F(kv_get_info) \
+    F(kv_verify) F(attention_supports) F(attention_work_size) F(attention_compute) \
+    F(kv_save) F(kv_load)
 
 static void test_table(void) {
     void *handle = dlopen("libsparamx.so.0", RTLD_NOW | RTLD_LOCAL);

@@ -35,6 +35,12 @@ done
 for test in file_test file_damage_test file_write_test arguments_file_test growth_test; do
     build "$test" "${strict[@]}" -rdynamic "$here/$test.c" "$here/files.c" "${types[@]}" "$here/support.c" "${link[@]}"
 done
+# Those of key-value caches.
+for test in kv_test kv_levels_test kv_cells_test kv_file_test arguments_kv_test; do
+    build "$test" "${strict[@]}" -rdynamic "$here/$test.c" "$here/kv.c" "$here/support.c" "${link[@]}"
+done
+build kv_manners_test "${strict[@]}" "$here/kv_manners_test.c" "$here/kv.c" "$here/support.c" "${link[@]}" \
+    "$out/libfail.so"
 build nth_failure_test "${strict[@]}" "$here/nth_failure_test.c" "$here/files.c" "${types[@]}" "$here/support.c" \
     "${link[@]}" "$out/libfail.so"
 build quiet_test "${strict[@]}" "$here/quiet_test.c" "${types[@]}" "$here/support.c" "${link[@]}" "$out/libfail.so"

@@ -16,8 +16,11 @@ enum {
     first_sparamx_tensor_info = 280,
     first_sparamx_kernel_info = 56,
     first_sparamx_linear_options = 24,
-    first_sparamx_file_tensor = 80,  /* came later, as did the next */
+    first_sparamx_file_tensor = 80,  /* came later, as did the next ones */
     first_sparamx_linear_call = 104,
+    first_sparamx_kv_options = 88,
+    first_sparamx_kv_info = 80,
+    first_sparamx_attention = 72,
     struct_limit = 4096 /* no host has a larger one */
 };
 

@@ -131,6 +131,23 @@ static sparamx_status read_call_of_layer(const void *it) {
     return status;
 }
 
+static sparamx_kv *kv;
+static sparamx_status fill_kv_info(void *it) { return sparamx_kv_get_info(kv, it); }
+static sparamx_status read_kv_options(const void *it) {
+    sparamx_kv *made = NULL;
+    sparamx_status status = sparamx_kv_create(it, &made);
+    sparamx_kv_destroy(made);
+    return status;
+}
+static sparamx_status read_attention(const void *it) {
+    sparamx_params p = {.size = sizeof p, .nth = 1, .work = work, .work_size = sizeof work};
+    size_t bytes = 0;
+    sparamx_status status = sparamx_attention_compute(&p, it);
+    CHECK(sparamx_attention_supports(it) == status, "supports says something else than %d", status);
+    CHECK(sparamx_attention_work_size(it, 1, &bytes) == status, "work_size says something else than %d", status);
+    return status;
+}
+
 static sparamx_status read_op(const void *it) {
     size_t bytes = 0;
     sparamx_status status = sparamx_work_size(it, 1, &bytes), again = sparamx_supports_op(it);
@@ -228,6 +245,25 @@ static void test_ranges(const gguf_type *type, int32_t form) {
     CHECK(next == 0, "%s: the last range ends before %lld", type->name, (long long)next);
 }
 
+/* The structs of key-value caches. */
+static void test_kv(void) {
+    sparamx_kv_options good = {.size = sizeof good, .type_k = SPARAMX_TYPE_F16, .type_v = SPARAMX_TYPE_F16, .heads = 1,
+                               .k_dim = K, .v_dim = K, .cells = 1};
+    int64_t cell = 0;
+    if (!CHECK(sparamx_kv_create(&good, &kv) == SPARAMX_OK, "kv_create") ||
+        !CHECK(sparamx_kv_write(kv, &cell, 1, weights, 0, weights, 0) == SPARAMX_OK, "kv_write")) return;
+    static float result[K];
+    const sparamx_kv *const caches[] = {kv};
+    sparamx_tensor q = make_tensor(SPARAMX_TYPE_F32, K, 1, 1, 1, x, NULL),
+                   dst = make_tensor(SPARAMX_TYPE_F32, K, 1, 1, 1, result, NULL);
+    sparamx_attention ask = {.size = sizeof ask, .streams = 1, .q = &q, .dst = &dst, .kv = caches, .cells = 1,
+                             .scale = 1};
+    FILL_ALL(sparamx_kv_info, fill_kv_info);
+    READ_ALL(sparamx_kv_options, read_kv_options, &good);
+    READ_ALL(sparamx_attention, read_attention, &ask);
+    sparamx_kv_destroy(kv);
+}
+
 int main(void) {
     for (int i = 0; i < M * K; i++) x[i] = (float)(i % 7 - 3);
     sparamx_buffer_options good_buffer = {.size = sizeof good_buffer};
@@ -262,6 +298,7 @@ int main(void) {
     READ_ALL(sparamx_params, read_params, &good_params);
     READ_ALL(sparamx_linear_call, read_call_of_layer, &good_call);
     READ_ALL(sparamx_op, read_op, &good_op);
+    test_kv();
     for (uint32_t more = 0; more < 40; more++) {
         test_product(more, more, 0);
         for (int which = 0; which < 5 && more > 0; which++) test_product(more, more - 1, which);

@@ -182,6 +182,31 @@ static void test_form(const gguf_type *type, int32_t form, const char *kernel, c
     sparamx_linear_destroy(linear);
 }
 
+/* Attention over a packed cache. No level has tiles for it. */
+static void test_cache(void) {
+    enum { CELLS = 64, DIM = 64 };
+    sparamx_kv_options o = {.size = sizeof o, .type_k = SPARAMX_TYPE_F16, .type_v = SPARAMX_TYPE_F16, .heads = 1,
+                            .k_dim = DIM, .v_dim = DIM, .cells = CELLS};
+    sparamx_kv *kv = NULL;
+    static uint8_t work[1 << 17];
+    int64_t cells[CELLS];
+    for (int i = 0; i < CELLS; i++) cells[i] = i;
+    fill_weights(SPARAMX_TYPE_F16, CELLS, DIM, 0, 3, w);
+    sparamx_params p = {.size = sizeof p, .nth = 1, .work = work, .work_size = sizeof work};
+    arm();
+    CHECK(sparamx_kv_create(&o, &kv) == SPARAMX_OK && sparamx_kv_write(kv, cells, CELLS, w, 0, w, 0) == SPARAMX_OK &&
+              sparamx_kv_pack(kv, &p, -1) == SPARAMX_OK, "a cache");
+    const sparamx_kv *const caches[] = {kv};
+    sparamx_tensor q = make_tensor(SPARAMX_TYPE_F32, DIM, 1, 1, 1, x, NULL),
+                   dst = make_tensor(SPARAMX_TYPE_F32, DIM, 1, 1, 1, y, NULL);
+    sparamx_attention a = {.size = sizeof a, .streams = 1, .dst = &dst, .q = &q, .kv = caches, .cells = CELLS,
+                           .scale = 1};
+    CHECK(sparamx_attention_compute(&p, &a) == SPARAMX_OK, "attention");
+    int level = isa < SPARAMX_ISA_AVX512 ? isa : SPARAMX_ISA_AVX512;
+    expect_level("attention over a cache", 1, level, level);
+    sparamx_kv_destroy(kv);
+}
+
 int main(int argc, char **argv) {
     const char *path = argc > 1 ? argv[1] : getenv("SPARAMX_UNSTRIPPED");
     int file = path != NULL ? open(path, O_RDONLY) : -1;
@@ -223,6 +248,7 @@ int main(int argc, char **argv) {
         test_form(type, row.form, row.name, &row);
         forced++;
     }
+    test_cache();
     printf("level %s: %d functions watched, %d types, %d kernels forced\n", levels[isa], entry_count, count, forced);
     return check_end();
 }

@@ -13,8 +13,9 @@ shift 2
 tests=(api_test growth_test arguments_linear_test arguments_apply_test arguments_buffer_test arguments_op_test
     arguments_experts_test apply_test buffer_test op_test experts_test memory_test threads_test isa_test ladder_test
     replay_test tile_state_test unload_test guard_test quiet_test asks_test verify_test changing_test log_test fork_test
-    locked_test thread_state_test once_test refusal_test crowd_test float_test shape_test coded_test file_test file_damage_test
-    file_write_test arguments_file_test numa_test nth_failure_test)
+    locked_test thread_state_test once_test refusal_test crowd_test float_test shape_test coded_test file_test
+    file_damage_test file_write_test arguments_file_test numa_test nth_failure_test
+    kv_test kv_levels_test kv_cells_test kv_file_test kv_manners_test arguments_kv_test)
 [ $# -eq 0 ] || tests=("$@")
 named=()
 [ "${ABI_QUICK:-0}" = 0 ] || named=("${tests[@]}")
@@ -51,8 +52,8 @@ run_in() {
         preload=(libtile-emulator.so)
     fi
     case $1 in numa_test | nth_failure_test) preload+=(libnodes.so) ;; esac # before libfail.so, which it asks
-    case $1 in guard_test | quiet_test | nth_failure_test) preload+=(libfail.so) ;; esac
-    [ "$1" = guard_test ] && variables+=(FAIL_GUARD=1)
+    case $1 in guard_test | quiet_test | nth_failure_test | kv_manners_test) preload+=(libfail.so) ;; esac
+    [[ "$1" == guard_test || "$1" == kv_manners_test ]] && variables+=(FAIL_GUARD=1)
     # Preloaded by name: a path in LD_PRELOAD cannot have a space in it.
     tally "$name" "$out/$(tr -c 'A-Za-z0-9_\n-' _ <<<"$name").log" env "LD_LIBRARY_PATH=$path:$out" \
         "LD_PRELOAD=${preload[*]}" "${variables[@]}" "$out/$1" "${@:2}"

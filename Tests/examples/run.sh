@@ -158,6 +158,9 @@ for level in reference avx512 amx; do
         json "sparamx-run --amx experts $type, $level" run "$out/run.json" "isa=$level"
     done
     ok "sparamx-hello, $level" 0 "${with[@]}" "$bin/sparamx-hello"
+    ok "sparamx-kv, $level" 0 "${with[@]}" "$bin/sparamx-kv" --cells 300 --heads 2 --group 3 --dim 64 --threads 3 \
+        --repeat 1
+    says "sparamx-kv, $level" '^keys 30%, values 50% +[12][0-9][0-9]\.[0-9] .* 2 of 5 '
     ok "sparamx-bench --errors, $level" 0 "${with[@]}" "$bin/sparamx-bench" --errors --shape 512x512 --m 1,40 \
         --threads 1 --json "$out/errors.json"
     json "sparamx-bench --errors, $level" errors "$out/errors.json" "isa=$level"
@@ -172,6 +175,8 @@ for level in reference avx512 amx; do
     json "sparamx-bench --experts, $level" bench "$out/bench.json" "isa=$level"
 done
 ok "sparamx-run --amx with the library beside it" 0 "$bin/sparamx-run" --amx --m 1 --repeat 1 "$out/bf16.gguf"
+ok "sparamx-kv with a wrong option" 2 "$bin/sparamx-kv" --cells 0
+says "sparamx-kv with a wrong option" 'sparamx-kv: --cells needs a number from 1 to 1048576'
 ok "sparamx-bench --list" 0 "$bin/sparamx-bench" --list
 ok "sparamx-bench --sizes" 0 "$bin/sparamx-bench" --sizes --shape 256x2048 --json "$out/sizes.json"
 json "sparamx-bench --sizes" sizes "$out/sizes.json"

@@ -17,7 +17,7 @@ import sys
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.realpath(os.path.join(HERE, "..", ".."))
 COMMON = os.path.join(ROOT, "examples", "common")  # the types of GGUF in plain C
-TARGETS = ["buffer", "file", "linear", "op", "options", "packed"]
+TARGETS = ["buffer", "file", "kv", "linear", "op", "options", "packed"]
 C_MODULES = ["CKernelABI", "CKernelTable", "CInstructions", "CPlatform", "CExports"]
 # What each Swift module imports.
 IMPORTS = {
@@ -109,7 +109,7 @@ class Build:
         for module in IMPORTS[name]:
             depends += files(os.path.join(ROOT, "Sources", module, "include"), ".h", ".def")
         if name == "Sparamx":
-            depends += [os.path.join(ROOT, "include", "sparamx.h"), self.path("SparamxCore.o")]
+            depends += [*files(os.path.join(ROOT, "include"), ".h"), self.path("SparamxCore.o")]
         kernels = name.startswith("Kernels")
         covered = ["-sanitize=" + ("address" if self.address else "fuzzer"),
                    "-sanitize-coverage=" + (FUNCTIONS if kernels else self.edges)]
@@ -129,7 +129,7 @@ class Build:
 
     def c(self, source, name, *flags):
         made = self.path(name + ".o")
-        headers = files(HERE, ".h") + files(COMMON, ".h") + [os.path.join(ROOT, "include", "sparamx.h")] \
+        headers = files(HERE, ".h") + files(COMMON, ".h") + files(os.path.join(ROOT, "include"), ".h") \
             + files(os.path.join(ROOT, "Sources", "CKernelABI", "include"), ".h", ".def")
         self.run(made, [source, *headers], ["clang", "-c", *self.c_flags(), "-fPIC", *flags, source, "-o", made])
         return made

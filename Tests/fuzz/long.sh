@@ -17,7 +17,7 @@ report() {
         END { for (t in runs) printf "%-8s %12d executions in %6d s\n", t, runs[t], seconds[t] }' "$counts" | sort
 }
 
-read -ra targets <<<"${FUZZ_TARGETS:-options op buffer packed linear file}"
+read -ra targets <<<"${FUZZ_TARGETS:-options op buffer packed linear file kv}"
 while [ "$(total)" -lt "$goal" ]; do
     for target in "${targets[@]}"; do
         corpus=$out/corpus/$target

@@ -12,7 +12,7 @@ export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 SPARAMX_ISA=
 
 if ! echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d && n > 99; }' |
     clang -x c - -fsanitize=fuzzer,address,undefined -o "$out/probe" 2>"$out/probe.log"; then
-    tally_skip 6 "fuzzing: this clang has no libFuzzer (Debian: clang, libclang-rt-dev)"
+    tally_skip 7 "fuzzing: this clang has no libFuzzer (Debian: clang, libclang-rt-dev)"
     tally_end
     exit 0
 fi
@@ -29,7 +29,7 @@ why() {
         sed 's/^\(not ok: \)*/not ok: /'
 }
 
-for target in options op buffer packed linear file; do
+for target in options op buffer packed linear file kv; do
     program=$out/address/$target log=$out/$target.log
     folders=("$here/seeds/$target")
     [ ! -d "$here/crashes/$target" ] || folders+=("$here/crashes/$target")

@@ -23,7 +23,8 @@ libdir=$(dirname "$(find "$tree" -name libsparamx.so)")
 check "the library file has its name, the others are links" test -f "$libdir/libsparamx.so.0" \
     -a -L "$libdir/libsparamx.so.0" -a -L "$libdir/libsparamx.so"
 check "the header" cmp "$tree/include/sparamx.h" "$root/include/sparamx.h"
-check "no other header" test "$(find "$tree/include" -name '*.h' | wc -l)" -eq 1
+check "the header of caches" cmp "$tree/include/sparamx-kv.h" "$root/include/sparamx-kv.h"
+check "no other header" test "$(find "$tree/include" -name '*.h' | wc -l)" -eq 2
 check "no path of the build tree in text files" refuses grep -rIlF -e "$build" -e "$out/first" "$tree"
 check "the licence" test -s "$tree/share/doc/sparamx/LICENSE"
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 INCLUDE = Path(__file__).resolve().parents[2] / "include"
-HEADERS = [INCLUDE / "sparamx.h", *sorted(INCLUDE.glob("sparamx-ggml-*"))]
+HEADERS = [INCLUDE / "sparamx.h", INCLUDE / "sparamx-kv.h", *sorted(INCLUDE.glob("sparamx-ggml-*"))]
 BEGIN, END = "begin: libsparamx, added by add-amx-flag.py", "end: libsparamx"
 
 

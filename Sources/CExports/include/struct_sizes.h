@@ -15,5 +15,8 @@ enum {
     SX_LINEAR_OPTIONS_1 = 24,
     SX_FILE_TENSOR_1 = 80,
     SX_LINEAR_CALL_1 = 104,
+    SX_KV_OPTIONS_1 = 88,
+    SX_KV_INFO_1 = 80,
+    SX_ATTENTION_1 = 72,
     SX_STRUCT_LIMIT = 4096, // no host's struct is larger
 };

@@ -124,6 +124,11 @@ static inline uint32_t sx_float_standard(void) {
     if (before != standard) __asm__ volatile("ldmxcsr %0" : : "m"(standard));
     return before;
 }
+// Without libm, which the compiler would ask.
+static inline float sx_square_root(float v) {
+    __asm__("sqrtss %0, %0" : "+x"(v));
+    return v;
+}
 static inline void sx_float_restore(uint32_t before) { __asm__ volatile("ldmxcsr %0" : : "m"(before)); }
 
 #pragma clang assume_nonnull end

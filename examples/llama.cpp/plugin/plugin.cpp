@@ -13,6 +13,7 @@
 #include "accel.hpp"
 #include "collect.hpp"
 #include "host.hpp"
+#include "kv.hpp"
 #include "rpc.hpp"
 #include "sparamx-ggml-cpu.hpp"
 
@@ -47,6 +48,7 @@ std::string inject(const plugin::host & host) {
     ggml_backend_buffer_type_t type = sparamx_ggml::buffer_type(host.buffer_init, host.barrier, host.cpu);
     if (!type) return {}; // a line has been printed
     types.insert(types.begin(), type);
+    plugin::start_kv(host);
     stay_loaded();
 
     // The host copies the list when its first model is loaded.
