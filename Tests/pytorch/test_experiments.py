@@ -74,6 +74,21 @@ def test_a_small_grid_is_run_and_resumed(tmp_path, call):
     assert "begin anew" in call("run", "--resume", folder, *RUN, status=2)
 
 
+def test_the_grid_compares_like_with_like(tmp_path, call):
+    """Every configuration once, with all modes; each list is varied, zeros with every other."""
+    call("generate", "--zeros", 0.5, 0, "--cores", 1, 2, "--batches", 1, 4, "--contexts", 512, 2048)
+    rows = grid.read(tmp_path / "experiments.csv", 2)
+    modes = {}
+    for row in rows:
+        modes.setdefault(row.configuration(), []).append(row.mode)
+    assert all(found == list(grid.MODES) for found in modes.values())
+    for field in ("model", "type", "cores", "batch", "context"):
+        assert len({getattr(row, field) for row in rows}) > 1
+        if field != "type":
+            assert len({(getattr(row, field), row.zeros) for row in rows}) == 2 * len(
+                {getattr(row, field) for row in rows})
+
+
 def test_what_cannot_be_run(tmp_path, call):
     call(*SMALL, "--zeros", "0.5", "--batches", "1", "--modes", "stock")
     assert "there already" in call(*SMALL, status=2)

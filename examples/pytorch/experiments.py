@@ -203,7 +203,8 @@ def arguments() -> argparse.ArgumentParser:
     write.add_argument("--models", nargs="+", default=["llama-8b", "llama-3b", "llama-1b"],
                        help="named shapes (tiny, llama-1b, llama-3b, llama-8b) with random weights, or folders")
     write.add_argument("--layers", type=int, default=0, help="only so many layers of each model")
-    write.add_argument("--zeros", nargs="+", type=float, default=[0.5, 0.0, 0.3, 0.4, 0.6, 0.7, 0.8])
+    write.add_argument("--zeros", nargs="+", type=float, default=[0.5, 0.0, 0.3, 0.4, 0.6, 0.7, 0.8],
+                       help="shares; the first is that of rows which vary something else (so of every list)")
     write.add_argument("--types", nargs="+", choices=grid.TYPES, default=["bf16", "q8_0"])
     write.add_argument("--cores", nargs="+", type=int, default=None)
     write.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32])
