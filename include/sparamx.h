@@ -37,7 +37,7 @@
  *              look: a write into a weight that is packed unpacks and packs all of it, and reading any byte of one
  *              unpacks the 16 rows around it. Asking (info, supports, work_size, size, resident) takes constant time.
  *              Loading from a packed file reads no codes: of the sparse form bitmaps and offsets, of the dense form
- *              scales and padding.
+ *              scales and padding, of coded forms tables and exceptions too.
  *   input      Weights may be read more than once during a call. If somebody else changes them meanwhile (another
  *              process that writes to a mapped file), the call fails with SPARAMX_ERR_CHANGED or packs some mixture
  *              of both; nothing is read or written outside, and nothing half done is left. A file that is truncated
@@ -749,7 +749,7 @@ sparamx_status sparamx_file_verify(const sparamx_file *file, int32_t index);
  * (SPARAMX_ERR_FILE_MISMATCH); pack_threads and numa are checked and do nothing; kernel as in sparamx_linear_create.
  * SPARAMX_ERR_TYPE for a type that is not served here, SPARAMX_ERR_SHAPE for a tensor of several matrices,
  * SPARAMX_ERR_FILE_DAMAGED if the tensor is not what packing can have written, SPARAMX_ERR_NO_MEMORY.
- * Of memory of its own it takes what the offsets need: 8 bytes for 4,096 weights in the sparse form.
+ * Of memory of its own it takes what the offsets need: 8 bytes for 4,096 weights in sparse and coded forms.
  */
 sparamx_status sparamx_linear_load(const sparamx_file *file, int32_t index, const sparamx_linear_options *options,
                                    sparamx_linear **out);
@@ -757,9 +757,9 @@ sparamx_status sparamx_linear_load(const sparamx_file *file, int32_t index, cons
 /*
  * Gives a weight of a buffer its contents from a file, in place of what it had; announces it if the host has not. Type
  * and ne must be those of the file, and the form that of the buffer's options, or these SPARAMX_FORM_AUTO or
- * _AUTO_CODED: SPARAMX_ERR_FILE_MISMATCH. SPARAMX_ERR_STATE if the tensor is not one that this buffer packs; the rest as in
- * sparamx_linear_load and sparamx_buffer_init_tensor. The weight works like any other: a write into it unpacks it and
- * packs it anew into memory of the process, and clear and reset end the mapping.
+ * _AUTO_CODED: SPARAMX_ERR_FILE_MISMATCH. SPARAMX_ERR_STATE if the tensor is not one that this buffer packs; the rest
+ * as in sparamx_linear_load and sparamx_buffer_init_tensor. The weight works like any other: a write into it unpacks
+ * it and packs it anew into memory of the process, and clear and reset end the mapping.
  */
 sparamx_status sparamx_buffer_load_tensor(sparamx_buffer *buffer, const sparamx_tensor *tensor,
                                           const sparamx_file *file, int32_t index);

@@ -18,8 +18,9 @@
 #define SX_ENTRY(level_, kernel, first_, last_, from_, x_, multiple_, above_, exact_, scratch_, NAME, name_, \
                  form, sparse_, coded_) \
     {.name = SX_NAME_##level_(kernel, name_, form), .function = SX_FUNCTION_##level_(kernel, name_, form), \
-     .level = SX_LEVEL_##level_, .type = SX_##NAME, .sparse = sparse_, .coded = coded_, .first = first_, .last = last_, .from = from_, \
-     .x = SX_X_##x_, .multiple = multiple_, .above = above_, .exact = exact_, .scratch = SX_SCRATCH_##scratch_},
+     .level = SX_LEVEL_##level_, .type = SX_##NAME, .sparse = sparse_, .coded = coded_, \
+     .first = first_, .last = last_, .from = from_, .x = SX_X_##x_, .multiple = multiple_, .above = above_, \
+     .exact = exact_, .scratch = SX_SCRATCH_##scratch_},
 
 #define SX_DENSE_ROW(level, kernel, first, last, dense_from, sparse_from, x, multiple, above, exact, scratch, NAME, \
                      name) \
