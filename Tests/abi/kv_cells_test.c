@@ -153,6 +153,10 @@ static void test_write(int32_t type, bool attach) {
     CHECK(sparamx_kv_read(c.kv, 128, 1, k, NULL) == SPARAMX_OK, "a cell beside them is gone");
     CHECK(info_of(c.kv).present == CELLS - 64, "%d cells", (int)info_of(c.kv).present);
     CHECK(kv_write_cells(&c, 64, 64) == SPARAMX_OK && count_wrong_cells(&c, 64, 64) == 0, "written after removal");
+    CHECK(sparamx_kv_remove(c.kv, 300, 7) == SPARAMX_OK && info_of(c.kv).present == CELLS - 7, "a few cells");
+    CHECK(sparamx_kv_read(c.kv, 303, 1, k, NULL) == SPARAMX_ERR_INCOMPLETE, "a cell of them was read");
+    CHECK(sparamx_kv_read(c.kv, 299, 1, k, NULL) == SPARAMX_OK && sparamx_kv_read(c.kv, 307, 1, k, NULL) == SPARAMX_OK,
+          "a cell beside them is gone");
     CHECK(sparamx_kv_remove(c.kv, 0, CELLS) == SPARAMX_OK && info_of(c.kv).present == 0, "remove all");
     CHECK(info_of(c.kv).packed_blocks == 0 && info_of(c.kv).row_bytes == 0, "something is left");
     kv_drop(&c);

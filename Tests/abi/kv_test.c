@@ -103,7 +103,7 @@ static void test_one(sparamx_kv_options o, bool attach, int64_t group, int64_t t
         CHECK(sparamx_kv_verify(c[s].kv) == SPARAMX_OK, "%s: verify", what);
     }
     strcat(what, ", packed");
-    judge(&ask, kv, &o, o.values == SPARAMX_KV_KEPT ? 2e-5 : 5e-4, what);
+    judge(&ask, kv, &o, o.values == SPARAMX_KV_KEPT ? 2e-5 : 1e-3, what);
     kv_end_question(&ask);
     for (int32_t s = 0; s < streams; s++) kv_drop(&c[s]);
 }
