@@ -21,6 +21,8 @@
  *                  host keeps the embedding itself too, to look up rows: leave saves that memory
  *   SPARAMX_NUMA   interleave, mirror or distribute: where packed weights are on a machine with several memory nodes,
  *                  as sparamx.h says of SPARAMX_NUMA_*. mirror takes the memory of one copy per node
+ *   SPARAMX_FORM   auto (the default) or coded: BF16 weights get a coded form, in 12 bits instead of 16 and without
+ *                  loss, where that saves at least a sixteenth
  *   SPARAMX_CACHE  a directory in which packed weights are kept: see sparamx-ggml-cache.hpp
  *   SPARAMX_STATS  set: the time spent in products and the memory of the weights are printed when the process ends
  *   SPARAMX_REFERENCE  set, for tests: works without AVX-512 too, with kernels that are too slow for anything else
@@ -218,6 +220,7 @@ inline ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_
     sparamx_buffer_options options = {};
     options.size = sizeof(options);
     options.numa = library::get().rules.numa;
+    options.form = library::get().rules.coded ? SPARAMX_FORM_AUTO_CODED : SPARAMX_FORM_AUTO;
     options.usage = SPARAMX_USAGE_WEIGHTS; /* schedulers put nothing but weights into extra buffer types */
     sparamx_buffer *     buffer = nullptr;
     const sparamx_status status = api->buffer_create(size, &options, &buffer);

@@ -95,8 +95,9 @@ enum class reading { product, unknown };
 
 struct name_rules {
     patterns take, leave;
-    bool     tied = true; /* take the token embedding where it is the output matrix too */
-    int      numa = 0;    /* SPARAMX_NUMA_* of sparamx.h */
+    bool     tied = true;   /* take the token embedding where it is the output matrix too */
+    int      numa = 0;      /* SPARAMX_NUMA_* of sparamx.h */
+    bool     coded = false; /* BF16 weights may get the coded forms */
 
     /* Empty if the variables hold what they should, else what is wrong. */
     std::string read() {
@@ -114,6 +115,12 @@ struct name_rules {
             return std::string("SPARAMX_NUMA is \"") + std::string(text, strnlen(text, 64)) +
                 "\" instead of interleave, mirror or distribute";
         }
+        text = variable("SPARAMX_FORM");
+        if (text && std::strcmp(text, "auto") != 0 && std::strcmp(text, "coded") != 0) {
+            return std::string("SPARAMX_FORM is \"") + std::string(text, strnlen(text, 64)) +
+                "\" instead of auto or coded";
+        }
+        coded = text && std::strcmp(text, "coded") == 0;
         std::string error = take.read("SPARAMX_TAKE");
         return error.empty() ? leave.read("SPARAMX_LEAVE") : error;
     }

@@ -34,7 +34,7 @@ class load_report {
         std::string why;   /* it is left to the host; empty: it may be taken */
     };
     struct totals {
-        uint64_t matrices = 0, sparse = 0, bytes = 0, packed = 0;
+        uint64_t matrices = 0, sparse = 0, coded = 0, bytes = 0, packed = 0;
         double   read = 0; /* packed bytes that one token reads */
     };
     using place = std::pair<const void *, const void *>; /* buffer, data */
@@ -85,7 +85,7 @@ class load_report {
         line += "took " + std::to_string(taken.matrices) + (taken.matrices == 1 ? " matrix, " : " matrices, ") +
                 mb(double(taken.bytes)) +
             " packed to " + mb(double(taken.packed)) + ", " + std::to_string(taken.sparse) + " of them sparse" +
-            (rest.empty() ? "" : "; " + rest);
+            (taken.coded ? ", " + std::to_string(taken.coded) + " coded" : "") + (rest.empty() ? "" : "; " + rest);
         has_line = true;
         asked_about.clear();
         taken = totals();
@@ -136,7 +136,8 @@ class load_report {
         const auto   known = asked_about.find(found->second);
         const double share = known == asked_about.end() ? 1 : known->second.share;
         taken.matrices += 1;
-        taken.sparse += info.form == SPARAMX_FORM_SPARSE;
+        taken.sparse += info.form == SPARAMX_FORM_SPARSE || info.form == SPARAMX_FORM_CODED_SPARSE;
+        taken.coded += info.form == SPARAMX_FORM_CODED || info.form == SPARAMX_FORM_CODED_SPARSE;
         taken.bytes += info.source_bytes;
         taken.packed += info.packed_bytes;
         taken.read += double(info.packed_bytes) * share;

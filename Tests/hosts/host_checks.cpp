@@ -51,7 +51,9 @@ llama_context * make_context(llama_model * model, int t_gen, int t_prompt) {
     params.n_batch = 512;
     params.n_threads = t_gen;
     params.n_threads_batch = t_prompt;
-    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED; // its sums depend on the number of threads
+    // The sums of the host's own depend on the number of threads.
+    params.flash_attn_type = std::getenv("HOST_CHECKS_FLASH") ? LLAMA_FLASH_ATTN_TYPE_ENABLED
+                                                              : LLAMA_FLASH_ATTN_TYPE_DISABLED;
     llama_context * context = llama_init_from_model(model, params);
     if (!context) die("no context");
     return context;

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from conftest import our_lines
 from server import Server
 
 CONTEXT, CHUNKS = 256, 4
@@ -59,13 +60,23 @@ def test_pruned(linked, model, text, base):
 
 
 def test_threads(linked, model):
-    """The same tokens with any number of threads, for generation and prompt."""
+    """The same tokens with any number of threads. The host's own attention, of the prompt, has one in each case."""
     texts = set()
     for n in (1, 2, 4):
-        result = linked.must_run("host_checks", "generate", model("bf16"), 200, n, n, "auto", SPARAMX_KV="0,0", **LEFT)
+        result = linked.must_run("host_checks", "generate", model("bf16"), 200, n, 1, "mmap", SPARAMX_KV="0,0",
+                                 HOST_CHECKS_FLASH=1, **LEFT)
         assert served(result.stderr)[1] >= LAYERS * 3
         texts.add(result.stdout)
     assert len(texts) == 1
+
+
+def test_nothing_to_serve(linked, model):
+    """Without flash attention the host computes everything, and a line says what is missing."""
+    results = [linked.must_run("host_checks", "generate", model("bf16"), 80, 2, 1, "mmap", SPARAMX_KV=shares, **LEFT)
+               for shares in ("0,0", None)]
+    assert results[0].stdout == results[1].stdout
+    assert "is left to the host" in results[0].stderr and "not -fa off" in results[0].stderr
+    assert not any("key-value" in line for line in our_lines(results[1].stderr))
 
 
 def serve(linked, log, model, *arguments, **options):

@@ -37,6 +37,7 @@ def test_without_the_variable(host, model, untouched):
     ("long pattern", {"SPARAMX_TAKE": "(" * 30000}, "SPARAMX_TAKE"),
     ("unknown word", {"SPARAMX_TIED": "no"}, "SPARAMX_TIED"),
     ("unknown place", {"SPARAMX_NUMA": "far"}, "SPARAMX_NUMA"),
+    ("unknown form", {"SPARAMX_FORM": "dense"}, "SPARAMX_FORM"),
     ("unknown mode", {"SPARAMX_MODE": "fast"}, "SPARAMX_MODE"),
     ("capped device", {"SPARAMX_ISA": "reference", "SPARAMX_MODE": "accel"}, "SPARAMX_ISA"),
 ], ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "")

@@ -317,8 +317,15 @@ void kv_caches::forget(ggml_backend_buffer_t buffer) {
         }
         at = layers.erase(at);
     }
+    bool written = false;
     for (auto at = roots.begin(); at != roots.end();) {
-        at = at->first->buffer == buffer ? roots.erase(at) : std::next(at);
+        const bool is_here = at->first->buffer == buffer;
+        written = written || is_here;
+        at = is_here ? roots.erase(at) : std::next(at);
+    }
+    if (written && !kept) {
+        refuse("nothing attended to it as SPARAMX_KV needs it: flash attention (not -fa off), at most 16 tokens at a "
+               "time, keys and values of F16, BF16 or F32");
     }
     buffer->iface = hooks[buffer];
     hooks.erase(buffer);
