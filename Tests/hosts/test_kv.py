@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import accuracy
 from conftest import our_lines
 from server import Server
 
@@ -77,6 +78,18 @@ def test_nothing_to_serve(linked, model):
     assert results[0].stdout == results[1].stdout
     assert "is left to the host" in results[0].stderr and "not -fa off" in results[0].stderr
     assert not any("key-value" in line for line in our_lines(results[1].stderr))
+
+
+@pytest.mark.parametrize("share", ["dense", "50"])
+def test_text_of_numbers_as_they_are(linked, share):
+    """Trained weights, and as many tokens as the model's context has: the host's text to the last token."""
+    path = accuracy.MODELS / f"trained-{share}.gguf"
+    command = ["llama-simple", "-m", path, "-n", 480, "def read(self, size=-1):"]
+    plain = linked.must_run(*command, plugin=False)
+    ours = linked.must_run(*command, SPARAMX_KV="kept", **LEFT)
+    layers, attentions, blocks, _ = map(int, LINE.findall(ours.stderr)[-1])
+    assert layers == 6 and attentions >= 6 * 470 and blocks >= 6 * 7
+    assert ours.stdout == plain.stdout and len(plain.stdout) > 800
 
 
 def serve(linked, log, model, *arguments, **options):

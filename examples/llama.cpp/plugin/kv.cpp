@@ -62,8 +62,12 @@ class watcher final : public ggml::cpu::extra_buffer_type {
     }
 };
 
-// "30,50": percent of the keys and of the values. False if it is something else.
-bool read_shares(const char * text, float & keys, float & values) {
+// "30,50": percent of the keys and of the values; "kept": none, and the host's numbers instead of codes. False if it is
+// something else.
+bool read_shares(const char * text, float & keys, float & values, bool & kept) {
+    keys = values = 0;
+    kept = std::strcmp(text, "kept") == 0;
+    if (kept) return true;
     char *     end = nullptr;
     const long k = std::strtol(text, &end, 10);
     if (end == text || *end != ',') return false;
@@ -80,11 +84,12 @@ bool read_shares(const char * text, float & keys, float & values) {
 void start_kv(const host & host) {
     const char * text = sparamx_ggml::variable("SPARAMX_KV");
     if (!text) return;
-    float keys = 0, values = 0;
-    if (!read_shares(text, keys, values)) {
+    float keys, values;
+    bool  kept;
+    if (!read_shares(text, keys, values, kept)) {
         say("key-value caches are left to the host: SPARAMX_KV is \"" +
             printable(std::string(text, strnlen(text, 64)).c_str()) +
-            "\" instead of two percentages such as 0,0 or 30,50, none above 95");
+            "\" instead of two percentages such as 0,0 or 30,50, none above 95, or kept");
         return;
     }
     const sparamx_ggml::library & lib = sparamx_ggml::library::get();
@@ -93,7 +98,7 @@ void start_kv(const host & host) {
         say("key-value caches are left to the host: libsparamx is older than the plugin");
         return;
     }
-    kv_caches::get().start(keys, values);
+    kv_caches::get().start(keys, values, kept);
     host_barrier = host.barrier;
     static ggml_backend_buffer_type type = {};
     type.iface.get_name = [](ggml_backend_buffer_type_t) { return "SPARAMX_KV"; };
@@ -102,6 +107,7 @@ void start_kv(const host & host) {
     type.device = host.cpu;
     type.context = static_cast<ggml::cpu::extra_buffer_type *>(new watcher());
     host.extra_buffer_types().push_back(&type);
+    if (kept) return say("key-value caches: all numbers are kept as the host has them, for tests");
     say("key-value caches: " + std::to_string(int(keys * 100 + 0.5f)) + "% of the keys and " +
         std::to_string(int(values * 100 + 0.5f)) + "% of the values are left out");
 }

@@ -50,9 +50,10 @@ kv_caches & kv_caches::get() {
     return *caches;
 }
 
-void kv_caches::start(float keys, float values) {
+void kv_caches::start(float keys, float values, bool kept) {
     k_zeros = keys;
     v_zeros = values;
+    as_they_are = kept;
 }
 
 bool kv_caches::is_attention(const ggml_tensor * node) {
@@ -142,6 +143,7 @@ kv_caches::layer * kv_caches::make(const ggml_tensor * node) {
     o.size = sizeof(o);
     o.type_k = k->type;
     o.type_v = v->type;
+    o.values = as_they_are ? SPARAMX_KV_KEPT : SPARAMX_KV_INT8;
     o.heads = int32_t(k->ne[2]);
     o.k_dim = int32_t(k->ne[0]);
     o.v_dim = int32_t(v->ne[0]);

@@ -29,7 +29,7 @@ class kv_caches {
 
     static kv_caches & get(); // never destroyed: hosts free buffers after static destructors
 
-    void start(float k_zeros, float v_zeros);
+    void start(float k_zeros, float v_zeros, bool kept);
 
     // Attention of few tokens over rows of a cache that can be packed; a node that writes to a cache.
     static bool is_attention(const ggml_tensor * node);
@@ -54,6 +54,7 @@ class kv_caches {
 
     std::mutex mutex;
     float      k_zeros = 0, v_zeros = 0;
+    bool       as_they_are = false; // no codes: F16 and BF16
     bool       refused = false; // a line has said why
     std::unordered_map<const ggml_tensor *, root>                    roots;
     std::unordered_map<const ggml_tensor *, std::shared_ptr<layer>>  layers; // by keys, and by values
