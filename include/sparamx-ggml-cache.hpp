@@ -161,8 +161,8 @@ class packed_cache {
     /* The forms that may be in the file belong to it: who asks for coded ones gets them. */
     static std::string key_of(const sparamx_api * api, const std::string & what) {
         const char * form = variable("SPARAMX_FORM");
-        return (std::string(api->version()) + (form ? std::string(" ") + form : "") + " " + what)
-            .substr(0, SPARAMX_FILE_KEY_MAX);
+        const char * coded = form && std::strcmp(form, "coded") == 0 ? " coded " : " ";
+        return (api->version() + (coded + what)).substr(0, SPARAMX_FILE_KEY_MAX);
     }
 
     void open(const sparamx_api * api, source & s) {

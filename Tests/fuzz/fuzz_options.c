@@ -111,13 +111,18 @@ static void environment(input *in) {
 }
 
 /* Any contents of the options of a linear. */
+/* What options may ask for. */
+static bool is_form(int32_t form) {
+    return form >= SPARAMX_FORM_AUTO && form <= SPARAMX_FORM_AUTO_CODED && form != SPARAMX_FORM_RAW;
+}
+
 static void linear_options(input *in) {
     uint32_t right = sizeof(sparamx_linear_options), size = struct_size(in, right);
     sparamx_linear_options *o = structure(in, 0, size, right);
     const char *name = NULL;
     char text[40];
     if (size >= right) {
-        if (o->form < -1 || o->form > 4) o->form &= 3;
+        if (o->form < -1 || o->form > 7) o->form &= 7;
         if (o->pack_threads < -2 || o->pack_threads > 70) o->pack_threads &= 127;
         if (o->numa < -1 || o->numa > 5) o->numa &= 3;
         uint8_t kind = take(in);
@@ -138,7 +143,7 @@ static void linear_options(input *in) {
     sparamx_status status = sparamx_linear_create(30, N, K, weights, 0, o, &made);
     if (!is_in(o, size, right)) {
         CLAIM(status == SPARAMX_ERR_STRUCT_SIZE, "options of %u bytes: %d", size, status);
-    } else if (o->form < 0 || o->form > 2 || o->pack_threads < 0 || o->pack_threads > 64 || o->numa < 0 ||
+    } else if (!is_form(o->form) || o->pack_threads < 0 || o->pack_threads > 64 || o->numa < 0 ||
                o->numa > SPARAMX_NUMA_DISTRIBUTE) {
         CLAIM(status == SPARAMX_ERR_RANGE, "form %d threads %d numa %d: %d", o->form, o->pack_threads, o->numa, status);
     } else if (name == NULL) {
@@ -157,7 +162,7 @@ static void buffer_options(input *in) {
     sparamx_buffer_options *o = structure(in, 0, size, right);
     if (size >= right) {
         if (o->usage < -1 || o->usage > 3) o->usage &= 1;
-        if (o->form < -1 || o->form > 4) o->form &= 3;
+        if (o->form < -1 || o->form > 7) o->form &= 7;
         if (o->pack_threads < -2 || o->pack_threads > 70) o->pack_threads &= 127;
         if (o->numa < -1 || o->numa > 5) o->numa &= 3;
     }

@@ -37,8 +37,9 @@ def test_other_types_stay(linked, model):
 def test_each_form_has_its_cache(linked, model, tmp_path):
     path, folder = settle(model("bf16")), tmp_path / "cache"
     folder.mkdir(mode=0o700)
-    for form in ("auto", "coded", "auto"):  # written, and written anew
+    for form in ("auto", "coded", None):  # written, and written anew
         text, said = generate(linked, path, SPARAMX_FORM=form, SPARAMX_CACHE=folder)
         again, mapped = generate(linked, path, SPARAMX_FORM=form, SPARAMX_CACHE=folder)
         assert text == again and "written to" in said and "mapped from" in mapped
         assert ("coded" in said) == (form == "coded") == ("coded" in mapped)
+    assert "mapped from" in generate(linked, path, SPARAMX_FORM="auto", SPARAMX_CACHE=folder)[1]
