@@ -37,8 +37,11 @@ class WeightType(enum.IntEnum):
 
 
 class Form(enum.IntEnum):
-    """How a weight is kept: AUTO is whichever of DENSE and SPARSE takes fewer bytes by a margin. The coded forms of
-    bfloat16 have 12 bits for each weight that is kept, without loss; AUTO_CODED chooses among all."""
+    """How a weight is kept.
+
+    AUTO is whichever of DENSE and SPARSE takes fewer bytes by a margin. The coded forms of bfloat16 have 12 bits for
+    each weight that is kept, without loss; AUTO_CODED chooses among all.
+    """
 
     AUTO = 0
     DENSE = 1
