@@ -306,6 +306,8 @@ static void run_form(bench *b, int32_t form, bench_row *rows) {
     free(b->x);
     free(b->y);
     free(b->work);
+    b->x = b->y = NULL; /* the next form asks for its work area before it has any */
+    b->work = NULL;
     set_destroy(s);
     free(s);
 }
