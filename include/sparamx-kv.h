@@ -201,7 +201,7 @@ sparamx_status sparamx_attention_work_size(const sparamx_attention *attention, i
 /*
  * Computes dst. Threads, work area, tile state, floating-point mode and what is not done as in sparamx_compute. The
  * result does not depend on the number of threads, nor on the level: every level gives the same bits. dst and work
- * must not overlap each other or anything that is read.
+ * must not overlap each other or anything that is read, rows of the host's included: SPARAMX_ERR_OVERLAP.
  */
 sparamx_status sparamx_attention_compute(const sparamx_params *params, const sparamx_attention *attention);
 

@@ -14,6 +14,23 @@ func multiplyRow(_ count: Int, _ sums: inout FloatSums, _ w0: __m512i, _ w1: __m
     }
 }
 
+/// Results of one group of tokens. One token has two chains per panel.
+@inline(__always)
+func storeSums(_ args: sx_kernel_args, _ count: Int, _ pass: Int, _ first: Int, _ second: Int, _ even: inout FloatSums,
+               _ odd: FloatSums) {
+    if count == 1 {
+        even.a0 = sx_add(even.a0, odd.a0)
+        even.b0 = sx_add(even.b0, odd.b0)
+    }
+    even.each(count) { token, a, b in
+        let token = pass * count + token
+        if token < Int(args.x.m) {  // the last tokens of a group may not exist
+            storeResult(args, token, first, a)
+            storeResult(args, token, second, b)
+        }
+    }
+}
+
 /// Tokens in `passes` groups of `count`. A pair of panels comes from memory once and, if there is a second pass,
 /// from L2 then.
 @inline(__always)
@@ -69,17 +86,7 @@ func bf16Decode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePointe
                     kblock += 1
                 }
             }
-            if count == 1 {
-                even.a0 = sx_add(even.a0, odd.a0)
-                even.b0 = sx_add(even.b0, odd.b0)
-            }
-            even.each(count) { token, a, b in
-                let token = pass * count + token
-                if token < Int(args.x.m) {  // the last tokens of a group may not exist
-                    storeResult(args, token, first, a)
-                    storeResult(args, token, second, b)
-                }
-            }
+            storeSums(args, count, pass, first, second, &even, odd)
             pass += 1
         }
     }

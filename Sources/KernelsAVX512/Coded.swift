@@ -37,17 +37,7 @@ func codedDecode(_ count: Int, passes: Int, sparse: Bool, _ pointer: UnsafePoint
                 }
                 kblock += 8
             }
-            if count == 1 {
-                even.a0 = sx_add(even.a0, odd.a0)
-                even.b0 = sx_add(even.b0, odd.b0)
-            }
-            even.each(count) { token, a, b in
-                let token = pass * count + token
-                if token < Int(args.x.m) {  // the last tokens of a group may not exist
-                    storeResult(args, token, first, a)
-                    storeResult(args, token, second, b)
-                }
-            }
+            storeSums(args, count, pass, first, second, &even, odd)
             pass += 1
         }
     }

@@ -16,18 +16,7 @@ public func sx_avx512_up_gate(_ pointer: UnsafePointer<sx_up_gate_args>) {
         var up = sx_mask_load_ps(mask, args.up + i)
         var z = g
         if gelu { z = sx_mul(g, sx_fma(sx_mul(g, g), sx_set_ps(Float(SX_GELU_C2)), sx_set_ps(Float(SX_GELU_C1)))) }
-        let y = sx_mul(sx_min_ps(sx_set_ps(Float(SX_EXP_END)), sx_absolute(z)), sx_set_ps(-1))
-        let n = sx_float(sx_round32(sx_mul(y, sx_set_ps(Float(SX_EXP_LOG2E)))))
-        var r = sx_fma(n, sx_set_ps(-Float(SX_EXP_LN2_HIGH)), y)
-        r = sx_fma(n, sx_set_ps(-Float(SX_EXP_LN2_LOW)), r)
-        var p = sx_set_ps(Float(SX_EXP_P0))
-        p = sx_fma(p, r, sx_set_ps(Float(SX_EXP_P1)))
-        p = sx_fma(p, r, sx_set_ps(Float(SX_EXP_P2)))
-        p = sx_fma(p, r, sx_set_ps(Float(SX_EXP_P3)))
-        p = sx_fma(p, r, sx_set_ps(Float(SX_EXP_P4)))
-        p = sx_fma(p, r, sx_set_ps(Float(SX_EXP_P5)))
-        p = sx_add(sx_fma(p, sx_mul(r, r), r), one)
-        let t = sx_scale_by_power(p, n)
+        let t = exponential(sx_absolute(z))
         var value = sx_mul(g, sx_divide(sx_blend_ps(sx_sign_bits(z), one, t), sx_add(one, t)))
         if cut {
             value = sx_min_ps(limit, value)

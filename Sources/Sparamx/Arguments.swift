@@ -28,13 +28,7 @@ func readTensor(_ pointer: UnsafePointer<sparamx_tensor>?) throws(Status) -> Ten
 
 func requireBuffer(_ pointer: OpaquePointer?) throws(Status) -> Buffer.Handle { try Buffer.handle(pointer) }
 
-func requireLinear(_ pointer: OpaquePointer?) throws(Status) -> Linear.Handle {
-    guard let pointer else { throw .null }
-    guard UInt(bitPattern: pointer) % 16 == 0 else { throw .alignment }
-    let handle = Linear.Handle(pointer)
-    guard handle.pointee.isValid else { throw .state }
-    return handle
-}
+func requireLinear(_ pointer: OpaquePointer?) throws(Status) -> Linear.Handle { try Linear.handle(pointer) }
 
 /// The level in use; a wrong SPARAMX_ISA is an error at every door.
 func requireLevel() throws(Status) -> ISA {

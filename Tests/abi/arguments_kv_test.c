@@ -268,6 +268,24 @@ static void test_attention(void) {
     WRONG_MEMORY(SPARAMX_ERR_OVERLAP, work, (uint8_t *)q);
     WRONG_MEMORY(SPARAMX_ERR_OVERLAP, work, (uint8_t *)mask);
     WRONG_MEMORY(SPARAMX_ERR_RANGE, work_size, SIZE_MAX);
+    /* Rows of the host's are read too, from the first byte to the last. */
+    ask on_rows = good();
+    on_rows.caches[0] = attached;
+    EXPECT(SPARAMX_OK, sparamx_kv_touch(attached, 0, CELLS));
+    EXPECT(SPARAMX_OK, run(on_rows));
+    float *const last = (float *)(void *)((char *)rows + sizeof rows) - 1;
+    float *const places[] = {(float *)(void *)rows, last};
+    for (size_t i = 0; i < COUNT(places); i++) {
+        on_rows.dst.data = places[i];
+        EXPECT(SPARAMX_ERR_OVERLAP, ask_for(on_rows));
+        EXPECT(SPARAMX_ERR_OVERLAP, run(on_rows));
+        on_rows.dst.data = dst;
+        on_rows.work = (uint8_t *)places[i];
+        EXPECT(SPARAMX_ERR_OVERLAP, run(on_rows));
+        on_rows.work = good().work;
+    }
+    EXPECT(SPARAMX_OK, sparamx_kv_remove(attached, 0, CELLS));
+
     ask g = good();
     g.a.kv = g.caches, g.a.q = &g.q, g.a.dst = &g.dst, g.a.mask = &g.mask, g.a.sinks = &g.sinks;
     size_t bytes = 0;

@@ -126,9 +126,13 @@ class Plan:
         others = [kind.symbol for kind in definitions.types() if kind.symbol not in MAIN_TYPES]
         for kind in ("bf16", "q4_0") if self.short else (*MAIN_TYPES, *others):
             yield Step(f"kernels-{kind}", "every usable kernel of the type",
-                       lambda kind=kind: [command for kernel in self.usable() if kernel.type == kind
-                                          for command in self.forced(kernel)],
-                       environment=self.environment())
+                       lambda kind=kind: self.every_kernel(kind), environment=self.environment())
+
+    def every_kernel(self, kind):
+        commands = [command for kernel in self.usable() if kernel.type == kind for command in self.forced(kernel)]
+        if not commands:
+            raise Unavailable(f"no kernel of {kind} is usable: {self.out / 'kernels.txt'} says why")
+        return commands
 
     def forced(self, kernel):
         tokens = [m for m in TOKENS if kernel.first <= m and (kernel.last == 0 or m <= kernel.last)]

@@ -58,6 +58,7 @@ package struct AttentionCall {
         guard let to = dst.data else { return }
         if let mask, let data = mask.data { try requireApart(data, mask.bytes, to, dst.bytes) }
         if let sinks, let data = sinks.data { try requireApart(data, sinks.bytes, to, dst.bytes) }
+        try requireApartFromRows(to, dst.bytes)
     }
 
     /// That everything is there, and the work area apart from it.
@@ -69,6 +70,16 @@ package struct AttentionCall {
         try requireApart(work, workBytes, to, dst.bytes)
         if let mask, let data = mask.data { try requireApart(work, workBytes, data, mask.bytes) }
         if let sinks, let data = sinks.data { try requireApart(work, workBytes, data, sinks.bytes) }
+        try requireApartFromRows(work, workBytes)
+    }
+
+    /// That neither results nor the work area lie in rows of the host's, which attention reads.
+    private func requireApartFromRows(_ memory: UnsafeRawPointer, _ bytes: Int) throws(Status) {
+        for stream in 0..<q.ne.3 {
+            guard let rows = cache(stream).pointee.hostRows else { continue }
+            try requireApart(memory, bytes, rows.k.start, rows.k.bytes)
+            try requireApart(memory, bytes, rows.v.start, rows.v.bytes)
+        }
     }
 
     func cache(_ stream: Int) -> KVCache.Handle { KVCache.Handle(caches[stream]!) }

@@ -4,11 +4,11 @@ import CPlatform
 /// A packed key-value cache: one layer, one stream. Lives in memory of its own; the C handle is its address. All that
 /// it can ever need is mapped when it is made: rows kept here by blocks of whole pages, so that those of a block that
 /// is packed go back to the Linux kernel.
-package struct KVCache {
-    private static let sign: UInt64 = 0x7370_6172_616d_786b
+package struct KVCache: HostObject {
+    package static let sign: UInt64 = 0x7370_6172_616d_786b
     private static let page = 4096
 
-    private var sign: UInt64
+    package private(set) var sign: UInt64
     package let options: KVOptions
     package let attached: Bool
     package let isa: ISA
@@ -20,8 +20,6 @@ package struct KVCache {
     package var observed: UInt64 = 0
     private let rowBytes: (k: Int, v: Int)        // mapped for rows
     private let packedBytes: Int                  // mapped for packed blocks
-
-    package typealias Handle = UnsafeMutablePointer<KVCache>
 
     /// Rows of the host's: where cell 0 is, and bytes from cell to cell.
     package struct Rows {
@@ -108,13 +106,12 @@ package struct KVCache {
         sx_free(handle)
     }
 
-    /// What a host has as its handle, if it is one.
-    package static func handle(_ pointer: OpaquePointer?) throws(Status) -> Handle {
-        guard let pointer else { throw .null }
-        guard UInt(bitPattern: pointer) % 16 == 0 else { throw .alignment }
-        let handle = Handle(pointer)
-        guard handle.pointee.sign == sign else { throw .state }
-        return handle
+    /// From the first byte to the last, if the rows are the host's.
+    var hostRows: (k: (start: UnsafeRawPointer, bytes: Int), v: (start: UnsafeRawPointer, bytes: Int))? {
+        if !attached { return nil }
+        let c = cache.pointee, heads = options.heads, strides = options.cells - 1
+        return (k: (UnsafeRawPointer(c.k.rows), strides * Int(c.k.cell_stride) + heads * options.k.headBytes),
+                v: (UnsafeRawPointer(c.v.rows), strides * Int(c.v.cell_stride) + heads * options.v.headBytes))
     }
 
     // What kernels see, in pieces.

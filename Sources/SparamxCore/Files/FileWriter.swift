@@ -35,10 +35,10 @@ private struct GrowingBytes {
 
 /// A packed file that is being written. It has no name, or another one, until it is finished. Lives in memory of its
 /// own; the C handle is its address.
-package struct FileWriter {
-    private static let sign: UInt64 = 0x7370_6172_616d_7877
+package struct FileWriter: HostObject {
+    package static let sign: UInt64 = 0x7370_6172_616d_7877
 
-    private var sign: UInt64
+    package private(set) var sign: UInt64
     private let file: OpaquePointer
     private let page: UnsafeMutableRawPointer  // the header's
     private var entries: GrowingBytes          // as they were added
@@ -47,8 +47,6 @@ package struct FileWriter {
     private var end = FileFormat.page          // where the next tensor goes
     private var open = true
     private var hasCoded = false
-
-    package typealias Handle = UnsafeMutablePointer<FileWriter>
 
     private var count: Int { order.count / 4 }
 
@@ -106,15 +104,6 @@ package struct FileWriter {
         handle.pointee.checksums.release()
         handle.pointee.sign = 0
         sx_free(handle)
-    }
-
-    /// What a host has as its handle, if it is one.
-    package static func handle(_ pointer: OpaquePointer?) throws(Status) -> Handle {
-        guard let pointer else { throw .null }
-        guard UInt(bitPattern: pointer) % 16 == 0 else { throw .alignment }
-        let handle = Handle(pointer)
-        guard handle.pointee.sign == sign else { throw .state }
-        return handle
     }
 
     /// Writes a tensor behind those that are there. What would be refused when it is loaded is refused here. After a

@@ -4,16 +4,14 @@ import CPlatform
 /// A packed file that is open, and what its index says, which is in memory and has been judged: what happens to the
 /// file later cannot change it. Any number of threads may use one. Lives in memory of its own; the C handle is its
 /// address.
-package struct PackedFile {
-    private static let sign: UInt64 = 0x7370_6172_616d_7866
+package struct PackedFile: HostObject {
+    package static let sign: UInt64 = 0x7370_6172_616d_7866
 
-    private var sign: UInt64
+    package private(set) var sign: UInt64
     private let file: Int32
     private let page: UnsafeMutableRawPointer   // the header's
     private let index: UnsafeMutableRawPointer  // entries, then checksums
     package let count: Int
-
-    package typealias Handle = UnsafeMutablePointer<PackedFile>
 
     package static func open(_ path: UnsafePointer<CChar>) throws(Status) -> Handle {
         var found: Int64 = 0
@@ -83,15 +81,6 @@ package struct PackedFile {
         sx_free(handle.pointee.page)
         handle.pointee.sign = 0
         sx_free(handle)
-    }
-
-    /// What a host has as its handle, if it is one.
-    package static func handle(_ pointer: OpaquePointer?) throws(Status) -> Handle {
-        guard let pointer else { throw .null }
-        guard UInt(bitPattern: pointer) % 16 == 0 else { throw .alignment }
-        let handle = Handle(pointer)
-        guard handle.pointee.sign == sign else { throw .state }
-        return handle
     }
 
     package var key: (start: UnsafeRawPointer, bytes: Int) { FileHeader.key(page: page) }

@@ -24,12 +24,12 @@ private struct Slots {
 }
 
 /// Address space for tensors, and what became of each. Lives in memory of its own; the C handle is its address.
-package struct Buffer {
+package struct Buffer: HostObject {
     package static let alignment = 4096  // a page: each tensor can be given back on its own
     package static let maxSize = 1 << 46
-    private static let sign: UInt64 = 0x7370_6172_616d_7862  // tells a handle from a stray pointer
+    package static let sign: UInt64 = 0x7370_6172_616d_7862
 
-    private var sign: UInt64
+    package private(set) var sign: UInt64
     package let size: Int
     let space: Int                       // mapped bytes, at least one page
     package let base: UnsafeMutableRawPointer
@@ -39,8 +39,6 @@ package struct Buffer {
     package var options: PackOptions
     package var forWeights: Bool
     let codec: Codec
-
-    package typealias Handle = UnsafeMutablePointer<Buffer>
 
     package static func create(size: Int, forWeights: Bool, options: PackOptions, isa: ISA) throws(Status) -> Handle {
         if size < 0 || size > maxSize { throw .range }
@@ -92,15 +90,6 @@ package struct Buffer {
         sx_mutex_destroy(&handle.pointee.slots.pointee.mutex)
         handle.pointee.sign = 0
         sx_free(handle)
-    }
-
-    /// What a host has as its handle, if it is one.
-    package static func handle(_ pointer: OpaquePointer?) throws(Status) -> Handle {
-        guard let pointer else { throw .null }
-        guard UInt(bitPattern: pointer) % 16 == 0 else { throw .alignment }
-        let handle = Handle(pointer)
-        guard handle.pointee.sign == sign else { throw .state }
-        return handle
     }
 
     /// Where a tensor lies; checks that it lies inside.

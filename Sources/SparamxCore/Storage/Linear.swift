@@ -1,15 +1,13 @@
 import CPlatform
 
 /// One packed matrix without a buffer. Lives in memory of its own; the C handle is its address.
-package struct Linear {
-    private static let sign: UInt64 = 0x7370_6172_616d_786c
+package struct Linear: HostObject {
+    package static let sign: UInt64 = 0x7370_6172_616d_786c
 
-    private var sign: UInt64
+    package private(set) var sign: UInt64
     package let tensor: PackedTensor
     package let forced: Int?  // row of the kernel table
     package let isa: ISA
-
-    package typealias Handle = UnsafeMutablePointer<Linear>
 
     package static func create(_ tensor: PackedTensor, forced: Int?, isa: ISA) throws(Status) -> Handle {
         guard let memory = sx_allocate(MemoryLayout<Linear>.stride) else { throw .noMemory }
@@ -23,6 +21,4 @@ package struct Linear {
         handle.pointee.sign = 0
         sx_free(handle)
     }
-
-    package var isValid: Bool { sign == Self.sign }
 }

@@ -48,8 +48,10 @@ class attending final : public ggml::cpu::tensor_traits {
         // The first thread makes blocks packed ones behind the barrier of kv_pack; nobody attends before.
         if (status == SPARAMX_OK) host_barrier(params->threadpool);
         if (status == SPARAMX_OK) status = api->attention_compute(&p, &job->ask);
-        if (status != SPARAMX_OK) sparamx_ggml::fail(api, "attention", node, status);
-        return true;
+        if (status == SPARAMX_OK) return true;
+        // All threads are told the same, before anything has been computed: so the host can do it.
+        if (params->ith == 0) kv_caches::get().refuse(api->status_string(status));
+        return false;
     }
 };
 

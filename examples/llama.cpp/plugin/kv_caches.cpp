@@ -108,6 +108,22 @@ void kv_caches::mark_bytes(const ggml_tensor * tensor, size_t offset, size_t siz
     mark(root, int64_t(first), int64_t(last - first + 1));
 }
 
+// Around the graph: what the host's own function wrote. Nothing is thrown into the host.
+void kv_caches::written_bytes(const ggml_tensor * tensor, size_t offset, size_t size) {
+    std::lock_guard<std::mutex> lock(mutex);
+    try {
+        mark_bytes(tensor, offset, size);
+    } catch (const std::exception &) {
+        give_up();
+    }
+}
+
+// What was written is not known any more, so no packed copy can be trusted.
+void kv_caches::give_up() {
+    lost = true;
+    refuse_locked("there is no memory left");
+}
+
 void kv_caches::written(const ggml_tensor * node) {
     std::lock_guard<std::mutex> lock(mutex);
     try {
@@ -119,11 +135,16 @@ void kv_caches::written(const ggml_tensor * node) {
             mark_bytes(root, 0, root->nb[2] * size_t(root->ne[2]));
         }
     } catch (const std::exception &) {
-        refuse("there is no memory left");
+        give_up();
     }
 }
 
 void kv_caches::refuse(const char * why) {
+    std::lock_guard<std::mutex> lock(mutex);
+    refuse_locked(why);
+}
+
+void kv_caches::refuse_locked(const char * why) {
     if (!refused) sparamx_ggml::say(std::string("a key-value cache is left to the host: ") + why);
     refused = true;
 }
@@ -160,7 +181,7 @@ kv_caches::layer * kv_caches::make(const ggml_tensor * node) {
         const sparamx_status status = api()->kv_create(&o, &kv);
         if (status != SPARAMX_OK) {
             for (sparamx_kv * other : made->caches) api()->kv_destroy(other);
-            refuse(api()->status_string(status));
+            refuse_locked(api()->status_string(status));
             return nullptr;
         }
         made->caches.push_back(kv);
@@ -206,7 +227,7 @@ bool kv_caches::ask(const ggml_tensor * node, layer & l, int threads) {
     size_t               bytes = 0;
     const sparamx_status status = api()->attention_work_size(&j.ask, threads, &bytes);
     if (status != SPARAMX_OK) {
-        refuse(api()->status_string(status));
+        refuse_locked(api()->status_string(status));
         return false;
     }
     if (j.work.size() < bytes) j.work.resize(bytes);
@@ -225,10 +246,10 @@ void kv_caches::prepare(const ggml_tensor * node, int threads) {
     layer *                     l = nullptr;
     try {
         l = make(node);
-        if (l) l->work.ready = ask(node, *l, threads);
+        if (l) l->work.ready = !lost && ask(node, *l, threads);
     } catch (const std::exception &) {
         if (l) l->work.ready = false;
-        refuse("there is no memory left");
+        refuse_locked("there is no memory left");
     }
 }
 
@@ -252,8 +273,7 @@ auto kv_caches::hook_2d(Interface & i, int) -> decltype(i.set_tensor_2d, void())
     i.set_tensor_2d = [](ggml_backend_buffer_t b, ggml_tensor * t, const void * data, size_t offset, size_t size,
                          size_t copies, size_t tensor_stride, size_t data_stride) {
         get().before(b).set_tensor_2d(b, t, data, offset, size, copies, tensor_stride, data_stride);
-        std::lock_guard<std::mutex> lock(get().mutex);
-        get().mark_bytes(t, offset, size && copies ? tensor_stride * (copies - 1) + size : 0);
+        get().written_bytes(t, offset, size && copies ? tensor_stride * (copies - 1) + size : 0);
     };
 }
 
@@ -263,18 +283,15 @@ void kv_caches::hook(ggml_backend_buffer_t buffer) {
     ggml_backend_buffer_i & i = buffer->iface;
     i.set_tensor = [](ggml_backend_buffer_t b, ggml_tensor * t, const void * data, size_t offset, size_t size) {
         get().before(b).set_tensor(b, t, data, offset, size);
-        std::lock_guard<std::mutex> lock(get().mutex);
-        get().mark_bytes(t, offset, size);
+        get().written_bytes(t, offset, size);
     };
     i.memset_tensor = [](ggml_backend_buffer_t b, ggml_tensor * t, uint8_t value, size_t offset, size_t size) {
         get().before(b).memset_tensor(b, t, value, offset, size);
-        std::lock_guard<std::mutex> lock(get().mutex);
-        get().mark_bytes(t, offset, size);
+        get().written_bytes(t, offset, size);
     };
     i.cpy_tensor = [](ggml_backend_buffer_t b, const ggml_tensor * from, ggml_tensor * to) {
         const bool done = get().before(b).cpy_tensor(b, from, to);
-        std::lock_guard<std::mutex> lock(get().mutex);
-        if (done) get().mark_bytes(to, 0, sparamx_ggml::bytes_of(to));
+        if (done) get().written_bytes(to, 0, sparamx_ggml::bytes_of(to));
         return done;
     };
     i.clear = [](ggml_backend_buffer_t b, uint8_t value) {
@@ -326,8 +343,8 @@ void kv_caches::forget(ggml_backend_buffer_t buffer) {
         at = is_here ? roots.erase(at) : std::next(at);
     }
     if (written && !kept) {
-        refuse("nothing attended to it as SPARAMX_KV needs it: flash attention (not -fa off), at most 16 tokens at a "
-               "time, keys and values of F16, BF16 or F32");
+        refuse_locked("nothing attended to it as SPARAMX_KV needs it: flash attention (not -fa off), at most 16 tokens "
+                      "at a time, keys and values of F16, BF16 or F32");
     }
     buffer->iface = hooks[buffer];
     hooks.erase(buffer);

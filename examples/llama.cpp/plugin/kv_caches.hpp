@@ -38,6 +38,7 @@ class kv_caches {
     void  written(const ggml_tensor * node);
     void  prepare(const ggml_tensor * node, int threads);
     job * prepared(const ggml_tensor * node); // nullptr: the host computes it
+    void  refuse(const char * why);           // one line, the first time
 
   private:
     // The keys or values of one layer, as the host has them: [heads * dim, cells, streams].
@@ -56,6 +57,7 @@ class kv_caches {
     float      k_zeros = 0, v_zeros = 0;
     bool       as_they_are = false; // no codes: F16 and BF16
     bool       refused = false; // a line has said why
+    bool       lost = false;    // a write went unseen
     std::unordered_map<const ggml_tensor *, root>                    roots;
     std::unordered_map<const ggml_tensor *, std::shared_ptr<layer>>  layers; // by keys, and by values
     std::unordered_map<ggml_backend_buffer_t, ggml_backend_buffer_i> hooks;  // what the host's buffers did before
@@ -66,7 +68,9 @@ class kv_caches {
     void   mark(const ggml_tensor * tensor, int64_t first, int64_t n);
     void   mark_bytes(const ggml_tensor * tensor, size_t offset, size_t size);
     void   hook(ggml_backend_buffer_t buffer);
-    void   refuse(const char * why);
+    void   written_bytes(const ggml_tensor * tensor, size_t offset, size_t size);
+    void   refuse_locked(const char * why);
+    void   give_up();
     void   forget(ggml_backend_buffer_t buffer);
 
     template <class Interface>
