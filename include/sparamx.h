@@ -130,7 +130,14 @@ enum {
     SPARAMX_ERR_FILE_VERSION = 53,  /* it is of another version of the format, or of another byte order */
     SPARAMX_ERR_FILE_DAMAGED = 54,  /* it is cut off or changed, or was made to look like a packed file */
     SPARAMX_ERR_FILE_MISMATCH = 55, /* a tensor in it has another type, shape or form than is asked for */
-    SPARAMX_ERR_FILE_NAME = 56      /* no tensor has this name; when writing: one has it, or the name is not allowed */
+    SPARAMX_ERR_FILE_NAME = 56,     /* no tensor has this name; when writing: one has it, or the name is not allowed */
+
+    /* 6x: profiles */
+    SPARAMX_ERR_PROFILE_FOREIGN = 60,  /* the file is no profile */
+    SPARAMX_ERR_PROFILE_VERSION = 61,  /* it is of another version of the format or of the library */
+    SPARAMX_ERR_PROFILE_CPU = 62,      /* it was made on another CPU, or does not say on which */
+    SPARAMX_ERR_PROFILE_DAMAGED = 63,  /* a line cannot be understood: the log says which one and why */
+    SPARAMX_ERR_PROFILE_ACCURACY = 64  /* it wants a less accurate kernel than the table's, and does not allow that */
 };
 
 /* One English sentence that says what is wrong and what to do. Unknown values give a sentence too. Thread-safe. */
@@ -193,6 +200,32 @@ sparamx_status sparamx_get_capability(sparamx_capability *out);
  */
 sparamx_status sparamx_cap_isa(int32_t isa);
 
+/*
+ * Profiles: which kernels are fastest on a machine, and from how many zeros on its sparse products are faster than
+ * dense ones, as "sparamx-bench --tune FILE" measures it. Without a profile the library goes by its kernel table
+ * (sparamx_kernel_get) and by bytes. A profile is a text file that may be edited: words between blanks, "#" begins a
+ * comment, at most 64 KB. Its lines, of which the first three must be there:
+ *   sparamx-profile 1         comes first: the version of the format
+ *   library 0.1.0             of the library that was measured: another one refuses it (PROFILE_VERSION)
+ *   cpu BRAND STRING          as in sparamx_capability, or "any": another CPU refuses it (PROFILE_CPU)
+ *   kernel NAME FIRST LAST    the kernel that serves FIRST...LAST tokens of its type and form; LAST may be "any".
+ *                             Ranges of one type and form must be apart. Between them, and where the level in use is
+ *                             lower than the kernel's, the table holds.
+ *   sparse TYPE SHARE         SPARAMX_FORM_AUTO packs weights of this type (names as in "q4_0") sparse if at least
+ *                             SHARE percent of them are zero, and dense if not; "never" for always dense
+ *   accuracy any              allows kernels with a lower .accuracy than the table's own choice for the same tokens,
+ *                             at any level, which are refused else (PROFILE_ACCURACY)
+ * Results stay the same from run to run with one file, and may differ from those without it by what .accuracy says.
+ *
+ * Loads one. Before the first call that chooses a kernel or a form (supports, work_size, info; whatever packs):
+ * SPARAMX_ERR_STATE afterwards. The last of several calls counts. Nothing changes on failure. If a host has loaded
+ * none by then, the file that the environment variable SPARAMX_PROFILE names is loaded; the variable is not read in
+ * programs that have more rights than their user. Either way a file that is refused is named in one line of the log,
+ * with the number of the line that is wrong, and the library goes by its table. Thread-safe. SPARAMX_ERR_FILE: errno
+ * says why.
+ */
+sparamx_status sparamx_profile_load(const char *path);
+
 /* ------------------------------------------------------------------------------------------------ tensors, forms -- */
 
 /* Tensor types by their number in the GGUF file format. Others exist; these are F32 and I32, in which activations,
@@ -230,7 +263,8 @@ enum {
     SPARAMX_FORM_RAW = 3,    /* as info only: the bytes as uploaded (incomplete, or a tensor that is no weight) */
     SPARAMX_FORM_CODED = 4,  /* BF16 with four bits for each exponent, without loss: 12 bits for each weight, and 32 for
                                 each whose exponent is not among the most frequent of its 16 x 256 weights. Results are
-                                those of the dense form, bit for bit. Other types get the dense form */
+                                those of the dense form by the kernel of the same name, bit for bit. Other types get
+                                the dense form */
     SPARAMX_FORM_CODED_SPARSE = 5, /* the same of the weights that are not zero, and a bitmap. Results are those of the
                                 sparse form. Other types get the sparse form */
     SPARAMX_FORM_AUTO_CODED = 6 /* as an option only: as AUTO, with the coded forms among them */
@@ -525,10 +559,14 @@ typedef struct sparamx_kernel_info {
     int64_t m_min;    /* tokens it can serve */
     int64_t m_max;    /* INT64_MAX for no limit */
     int64_t m_plan;   /* tokens from which the plan wants it: the plan takes the last usable row with
-                         m_plan <= M and m_min <= M <= m_max */
+                         m_plan <= M and m_min <= M <= m_max, where no profile says otherwise */
     int32_t exact;    /* 1: bit-equal to the reference kernel on the same input; 0: within the bound in README */
     sparamx_status usable; /* SPARAMX_OK, or why this machine does not run it */
     const char *name;
+    /* The struct of version 0.1.0 ends here. */
+    int32_t accuracy; /* rising: 0 rounds weights or activations to a type with fewer bits than theirs, 1 sums in
+                         another order than the reference, 2 is bit-equal to it (.exact) */
+    int32_t reserved; /* 0 */
 } sparamx_kernel_info;
 
 /* Rows of the kernel table. */
@@ -874,6 +912,8 @@ typedef struct sparamx_api {
     sparamx_status (*kv_save)(const sparamx_kv *kv, bool (*write)(const void *data, size_t size, void *user),
                               void *user);
     sparamx_status (*kv_load)(bool (*read)(void *data, size_t size, void *user), void *user, sparamx_kv **out);
+
+    sparamx_status (*profile_load)(const char *path);
 } sparamx_api;
 
 /*

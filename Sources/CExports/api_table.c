@@ -10,7 +10,7 @@ NEWEST(sparamx_buffer_options, SX_BUFFER_OPTIONS_1);
 NEWEST(sparamx_op, SX_OP_1);
 NEWEST(sparamx_params, SX_PARAMS_1);
 NEWEST(sparamx_tensor_info, SX_TENSOR_INFO_2);
-NEWEST(sparamx_kernel_info, SX_KERNEL_INFO_1);
+NEWEST(sparamx_kernel_info, SX_KERNEL_INFO_2);
 NEWEST(sparamx_linear_options, SX_LINEAR_OPTIONS_1);
 NEWEST(sparamx_file_tensor, SX_FILE_TENSOR_1);
 NEWEST(sparamx_linear_call, SX_LINEAR_CALL_1);
@@ -95,8 +95,7 @@ static const sparamx_api table = {
     .attention_compute = sparamx_attention_compute,
     .kv_save = sparamx_kv_save,
     .kv_load = sparamx_kv_load,
+    .profile_load = sparamx_profile_load,
 };
 
 const void *sx_api_table(void) { return &table; }
-
-const char *sx_version(void) { return SPARAMX_VERSION_STRING; }

@@ -6,11 +6,13 @@
 
 static void before(void) {
     sx_once_before_fork();
+    sx_profile_before_fork();
     sx_log_before_fork();
 }
 
 static void after(bool child) {
     sx_log_after_fork(child);
+    sx_profile_after_fork(child);
     sx_once_after_fork(child);
 }
 

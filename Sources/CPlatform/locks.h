@@ -4,5 +4,7 @@
 
 void sx_once_before_fork(void);
 void sx_once_after_fork(bool child);
+void sx_profile_before_fork(void);
+void sx_profile_after_fork(bool child);
 void sx_log_before_fork(void);
 void sx_log_after_fork(bool child);

@@ -135,6 +135,7 @@ public func sparamx_kernel_get(_ index: Int32,
         answer.m_max = lastToken(row)
         answer.m_plan = Int64(row.from)
         answer.exact = row.exact ? 1 : 0
+        answer.accuracy = row.accuracy.rawValue
         answer.usable = usability(row).rawValue
         answer.name = row.name
         result.write(answer)

@@ -49,6 +49,19 @@ public func sparamx_cap_isa(_ isa: Int32) -> sparamx_status {
     }
 }
 
+@c(sparamx_profile_load) @implementation
+public func sparamx_profile_load(_ path: UnsafePointer<CChar>!) -> sparamx_status {
+    reportStatus { () throws(Status) in
+        guard let path else { throw .null }
+        do throws(ProfileFault) { try Profile.load(path) } catch {
+            let number = sx_errno()
+            error.log(path)
+            sx_set_errno(number)
+            throw error.status
+        }
+    }
+}
+
 @c(sparamx_get_api) @implementation
 public func sparamx_get_api(_ abi: UInt32) -> UnsafePointer<sparamx_api>! {
     abi == UInt32(SPARAMX_ABI) ? sx_api_table().assumingMemoryBound(to: sparamx_api.self) : nil

@@ -37,7 +37,9 @@ extension sparamx_params: Growing { static var sizes: Sizes { Sizes(Int(SX_PARAM
 extension sparamx_tensor_info: Growing {
     static var sizes: Sizes { Sizes(Int(SX_TENSOR_INFO_1), Int(SX_TENSOR_INFO_2)) }
 }
-extension sparamx_kernel_info: Growing { static var sizes: Sizes { Sizes(Int(SX_KERNEL_INFO_1)) } }
+extension sparamx_kernel_info: Growing {
+    static var sizes: Sizes { Sizes(Int(SX_KERNEL_INFO_1), Int(SX_KERNEL_INFO_2)) }
+}
 extension sparamx_file_tensor: Growing { static var sizes: Sizes { Sizes(Int(SX_FILE_TENSOR_1)) } }
 extension sparamx_linear_options: Growing { static var sizes: Sizes { Sizes(Int(SX_LINEAR_OPTIONS_1)) } }
 extension sparamx_linear_call: Growing { static var sizes: Sizes { Sizes(Int(SX_LINEAR_CALL_1)) } }

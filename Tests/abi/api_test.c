@@ -17,7 +17,7 @@ _Static_assert(sizeof(sparamx_op) == 56, "");
 _Static_assert(sizeof(sparamx_params) == 48, "");
 _Static_assert(sizeof(sparamx_kernel_range) == 24, "");
 _Static_assert(sizeof(sparamx_tensor_info) == 672, "");
-_Static_assert(sizeof(sparamx_kernel_info) == 56, "");
+_Static_assert(sizeof(sparamx_kernel_info) == 64, "");
 _Static_assert(sizeof(sparamx_linear_options) == 24, "");
 _Static_assert(sizeof(sparamx_file_tensor) == 80, "");
 _Static_assert(sizeof(sparamx_kv_options) == 88 && offsetof(sparamx_kv_options, cells) == 48, "");
@@ -43,7 +43,7 @@ _Static_assert(offsetof(sparamx_tensor_info, n_ranges) == 280 && offsetof(sparam
     F(buffer_load_tensor) F(linear_save) F(buffer_save) F(linear_call_work_size) F(linear_apply) F(kv_create) \
     F(kv_destroy) F(kv_write) F(kv_touch) F(kv_remove) F(kv_copy) F(kv_read) F(kv_observe) F(kv_pack) F(kv_get_info) \
     F(kv_verify) F(attention_supports) F(attention_work_size) F(attention_compute) \
-    F(kv_save) F(kv_load)
+    F(kv_save) F(kv_load) F(profile_load)
 
 static void test_table(void) {
     void *handle = dlopen("libsparamx.so.0", RTLD_NOW | RTLD_LOCAL);

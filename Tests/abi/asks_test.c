@@ -1,5 +1,5 @@
 /*
- * asks_test - what the library asks of its surroundings: one environment variable, and one library, which may be
+ * asks_test - what the library asks of its surroundings: two environment variables, and one library, which may be
  * absent. secure_getenv, getenv and dlopen of this program stand before libc's; a call counts if it returns into
  * libsparamx.
  */
@@ -68,7 +68,7 @@ int main(void) {
         sparamx_linear_destroy(linear);
         piece_drop(&pieces[i]);
     }
-    CHECK(strcmp(asked, "SPARAMX_ISA ") == 0, "environment variables that were asked for: %s", asked);
+    CHECK(strcmp(asked, "SPARAMX_ISA SPARAMX_PROFILE ") == 0, "environment variables that were asked for: %s", asked);
     /* Where there is one memory node there is nothing to interleave; elsewhere each request tries again. */
     const char *rest = opened;
     while (c.numa_nodes > 1 && strncmp(rest, "libnuma.so.1 ", 13) == 0) rest += 13;

@@ -32,7 +32,7 @@ for test in api_test apply_test guard_test ladder_test replay_test thread_state_
     build "$test" "${strict[@]}" "$here/$test.c" "${types[@]}" "$here/support.c" "${link[@]}"
 done
 # Those of packed files.
-for test in file_test file_damage_test file_write_test arguments_file_test growth_test; do
+for test in file_test file_damage_test file_write_test arguments_file_test growth_test profile_test; do
     build "$test" "${strict[@]}" -rdynamic "$here/$test.c" "$here/files.c" "${types[@]}" "$here/support.c" "${link[@]}"
 done
 # Those of key-value caches.

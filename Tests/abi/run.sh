@@ -14,7 +14,7 @@ tests=(api_test growth_test arguments_linear_test arguments_apply_test arguments
     arguments_experts_test apply_test buffer_test op_test experts_test memory_test threads_test isa_test ladder_test
     replay_test tile_state_test unload_test guard_test quiet_test asks_test verify_test changing_test log_test fork_test
     locked_test thread_state_test once_test refusal_test crowd_test float_test shape_test coded_test file_test
-    file_damage_test file_write_test arguments_file_test numa_test nth_failure_test
+    file_damage_test file_write_test arguments_file_test profile_test numa_test nth_failure_test
     kv_test kv_levels_test kv_cells_test kv_file_test kv_manners_test arguments_kv_test)
 [ $# -eq 0 ] || tests=("$@")
 named=()

@@ -54,7 +54,8 @@ class Plan:
 
     def steps(self) -> list[Step]:
         return [self.build_library(), *self.tests(), self.list_kernels(), self.figures(), *self.kernels(),
-                self.break_even(), self.errors(), *self.programs(), self.build_host(), *self.hosts(), self.write()]
+                self.break_even(), self.tune(), self.errors(), *self.programs(), self.build_host(), *self.hosts(),
+                self.write()]
 
     # -- the library and its tests -----------------------------------------------------------------------------------
 
@@ -152,6 +153,12 @@ class Plan:
                                                                if self.short else []))
         return Step("break-even", "from how many zeros on sparse is faster", lambda: [command],
                     environment=self.environment())
+
+    def tune(self):
+        """What the machine itself chooses: build/amx/profile.txt."""
+        small = ["--type", "q4_0", "--shape", "16x256", "--threads", "1", "--seconds", "1"] if self.short else []
+        return Step("tune", "which kernel is fastest, as a profile",
+                    lambda: [[self.bench, "--tune", self.out / "profile.txt", *small]], environment=self.environment())
 
     def errors(self):
         command = [self.bench, "--errors", "--json", self.out / "errors.json",

@@ -107,6 +107,17 @@ cflags=(-std=c11 -O2 -Wall -Wextra -Werror -pthread)
 ok "barrier_test" 0 "${CC:-cc}" "${cflags[@]}" -I"$root/examples" "$here/barrier_test.c" "$common"/{barrier,threads}.c \
     -o "$out/barrier_test"
 tally "barrier_test" "$out/barrier.log" "$out/barrier_test"
+mapfile -t bench < <(ls "$root"/examples/bench/*.c "$common"/{quants*,gguf_types,barrier,json,plain,pruned,text}.c \
+    2>/dev/null | grep -v sparamx-bench.c)
+ok "tune_test builds" 0 "${CC:-cc}" "${cflags[@]}" -I"$root/examples" -I"$root/include" "$here/tune_test.c" \
+    "${bench[@]}" -L"$build" -lsparamx -lm -o "$out/tune_test"
+tally "tune_test" "$out/tune.log" env "LD_LIBRARY_PATH=$build" "$out/tune_test"
+# At level reference no kernel has a rival; shares of zeros are measured all the same.
+ok "sparamx-bench --tune" 0 env SPARAMX_ISA=reference "$bin/sparamx-bench" --tune "$out/tuned" --type bf16,q1_0 \
+    --shape 16x256 --threads 1
+says "sparamx-bench --tune" 'To use it: SPARAMX_PROFILE='
+ok "a profile is used" 0 env "SPARAMX_PROFILE=$out/tuned" "$bin/sparamx-explain" "$out/bf16.gguf"
+ok "--tune where nothing can be written" 2 "$bin/sparamx-bench" --tune "$out/none/tuned" --type bf16
 
 # Which of the types this library takes: one that it declines is left to the host, with a reason.
 taken=()

@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 #include "cases.h"
+#include "pass.h"
 #include "report.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,44 +122,11 @@ static void set_destroy(set *s) {
 
 /* ------------------------------------------------------------------------------------------------------- passes -- */
 
-typedef struct pass {
-    const bench *bench;
-    const set *set;
-    int64_t m;
-    int first, count; /* copies */
-    atomic_int status;
-    double seconds;
-} pass;
-
-static void pass_job(void *arg, int ith, int nth) {
-    pass *p = arg;
-    const bench *b = p->bench;
-    const group *g = b->group;
-    team *t = b->machine->team;
-    sparamx_params params = {
-        .size = sizeof params,
-        .ith = ith,
-        .nth = nth,
-        .work_size = b->work_bytes,
-        .work = b->work_bytes ? b->work : NULL,
-        .barrier = team_barrier,
-        .barrier_data = t,
-    };
-    double start = team_start(t);
-    for (int i = p->first; i < p->first + p->count; i++) {
-        sparamx_status s = sparamx_linear_compute(p->set->copy[i], &params, p->m, b->x, g->k, b->y, g->n);
-        if (s != SPARAMX_OK) atomic_store(&p->status, s);
-        team_barrier(t); /* as in a host: the next product may not overwrite the work area too early */
-    }
-    if (ith == 0) p->seconds = bench_now() - start;
-}
-
 static sparamx_status run_pass(const bench *b, const set *s, int64_t m, int first, int count, double *seconds) {
-    pass p = {.bench = b, .set = s, .m = m, .first = first, .count = count};
-    atomic_init(&p.status, SPARAMX_OK);
-    team_run(b->machine->team, pass_job, &p);
-    *seconds = p.seconds;
-    return atomic_load(&p.status);
+    const group *g = b->group;
+    pass p = {.team = b->machine->team, .copy = s->copy, .first = first, .count = count, .m = m, .n = g->n, .k = g->k,
+              .x = b->x, .y = b->y, .work = b->work, .work_bytes = b->work_bytes};
+    return pass_run(&p, seconds);
 }
 
 /* -------------------------------------------------------------------------------------------------------- check -- */

@@ -28,6 +28,10 @@ const char options_help[] =
     "  --errors          no speed: errors of every type against double precision, and what ggml's own rounding of\n"
     "                    activations costs; by default 256x4096 with 50% zeros and M=1,512\n"
     "  --growth          how the time of uploads and announcements grows with their number; only --repeat matters\n"
+    "  --tune FILE       which kernel is fastest for how many tokens, and from how many zeros on sparse is faster,\n"
+    "                    for every type: a profile of this machine, for the library: SPARAMX_PROFILE=FILE.\n"
+    "                    --type, --shape (one), --threads and --seconds (all of it, default: 150) matter\n"
+    "  --any-accuracy    with --tune: kernels may be less accurate than those that the library takes by itself\n"
     "  --list            no measurement: the kernels of the library, and what this machine does not run\n"
     "How:\n"
     "  --threads N       threads, each on its own CPU               (default: the CPUs of this process)\n"
@@ -140,11 +144,13 @@ static const defaults mode_defaults[] = {
     [MODE_ERRORS] = {"all", "dense,sparse", "50", "1,512", "256x4096"},
     [MODE_LIST] = {"all", "dense,sparse", "50", "1", "4096x4096"},
     [MODE_GROWTH] = {"all", "dense,sparse", "50", "1", "4096x4096"},
+    [MODE_TUNE] = {"all", "dense,sparse,coded,coded-sparse", "10,20,30,40,50,60,70", "1", "4096x4096"},
 };
 
 static void set_defaults(options *o) {
     const defaults *d = &mode_defaults[o->mode];
     if (o->mode == MODE_BREAK_EVEN) o->form_count = 0; /* it compares all three */
+    if (o->seconds <= 0) o->seconds = o->mode == MODE_TUNE ? 150 : 30;
     if (!o->type_count) read_list(o, d->types, &o->type_count, add_type);
     if (!o->form_count) read_list(o, d->forms, &o->form_count, add_form);
     if (!o->sparsity_count) read_list(o, d->sparsities, &o->sparsity_count, add_sparsity);
@@ -154,7 +160,7 @@ static void set_defaults(options *o) {
 
 enum { OPT_TYPE = 1, OPT_FORM, OPT_SPARSITY, OPT_M, OPT_SHAPE, OPT_THREADS, OPT_KERNEL, OPT_REPEAT, OPT_SECONDS,
        OPT_JSON, OPT_LIST, OPT_PACK, OPT_BREAK_EVEN, OPT_SIZES, OPT_ERRORS, OPT_MARKDOWN, OPT_HELP,
-       OPT_EXPERTS, OPT_TOP_K, OPT_GROWTH };
+       OPT_EXPERTS, OPT_TOP_K, OPT_GROWTH, OPT_TUNE, OPT_ANY_ACCURACY };
 
 static const struct option long_options[] = {
     {"type", required_argument, NULL, OPT_TYPE},         {"form", required_argument, NULL, OPT_FORM},
@@ -167,6 +173,7 @@ static const struct option long_options[] = {
     {"errors", no_argument, NULL, OPT_ERRORS},           {"markdown", no_argument, NULL, OPT_MARKDOWN},
     {"help", no_argument, NULL, OPT_HELP},               {"experts", required_argument, NULL, OPT_EXPERTS},
     {"top-k", required_argument, NULL, OPT_TOP_K},       {"growth", no_argument, NULL, OPT_GROWTH},
+    {"tune", required_argument, NULL, OPT_TUNE},         {"any-accuracy", no_argument, NULL, OPT_ANY_ACCURACY},
     {NULL, 0, NULL, 0},
 };
 
@@ -182,6 +189,8 @@ static bool read_option(options *o, int option) {
     case OPT_REPEAT: return read_int(optarg, 10000, &o->repeat);
     case OPT_SECONDS: return read_seconds(optarg, &o->seconds);
     case OPT_JSON: return o->json = optarg, true;
+    case OPT_TUNE: return o->mode = MODE_TUNE, o->tune = optarg, true;
+    case OPT_ANY_ACCURACY: return o->any_accuracy = true;
     case OPT_GROWTH: return o->mode = MODE_GROWTH, true;
     case OPT_LIST: return o->mode = MODE_LIST, true;
     case OPT_PACK: return o->mode = MODE_PACK, true;
@@ -224,7 +233,7 @@ static void drop_declined(options *o) {
 }
 
 bool options_read(int argc, char **argv, options *o) {
-    *o = (options){.repeat = 7, .seconds = 30, .top_k = 2};
+    *o = (options){.repeat = 7, .top_k = 2};
     char shown[256];
     int option, index = 0;
     opterr = 0; /* one sentence of our own instead */
@@ -243,8 +252,12 @@ bool options_read(int argc, char **argv, options *o) {
         fprintf(stderr, "sparamx-bench: '%s' is no option\n", text_printable(argv[optind], shown, sizeof shown));
         return false;
     }
-    if (o->json && (o->mode == MODE_LIST || o->mode == MODE_GROWTH)) {
-        fputs("sparamx-bench: --list and --growth print a table, and nothing for --json\n", stderr);
+    if (o->json && (o->mode == MODE_LIST || o->mode == MODE_GROWTH || o->mode == MODE_TUNE)) {
+        fputs("sparamx-bench: --list, --growth and --tune write nothing for --json\n", stderr);
+        return false;
+    }
+    if (o->any_accuracy && o->mode != MODE_TUNE) {
+        fputs("sparamx-bench: --any-accuracy belongs to --tune\n", stderr);
         return false;
     }
     if (o->experts && (o->mode != MODE_PRODUCTS || o->kernel || o->top_k > o->experts)) {

@@ -4,7 +4,8 @@
 
 #include "cases.h"
 
-typedef enum mode { MODE_PRODUCTS, MODE_PACK, MODE_BREAK_EVEN, MODE_SIZES, MODE_ERRORS, MODE_LIST, MODE_GROWTH } mode;
+typedef enum mode { MODE_PRODUCTS, MODE_PACK, MODE_BREAK_EVEN, MODE_SIZES, MODE_ERRORS, MODE_LIST, MODE_GROWTH,
+               MODE_TUNE } mode;
 
 typedef struct shape {
     int64_t n, k;
@@ -22,7 +23,8 @@ typedef struct options {
     const char *kernel;
     int repeat;
     double seconds;
-    const char *json;
+    const char *json, *tune;
+    bool any_accuracy;
     mode mode;
     bool markdown, help;
 } options;

@@ -4,11 +4,13 @@
  */
 #define _GNU_SOURCE
 #include "../common/text.h"
+#include "break_even.h"
 #include "errors.h"
 #include "options.h"
 #include "report.h"
 #include "growth.h"
 #include "sizes.h"
+#include "tune.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -71,34 +73,11 @@ static void run_packing(run *r, const group *g) {
     r->results.pack_count += count;
 }
 
-/* The first share of zeros where sparse is faster, set so that as few points as possible lie on the wrong side of it:
- * one noisy point far above or below must not move it. */
-static int find_first(const double *speed_up, int count) {
-    int best = count, least = count + 1;
-    for (int first = count; first >= 0; first--) {
-        int wrong = 0;
-        for (int i = 0; i < count; i++) wrong += (speed_up[i] >= 1) != (i >= first);
-        if (wrong >= least) continue;
-        least = wrong;
-        best = first;
-    }
-    return best;
-}
-
-/* Between two measured shares of zeros in proportion; NAN if sparse is not faster anywhere. */
-static double find_break_even(const double *sparsity, const double *speed_up, int count) {
-    int first = find_first(speed_up, count);
-    if (first == count) return NAN;
-    if (first == 0 || !(speed_up[first - 1] < 1)) return sparsity[first];
-    double part = (1 - speed_up[first - 1]) / (speed_up[first] - speed_up[first - 1]);
-    return sparsity[first - 1] + part * (sparsity[first] - sparsity[first - 1]);
-}
-
 static void conclude(run *r, const weight_type *type, shape s, const double *speed_up) {
     const options *o = r->options;
     for (int i = 0; i < o->m_count; i++) {
         break_even *b = &r->results.breaks[r->results.break_count++];
-        double from = find_break_even(o->sparsities, speed_up + i * MAX_CHOICES, o->sparsity_count);
+        double from = break_even_of(o->sparsities, speed_up + i * MAX_CHOICES, o->sparsity_count);
         *b = (break_even){.type = type, .n = s.n, .k = s.k, .m = o->m[i], .sparsity = from};
         report_break_even(b, o->markdown);
     }
@@ -193,6 +172,7 @@ static int run_mode(int argc, char **argv) {
     if (o.help) return fputs(options_help, stdout), 0;
     sparamx_set_log(print_log, NULL);
     if (o.mode == MODE_GROWTH) return growth_run(&o);
+    if (o.mode == MODE_TUNE) return tune_run(&o);
     if (o.mode == MODE_LIST) return report_kernels(o.markdown), 0;
     FILE *json = o.json ? fopen(o.json, "w") : NULL; /* now, not after minutes of measuring */
     if (o.json && !json) {

@@ -2,4 +2,3 @@
 #pragma once
 #include "struct_sizes.h"
 const void *sx_api_table(void);
-const char *sx_version(void); // the header's version string

@@ -12,6 +12,7 @@ enum {
     SX_TENSOR_INFO_1 = 280,
     SX_TENSOR_INFO_2 = 672, // n_ranges, ranges
     SX_KERNEL_INFO_1 = 56,
+    SX_KERNEL_INFO_2 = 64, // accuracy
     SX_LINEAR_OPTIONS_1 = 24,
     SX_FILE_TENSOR_1 = 80,
     SX_LINEAR_CALL_1 = 104,

@@ -13,6 +13,8 @@ uint64_t sx_xgetbv(void);
 int32_t sx_request_amx(void); // 0, or the errno of arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)
 int32_t sx_cpu_count(void);   // CPUs this process may run on, at least 1
 
+const char *sx_version(void); // of this library, as in the header
+
 // Environment
 const char *_Nullable sx_environment(const char *name);
 
@@ -100,6 +102,13 @@ static inline bool sx_marked_all(const sx_marks *marks, int32_t tasks) {
 // for anything. cap: what sx_once_cap set, else INT32_MAX.
 void *sx_once(void (*fill)(void *storage, int32_t cap));
 bool sx_once_cap(int32_t level); // false: too late, fill has been called
+
+// What the process has as its profile: whatever was loaded last before it was settled, and then that for ever.
+bool sx_profile_settled(void *_Nullable *_Nonnull out); // false: not yet, and *out is not written
+bool sx_profile_is_there(void);
+void *_Nullable sx_profile_load(void *profile); // what nobody has now: the one before, or this one because it is late
+// Settles it, with *profile if none was loaded; afterwards *profile is what nobody has. true: this call settled it.
+bool sx_profile_settle(void *_Nullable *_Nonnull profile);
 
 // Memory of this size, aligned to 64 bytes, for the products at start-up: whether a CPU works must not depend on free
 // memory. Used inside sx_once only. Pages that are not touched take no memory.

@@ -12,12 +12,23 @@ package enum Activation: Int32 {
     var kPerBlock: Int { self == .q8 ? 64 : 32 }
 }
 
+/// How exact results are, rising.
+package enum Accuracy: Int32 {
+    case rounded = 0  // weights or activations are rounded to a type that has fewer bits than theirs
+    case full         // sums in another order than the reference's
+    case exact        // bit-equal to the reference on the same packed activations
+}
+
 /// One kernel: what it is for and where it is. A row of the table in CKernelTable.
 /// Constant, so any thread may have it.
 package struct KernelRow: @unchecked Sendable {
     private let row: sx_kernel_row
+    private let index: Int
 
-    fileprivate init(_ row: sx_kernel_row) { self.row = row }
+    fileprivate init(_ index: Int) {
+        row = sx_kernel_at(Int32(index)).pointee
+        self.index = index
+    }
 
     package var name: UnsafePointer<CChar> { row.name }
     package var isa: ISA { ISA(rawValue: row.level)! }
@@ -33,6 +44,13 @@ package struct KernelRow: @unchecked Sendable {
     package var activation: Activation { Activation(rawValue: row.x)! }
     /// Bit-equal to the reference on the same input.
     package var exact: Bool { row.exact != 0 }
+    /// A profile takes no kernel for one of a higher class unless it is told to.
+    package var accuracy: Accuracy {
+        if exact { return .exact }
+        return activation == .bf16 && type != Int32(SX_BF16) && !WeightType.isQuantized(type) ? .rounded : .full
+    }
+    /// The first row of its type and form.
+    var list: Int { KernelTable.rows(type: type, sparse: sparse, coded: coded).lowerBound }
     package var function: sx_kernel_fn { row.function }
 
     /// Tokens that the packed activations of m tokens have room for: some kernels always multiply whole groups.
@@ -71,7 +89,7 @@ package enum KernelTable {
     package static var count: Int { Int(sx_kernel_count()) }
     package static var many: Int { Int(SX_ANY_TOKENS) }
 
-    package static func row(_ index: Int) -> KernelRow { KernelRow(sx_kernel_at(Int32(index)).pointee) }
+    package static func row(_ index: Int) -> KernelRow { KernelRow(index) }
 
     /// The rows of one type and form; none if the library has no kernels for it.
     package static func rows(type: Int32, sparse: Bool, coded: Bool = false) -> Range<Int> {
@@ -81,9 +99,11 @@ package enum KernelTable {
     }
 
     /// The next number of tokens from which another row can be the choice, or nil: there is none.
-    package static func change(type: Int32, sparse: Bool, coded: Bool = false, after m: Int) -> Int? {
-        var next: Int? = nil
-        for index in rows(type: type, sparse: sparse, coded: coded) {
+    package static func change(type: Int32, sparse: Bool, coded: Bool = false, after m: Int,
+                               profile: Profile.Handle? = Profile.current) -> Int? {
+        let list = rows(type: type, sparse: sparse, coded: coded)
+        var next = list.isEmpty ? nil : profile?.pointee.change(list: list.lowerBound, after: m)
+        for index in list {
             let row = row(index)
             for bound in 0..<3 {
                 let tokens = bound == 0 ? row.from : bound == 1 ? row.serves.lowerBound : row.serves.upperBound + 1
@@ -93,10 +113,23 @@ package enum KernelTable {
         return next
     }
 
+    /// Whether some number of tokens up to `most` can have this row, at a level that has it.
+    static func mayChoose(_ index: Int, upTo most: Int, profile: Profile.Handle? = Profile.current) -> Bool {
+        let row = row(index)
+        return max(row.from, row.serves.lowerBound) <= most
+            || profile?.pointee.wants(index, list: row.list, upTo: most) ?? false
+    }
+
     /// The row for a product, or nil if nothing serves the type.
-    package static func choose(type: Int32, sparse: Bool, coded: Bool = false, m: Int, isa: ISA) -> Int? {
+    package static func choose(type: Int32, sparse: Bool, coded: Bool = false, m: Int, isa: ISA,
+                               profile: Profile.Handle? = Profile.current) -> Int? {
+        let list = rows(type: type, sparse: sparse, coded: coded)
+        if let profile, !list.isEmpty,
+           let wanted = profile.pointee.choose(list: list.lowerBound, m: m, isa: isa) {
+            return wanted
+        }
         var chosen: Int? = nil
-        for index in rows(type: type, sparse: sparse, coded: coded) {
+        for index in list {
             let candidate = row(index)
             guard candidate.fits(m, isa) else { continue }
             if let best = chosen, !candidate.goesBefore(row(best)) { continue }

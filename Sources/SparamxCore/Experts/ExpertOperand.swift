@@ -52,7 +52,7 @@ package struct ExpertOperand {
         var found = false
         for index in KernelTable.rows(type: layout.type.number, sparse: layout.sparse, coded: layout.coded) {
             let row = KernelTable.row(index)
-            guard row.isa.rawValue <= isa.rawValue, max(row.from, row.serves.lowerBound) <= rows else { continue }
+            guard row.isa.rawValue <= isa.rawValue, KernelTable.mayChoose(index, upTo: rows) else { continue }
             found = true
             let m = max(row.serves.lowerBound, min(rows, Routing.mostRows, row.serves.upperBound))
             let raw = tensor == nil && !layout.hasOffsets

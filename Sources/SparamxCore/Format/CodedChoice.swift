@@ -16,7 +16,8 @@ enum CodedChoice {
         if form == .automaticCoded {
             let sparse = try PackedLayout(type: dense.type, sparse: true, n: dense.n, k: dense.k,
                                           matrices: dense.matrices, sparseBytes: try Checked.product(kept, 2))
-            let plain = Packer.choose(dense, sparse, .automatic).0.totalBytes
+            let zeros = 1 - Double(kept) / Double(dense.n * dense.k * dense.matrices)
+            let plain = Packer.choose(dense, sparse, .automatic, zeros: zeros).0.totalBytes
             chosen = Packer.choose(codedDense, codedSparse, .automatic).0
             reason = .codedPays
             guard chosen.totalBytes <= plain - plain / 16 else { return nil }

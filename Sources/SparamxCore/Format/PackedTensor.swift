@@ -5,7 +5,7 @@ import CPlatform
 package enum FormReason: Int32 {
     // Those of packed weights stand in files by these numbers, which never change.
     case sparsePays = 0, tooFewZeros = 1, denseAsked = 2, sparseAsked = 3, noSparseForm = 7
-    case codedPays = 8, codedAsked = 9
+    case codedPays = 8, codedAsked = 9, sparseFaster = 10, denseFaster = 11
     case incomplete = 4, notAWeight = 5, notForWeights = 6
 
     /// Whether a weight can be packed for this reason.
@@ -19,6 +19,8 @@ package enum FormReason: Int32 {
         case .sparseAsked: return "sparse: asked for by the host"
         case .codedPays: return "coded: exponents of four bits take at least 1/16 fewer bytes than any form without"
         case .codedAsked: return "coded: asked for by the host"
+        case .sparseFaster: return "sparse: the profile says that it is faster than dense from fewer zeros on"
+        case .denseFaster: return "dense: the profile says that sparse is faster from more zeros on alone, or never"
         case .incomplete: return "raw: not every byte has been uploaded yet"
         case .notAWeight: return "raw: the library has no kernels for this type or shape"
         case .noSparseForm: return "dense: a sparse form of this type would not be smaller"

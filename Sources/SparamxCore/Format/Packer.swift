@@ -23,15 +23,19 @@ package enum Packer {
         return try packing.finish()
     }
 
-    /// Of two forms that are both coded, or both not. Sparse has to save 1/16 of the bytes: below that the expansion
-    /// costs more than the bytes it saves.
-    static func choose(_ dense: PackedLayout, _ sparse: PackedLayout,
-                       _ form: FormChoice) -> (PackedLayout, FormReason) {
+    /// Of two forms that are both coded, or both not. Sparse has to save 1/16 of the bytes, because below that the
+    /// expansion costs more than the bytes it saves; or to have as many zeros as the profile says. zeros: their share;
+    /// nil: the profile does not count, which is about forms that are not coded.
+    static func choose(_ dense: PackedLayout, _ sparse: PackedLayout, _ form: FormChoice, zeros: Double? = nil,
+                       profile: Profile.Handle? = Profile.current) -> (PackedLayout, FormReason) {
         if !dense.type.hasSparseForm { return (dense, form == .dense ? .denseAsked : .noSparseForm) }
         switch form {
         case .dense: return (dense, .denseAsked)
         case .sparse: return (sparse, .sparseAsked)
         default:
+            if let zeros, let least = profile?.pointee.breakEven(dense.type.number) {
+                return zeros >= least ? (sparse, .sparseFaster) : (dense, .denseFaster)
+            }
             return sparse.totalBytes <= dense.totalBytes - dense.totalBytes / 16
                 ? (sparse, .sparsePays) : (dense, .tooFewZeros)
         }
@@ -96,11 +100,12 @@ struct Packing {
             let bytes = try Packing.offsets(job.counts, entries)
             let kept = Packing.sum(job, threads, Found.counted)
             let sparse = try PackedLayout(type: type, sparse: true, n: n, k: k, matrices: matrices, sparseBytes: bytes)
-            let (layout, reason) = coded ?? Packer.choose(dense, sparse, form.mayBeCoded ? .automatic : form)
+            let background = type.hasSparseForm ? n * k * matrices - kept : 0  // nothing that could be left out
+            let (layout, reason) = coded ?? Packer.choose(dense, sparse, form.mayBeCoded ? .automatic : form,
+                                                          zeros: Double(background) / Double(n * k * matrices))
             self.codec = codec.functions(layout)
             guard let base = sx_map(layout.totalBytes) else { throw .noMemory }
             sx_huge_pages(base, layout.totalBytes)
-            let background = type.hasSparseForm ? n * k * matrices - kept : 0  // nothing that could be left out
             var tensor = PackedTensor(layout: layout, base: base, background: background, reason: reason)
             if layout.sparse { tensor.largestPanel = Schedule.largestPanel(tensor, UnsafePointer(job.counts)) }
             // Without the address space for copies there is one.

@@ -23,13 +23,7 @@ package struct Capability {
     package static var current: Capability {
         let storage = sx_once { storage, hostCap in
             var found = Capability.detect(
-                cpuid: { leaf, subleaf in
-                    var r: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
-                    withUnsafeMutableBytes(of: &r) {
-                        sx_cpuid(leaf, subleaf, $0.baseAddress!.assumingMemoryBound(to: UInt32.self))
-                    }
-                    return r
-                },
+                cpuid: { leaf, subleaf in Capability.askCPU(leaf, subleaf) },
                 xgetbv: { sx_xgetbv() },
                 requestAMX: { sx_request_amx() },
                 cap: sx_environment("SPARAMX_ISA"), hostCap: ISA(rawValue: hostCap) ?? .amx, selfTest: SelfTest.passes)
@@ -100,6 +94,23 @@ package struct Capability {
     private static func equals(_ text: UnsafePointer<CChar>, _ name: StaticString) -> Bool {
         for i in 0...name.utf8CodeUnitCount where UInt8(bitPattern: text[i]) != name.utf8Start[i] { return false }
         return true
+    }
+
+    /// body gets the brand string of this CPU, zero-terminated. Finds nothing else out.
+    static func withBrand<Result>(
+        _ body: (UnsafePointer<UInt8>) throws(ProfileFault) -> Result
+    ) throws(ProfileFault) -> Result {
+        try withUnsafeBytes(of: brand(askCPU)) { bytes throws(ProfileFault) in
+            try body(bytes.baseAddress!.assumingMemoryBound(to: UInt8.self))
+        }
+    }
+
+    private static func askCPU(_ leaf: UInt32, _ subleaf: UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
+        var r: (UInt32, UInt32, UInt32, UInt32) = (0, 0, 0, 0)
+        withUnsafeMutableBytes(of: &r) {
+            sx_cpuid(leaf, subleaf, $0.baseAddress!.assumingMemoryBound(to: UInt32.self))
+        }
+        return r
     }
 
     private static func brand(_ cpuid: (UInt32, UInt32) -> (UInt32, UInt32, UInt32, UInt32))

@@ -147,10 +147,13 @@ private struct Trial {
         return tensor
     }
 
-    /// The product as the level's plan has it.
+    /// The product as the kernel table has it: what a profile says is not known yet.
     private func multiply(_ weight: PackedTensor, _ isa: ISA, _ x: UnsafePointer<Float>, _ y: UnsafeMutableRawPointer,
                           _ memory: UnsafeMutableRawPointer) throws(Status) -> UnsafePointer<Float> {
-        let plan = try Plan(weight.layout, m: m, threads: 1, isa: isa), result = y.assumingMemoryBound(to: Float.self)
+        let kernel = KernelTable.choose(type: number, sparse: sparse, m: m, isa: isa, profile: nil)
+        guard let kernel else { throw .type }
+        let plan = try Plan(weight.layout, m: m, threads: 1, isa: isa, forced: kernel)
+        let result = y.assumingMemoryBound(to: Float.self)
         guard plan.workBytes <= Int(SX_SELF_TEST_BYTES) - Place.work, m * Trial.rows * 4 <= Place.yRoom else {
             throw .range
         }

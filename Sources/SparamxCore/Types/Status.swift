@@ -9,6 +9,7 @@ package enum Status: Int32, Error {
     case incomplete = 40, state = 41, damaged = 42, changed = 43
     case file = 50, fileKind = 51, fileForeign = 52, fileVersion = 53, fileDamaged = 54, fileMismatch = 55
     case fileName = 56
+    case profileForeign = 60, profileVersion = 61, profileCPU = 62, profileDamaged = 63, profileAccuracy = 64
 
     /// What is wrong and what to do about it.
     package var sentence: StaticString {
@@ -129,6 +130,27 @@ package enum Status: Int32, Error {
             return """
                 the packed file has no tensor of this name or, when it is written, has it already, or the name is \
                 empty or longer than 159 bytes: see the function's comment in sparamx.h
+                """
+        case .profileForeign: return "the file is no profile of this library: make one with sparamx-bench --tune"
+        case .profileVersion:
+            return """
+                the profile is of another version of the format or was made with another version of the library: \
+                make it anew with sparamx-bench --tune
+                """
+        case .profileCPU:
+            return """
+                the profile was made on another CPU, or does not say on which: \
+                make one here with sparamx-bench --tune, or write "cpu any" into it
+                """
+        case .profileDamaged:
+            return """
+                a line of the profile cannot be understood, the log says which: \
+                correct it, or make the profile anew with sparamx-bench --tune
+                """
+        case .profileAccuracy:
+            return """
+                the profile wants a kernel that is less accurate than the table's: \
+                take the line out, or write "accuracy any" into the profile
                 """
         }
     }

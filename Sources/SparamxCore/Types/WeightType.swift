@@ -7,6 +7,7 @@ package struct WeightType {
     package let blockElements: Int  // K is a multiple of this
     package let blockBytes: Int
     package var isQuantized: Bool { quant.type != 0 }
+    static func isQuantized(_ number: Int32) -> Bool { sx_quant_of(number).type != 0 }
     /// Whether there is a sparse form: not where it could not be smaller.
     package var hasSparseForm: Bool { !KernelTable.rows(type: number, sparse: true).isEmpty }
     package var hasCodedForms: Bool { !KernelTable.rows(type: number, sparse: false, coded: true).isEmpty }
