@@ -182,6 +182,7 @@ if wanted amx; then
     else
         tally_skip 1 "the steps for a machine with AMX: no AVX-512 (to interpret it: SPARAMX_INTERPRET=1)"
     fi
+    tally "the model of a core with AMX" "$logs/amx-model.log" python3 Tests/amx/model/selftest.py
 fi
 emulated=()
 [ -x build/tests/abi/capability ] && emulated=(build/tests/abi)

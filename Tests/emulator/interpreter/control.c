@@ -3,6 +3,7 @@
  */
 #include "../internal.h"
 #include "machine.h"
+#include "trace.h"
 
 #include <Zydis/Zydis.h>
 
@@ -122,12 +123,15 @@ static insn *trap(insn *i, machine *m) {
     return NULL;
 }
 
+void (*trace_of_tile)(const greg_t *gregs);
+
 insn *perform_tile(insn *i, machine *m) {
     static const uint8_t place[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                       REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
     greg_t gregs[NGREG];
     for (unsigned r = 0; r < 16; r++) gregs[place[r]] = (greg_t)m->g[r];
     gregs[REG_RIP] = (greg_t)i->rip;
+    if (trace_of_tile != NULL) trace_of_tile(gregs);
     if (!emu_execute(gregs)) decode_unknown(i->rip, "the tile emulator does not know this instruction");
     return i->next;
 }

@@ -9,6 +9,7 @@
 #include "../internal.h"
 #include "avx512_interpreter.h"
 #include "machine.h"
+#include "trace.h"
 
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -69,7 +70,15 @@ void avx512_interpreter_run(machine *m) {
     m->flags = (uint32_t)(m->rflags & 0xd5) << 8 | (m->rflags >> 11 & 1);
     m->depth = 0;
     uint64_t count = 0;
-    for (insn *i = decode_enter(m->rip); i != NULL; i = i->perform(i, m)) count++;
+    if (trace_state == TRACE_OFF) {
+        for (insn *i = decode_enter(m->rip); i != NULL; i = i->perform(i, m)) count++;
+    } else {
+        for (insn *i = decode_enter(m->rip); i != NULL; count++) {
+            trace_step(i, m);
+            insn *next = i->perform(i, m);
+            i = next != NULL ? next : trace_left(m);
+        }
+    }
     m->rflags = (m->rflags & ~0x8d5ull) | (m->flags >> 8 & 0xd5) | (uint64_t)(m->flags & 1) << 11;
     __atomic_fetch_add(&instructions, count, __ATOMIC_RELAXED);
 }
@@ -124,7 +133,7 @@ static int interpret(greg_t *gregs) {
     static const uint8_t at[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                    REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
     const uint64_t rip = (uint64_t)gregs[REG_RIP], rsp = (uint64_t)gregs[REG_RSP];
-    if (!decode_is_ours(rip)) return 0;
+    if (!trace_take(rip) && !decode_is_ours(rip)) return 0;
     unsigned level = 0;
     while (level < NESTED && mine[level] != NULL && on_stack_of(mine[level], rsp)) level++;
     if (level > 0 && level == NESTED)

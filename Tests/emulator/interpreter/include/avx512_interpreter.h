@@ -34,6 +34,19 @@ int avx512_interpreter_active(void);
 uint64_t avx512_interpreter_entries(void);
 uint64_t avx512_interpreter_instructions(void);
 
+/*
+ * What the next call of a function executes, from its first instruction to its return, for programs with one thread.
+ * trace() says whether that could be prepared; base is where the function's file is loaded. Then the function is called
+ * in whatever way; traced() ends it and gives the number of records, and whether they are the whole call.
+ */
+typedef struct {
+    uint32_t offset;  /* of the instruction, from base */
+    uint32_t stride : 24, rows : 8; /* of a tile in memory */
+    uint64_t address; /* of the operand in memory, or of the tile's first row; 0 without one */
+} avx512_interpreter_record;
+int avx512_interpreter_trace(const void *base, const void *function, avx512_interpreter_record *to, uint64_t count);
+uint64_t avx512_interpreter_traced(int *complete);
+
 #ifdef __cplusplus
 }
 #endif
