@@ -77,7 +77,7 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
     let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_TILE_GEMM_BYTES)
     let cells = (min(Int(args.x.m), Int(SX_GEMM_M)) + 31) / 32
     var stageInUse = 0, started = false
-    withTiles(rows: 16, deep: true, args) {
+    withTiles(rows: 16, second: 16, deep: true, args) {
         eachGemmBlock(args) { firstToken, tokens, panel, inRun, chunk, next in
             let blocks = min(16, Int(args.x.kblocks) - chunk * 16)
             let last = chunk * 16 + blocks == Int(args.x.kblocks)

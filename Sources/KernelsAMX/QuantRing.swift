@@ -3,66 +3,140 @@ import CInstructions
 
 // Up to 32 tokens, quantized types with scales per 32: every block of 32 has its own scales, so a result tile holds one
 // block's integer sums and is scaled and added in single precision, exactly as the reference does it. Tiles are 32 k
-// deep: A 32 bytes wide, B 8 rows. The sums of one step are scaled while the next step multiplies and the one after it
-// is expanded.
+// deep: A 32 bytes wide, B 8 rows. While K-block i multiplies, i + 1 is expanded and i - 1 is scaled: the type's own
+// function does both, row by row and token by token, because each keeps other ports of the CPU busy.
 
-/// Where things are behind SX_RING_STAGES: two stages of two panels' levels, four of scales and minimums (two K-blocks
-/// before the one that is expanded are still to be scaled), expansions.
-private let sidesAt = 4096, expansionsAt = 8192
+/// Where things are behind SX_RING_STAGES: two stages of two panels' levels, four of scales and minimums (those of the
+/// K-blocks that multiply and wait have to stay), expansions, what waits to be scaled, scales and sums of activations.
+private let sidesAt = 4096, expansionsAt = 8192, scalingsAt = expansionsAt + 2 * expansionBytes
+private let factorsAt = scalingsAt + 256
 
-/// Scales the integer sums of one K-block (two panels x two halves) for one tile of tokens. d0, d1: scales of the
-/// halves, 256 bytes behind them minimums.
-@inline(__always)
-private func scaleSums(minimum: Bool, _ rows: Int, _ sums: UnsafeRawPointer, _ totals: UnsafeMutableRawPointer,
-                       _ d0: UnsafeRawPointer, _ d1: UnsafeRawPointer, _ tokenScales: UnsafeRawPointer,
-                       _ tokenSums: UnsafeRawPointer) {
-    let s00 = sx_load_ps(d0), s01 = sx_load_ps(d0 + 64), s10 = sx_load_ps(d1), s11 = sx_load_ps(d1 + 64)
-    let m00 = sx_load_ps(d0 + 256), m01 = sx_load_ps(d0 + 320), m10 = sx_load_ps(d1 + 256), m11 = sx_load_ps(d1 + 320)
-    var row = 0
-    while row < rows {
-        let xLow = sx_broadcast_ps(tokenScales + row * 4), xHigh = sx_broadcast_ps(tokenScales + (rows + row) * 4)
-        let p = sums + row * 64, total = totals + row * 64
-        var a = sx_load_ps(total), b = sx_load_ps(total + 1024)
-        if minimum {
-            let sumLow = sx_broadcast_ps(tokenSums + row * 4), sumHigh = sx_broadcast_ps(tokenSums + (rows + row) * 4)
-            a = sx_fma(sx_float(sx_load(p)), sx_mul(s00, xLow), a)
-            b = sx_fma(sx_float(sx_load(p + 2048)), sx_mul(s10, xLow), b)
-            a = sx_fnmadd(m00, sumLow, a)
-            b = sx_fnmadd(m10, sumLow, b)
-            a = sx_fma(sx_float(sx_load(p + 1024)), sx_mul(s01, xHigh), a)
-            b = sx_fma(sx_float(sx_load(p + 3072)), sx_mul(s11, xHigh), b)
-            a = sx_fnmadd(m01, sumHigh, a)
-            b = sx_fnmadd(m11, sumHigh, b)
+/// Sums of a K-block: per panel and half of the K-block 32 tokens. Two K-blocks are not 4096 bytes apart or a multiple
+/// of it, because loads would wait for stores whose addresses end alike. Behind them are the totals of both panels.
+private let sumsOfPanel = 4096, sumsOfBlock = 9216, totalsAt = 18432, totalsOfPanel = 2048
+
+/// A panel's part of a product: what is expanded next, and what waits to be scaled.
+private struct RingPanel {
+    let expansion: UnsafeMutablePointer<sx_expansion>
+    let scaling: UnsafeMutablePointer<sx_scaling>
+    let expand: sx_expand_fn
+    let minimum: Bool
+
+    @inline(__always)
+    init(_ args: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, minimum: Bool, _ panel: Int, number: Int,
+         _ stages: UnsafeMutableRawPointer, _ totals: UnsafeMutableRawPointer) {
+        self.expand = expand
+        self.minimum = minimum
+        expansion = KernelsAMX.expansion(args, panel, 0, slot: stages + number * 1024,
+                                         sides: stages + (sidesAt + number * 512),
+                                         stages + (expansionsAt + number * expansionBytes))
+        scaling = (stages + (scalingsAt + number * 128)).assumingMemoryBound(to: sx_scaling.self)
+        scaling.initialize(to: sx_scaling(
+            sums: UnsafePointer(expansion.pointee.levels), totals: totals.assumingMemoryBound(to: UInt8.self),
+            scales: UnsafePointer(expansion.pointee.scales),
+            x: (stages + factorsAt).assumingMemoryBound(to: UInt8.self), tokens: args.pointee.x.m))
+        expand(expansion)
+    }
+
+    /// The next K-block is expanded into this stage, if there is one; what waits is scaled.
+    @inline(__always)
+    func next(_ more: Bool, slot: UnsafeMutableRawPointer, sides: UnsafeMutableRawPointer) {
+        if more {
+            expansion.pointee.slot = slot.assumingMemoryBound(to: UInt8.self)
+            expansion.pointee.scales = sides.assumingMemoryBound(to: Float.self)
+            expansion.pointee.minimums = expansion.pointee.scales + 64
+            expand(expansion)
         } else {
-            let shiftLow = sx_broadcast32(tokenSums + row * 4), shiftHigh = sx_broadcast32(tokenSums + (rows + row) * 4)
-            a = sx_fma(sx_float(sx_add32(sx_load(p), shiftLow)), sx_mul(s00, xLow), a)
-            b = sx_fma(sx_float(sx_add32(sx_load(p + 2048), shiftLow)), sx_mul(s10, xLow), b)
-            a = sx_fma(sx_float(sx_add32(sx_load(p + 1024), shiftHigh)), sx_mul(s01, xHigh), a)
-            b = sx_fma(sx_float(sx_add32(sx_load(p + 3072), shiftHigh)), sx_mul(s11, xHigh), b)
+            finish()
         }
-        sx_store_ps(total, a)
-        sx_store_ps(total + 1024, b)
-        row += 1
+    }
+
+    @inline(__always)
+    func finish() {
+        if minimum {
+            var scaler = Scaler(minimum: true, expansion.pointee.waiting)
+            scaler.finish()
+        } else {
+            var scaler = Scaler(minimum: false, expansion.pointee.waiting)
+            scaler.finish()
+        }
+    }
+
+    /// The K-block that has these sums waits from now on.
+    @inline(__always)
+    func wait(_ sums: UnsafeMutableRawPointer, sides: UnsafeMutableRawPointer) {
+        scaling.pointee.sums = UnsafePointer(sums.assumingMemoryBound(to: UInt8.self))
+        scaling.pointee.scales = UnsafePointer(sides.assumingMemoryBound(to: Float.self))
+        expansion.pointee.waiting = scaling
     }
 }
 
-/// An item of work: K-block * tiles of tokens + tile of tokens.
-private struct Item {
-    var number = -1, row = 0
+/// Puts a K-block's scales and sums of activations where all tokens' lie one behind the other, for the scaling.
+@inline(__always)
+private func copyFactors(_ scales: UnsafeRawPointer, _ sums: UnsafeRawPointer, half: Int, nextTile: Int,
+                         _ out: UnsafeMutableRawPointer) {
+    sx_store(out, sx_load(scales))
+    sx_store(out + 128, sx_load(scales + half))
+    sx_store(out + 256, sx_load(sums))
+    sx_store(out + 384, sx_load(sums + half))
+    if nextTile >= 0 {
+        sx_store(out + 64, sx_load(scales + nextTile))
+        sx_store(out + 192, sx_load(scales + (nextTile + half)))
+        sx_store(out + 320, sx_load(sums + nextTile))
+        sx_store(out + 448, sx_load(sums + (nextTile + half)))
+    }
+}
 
-    @inline(__always)
-    func scale(_ args: sx_kernel_args, minimum: Bool, _ tiles: Int, _ rows: Int, _ sums: UnsafeMutableRawPointer,
-               _ sides: UnsafeMutableRawPointer) {
-        let kblock = tiles == 2 ? number >> 1 : number, tile = tiles == 2 ? number & 1 : 0
-        let d0 = UnsafeRawPointer(sides) + (kblock & 3) * 1024
-        let x = UnsafeRawPointer(args.x.scales.unsafelyUnwrapped) + row * 8
-        let xSums = UnsafeRawPointer(args.x.sums.unsafelyUnwrapped) + row * 8
-        let from = UnsafeRawPointer(sums) + (number & 1) * 4096, totals = sums + (8192 + tile * 2048)
-        if minimum {
-            scaleSums(minimum: true, rows, from, totals, d0, d0 + 512, x, xSums)
-        } else {
-            scaleSums(minimum: false, rows, from, totals, d0, d0 + 512, x, xSums)
-        }
+/// Multiplies one half of a K-block, 32 k, of both panels. With one tile of tokens the halves have result tiles of
+/// their own; with two they share them, and each tile of weights is loaded once.
+@inline(__always)
+private func multiply(second half: Bool, two: Bool, _ x0: UnsafeRawPointer, _ x1: UnsafeRawPointer,
+                      _ w0: UnsafeRawPointer, _ w1: UnsafeRawPointer) {
+    if two {
+        sx_tile_zero_0()
+        sx_tile_zero_1()
+        sx_tile_zero_2()
+        sx_tile_zero_3()
+        sx_tile_load_4(x0, 64)
+        sx_tile_load_6(w0, 64)
+        sx_tile_s8u8_0_4_6()
+        sx_tile_load_5(x1, 64)
+        sx_tile_s8u8_1_5_6()
+        sx_tile_load_7(w1, 64)
+        sx_tile_s8u8_2_4_7()
+        sx_tile_s8u8_3_5_7()
+    } else if half {
+        sx_tile_zero_1()
+        sx_tile_zero_3()
+        sx_tile_load_5(x0, 64)
+        sx_tile_load_7(w0, 64)
+        sx_tile_s8u8_1_5_7()
+        sx_tile_load_7(w1, 64)
+        sx_tile_s8u8_3_5_7()
+    } else {
+        sx_tile_zero_0()
+        sx_tile_zero_2()
+        sx_tile_load_4(x0, 64)
+        sx_tile_load_6(w0, 64)
+        sx_tile_s8u8_0_4_6()
+        sx_tile_load_6(w1, 64)
+        sx_tile_s8u8_2_4_6()
+    }
+}
+
+@inline(__always)
+private func storeSums(second half: Bool, two: Bool, _ sums: UnsafeMutableRawPointer) {
+    if two {
+        sx_tile_store_0(sums, 64)
+        sx_tile_store_1(sums + 1024, 64)
+        sx_tile_store_2(sums + sumsOfPanel, 64)
+        sx_tile_store_3(sums + (sumsOfPanel + 1024), 64)
+    } else if half {
+        sx_tile_store_1(sums, 64)
+        sx_tile_store_3(sums + sumsOfPanel, 64)
+    } else {
+        sx_tile_store_0(sums, 64)
+        sx_tile_store_2(sums + sumsOfPanel, 64)
     }
 }
 
@@ -70,73 +144,55 @@ private struct Item {
 func quantRing(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn, minimum: Bool) {
     sx_unwind_tables()
     let args = pointer.pointee
-    let tiles = args.x.m > 16 ? 2 : 1
-    let rows = tiles == 2 ? 16 : Int(args.x.m)
-    withTiles(rows: rows, deep: false, args) {
-        let stages = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
-        let sides = stages + sidesAt
-        // Two of 4 KB, behind them per tile of tokens two totals of 1 KB.
-        let sums = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
+    let m = Int(args.x.m), two = m > 16, rows = two ? 16 : m
+    withTiles(rows: rows, second: two ? m - 16 : rows, deep: false, args) {
+        let stages = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES), sides = stages + sidesAt
+        let allSums = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS), totals = allSums + totalsAt
+        let xScales = UnsafeRawPointer(args.x.scales.unsafelyUnwrapped)
+        let xSums = UnsafeRawPointer(args.x.sums.unsafelyUnwrapped)
+        let packed = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped)
         let kblocks = Int(args.w.kblocks)
         eachDistantPair(args) { first, second in
-            let p0 = expansion(pointer, first, 0, slot: stages, sides: sides, stages + expansionsAt)
-            let p1 = expansion(pointer, second, 0, slot: stages + 1024, sides: sides + 512,
-                               stages + (expansionsAt + expansionBytes))
-            (sums + 8192).initializeMemory(as: UInt64.self, repeating: 0, count: 512)
-            expand(p0)
-            expand(p1)
-            var w0 = UnsafeRawPointer(p0.pointee.levels), w1 = UnsafeRawPointer(p1.pointee.levels)
-            var item = 0, pending = Item()
-            while item < kblocks * tiles {
-                let kblock = tiles == 2 ? item >> 1 : item, tile = tiles == 2 ? item & 1 : 0
-                let row = activationRow(args, kblock, tile * 16)
-                let x = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + row * 64
-                sx_tile_zero_0()
-                sx_tile_zero_1()
-                sx_tile_zero_2()
-                sx_tile_zero_3()
-                sx_tile_load_4(x, 64)
-                sx_tile_load_6(w0, 64)
-                sx_tile_s8u8_0_4_6()
-                sx_tile_load_5(x + 32, 64)
-                sx_tile_load_7(w0 + 512, 64)
-                sx_tile_s8u8_1_5_7()
-                sx_tile_load_6(w1, 64)
-                sx_tile_s8u8_2_4_6()
-                sx_tile_load_7(w1 + 512, 64)
-                sx_tile_s8u8_3_5_7()
-                // With two tiles of tokens a panel is expanded beside each.
-                if tile == 0 && kblock + 1 < kblocks {
-                    let side = (kblock + 1) & 3
-                    p0.pointee.slot = (stages + (~kblock & 1) * 2048).assumingMemoryBound(to: UInt8.self)
-                    p1.pointee.slot = p0.pointee.slot + 1024
-                    p0.pointee.scales = (sides + side * 1024).assumingMemoryBound(to: Float.self)
-                    p0.pointee.minimums = p0.pointee.scales + 64
-                    p1.pointee.scales = p0.pointee.scales + 128
-                    p1.pointee.minimums = p0.pointee.scales + 192
-                    expand(p0)
+            totals.initializeMemory(as: UInt64.self, repeating: 0, count: 512)
+            let p0 = RingPanel(pointer, expand, minimum: minimum, first, number: 0, stages, totals)
+            let p1 = RingPanel(pointer, expand, minimum: minimum, second, number: 1, stages, totals + totalsOfPanel)
+            var x0 = packed, x1 = packed, place = 0, nextTile = 0
+            var kblock = 0
+            while kblock < kblocks {
+                if kblock & 15 == 0 {
+                    let row = activationRow(args, kblock, 0)
+                    nextTile = min(16, Int(args.x.kblocks) - kblock) * 128
+                    x0 = packed + row * 64
+                    x1 = x0 + nextTile * 8
+                    place = row * 8
                 }
-                if tile == tiles - 1 && kblock + 1 < kblocks {
-                    expand(p1)
-                    w0 = UnsafeRawPointer(p0.pointee.levels)
-                    w1 = UnsafeRawPointer(p1.pointee.levels)
-                }
-                if pending.number >= 0 { pending.scale(args, minimum: minimum, tiles, rows, sums, sides) }
-                let out = sums + (item & 1) * 4096
-                sx_tile_store_0(out, 64)
-                sx_tile_store_1(out + 1024, 64)
-                sx_tile_store_2(out + 2048, 64)
-                sx_tile_store_3(out + 3072, 64)
-                pending = Item(number: item, row: row)
-                item += 1
+                let w0 = UnsafeRawPointer(p0.expansion.pointee.levels)
+                let w1 = UnsafeRawPointer(p1.expansion.pointee.levels)
+                let slot = stages + (~kblock & 1) * 2048, sums = allSums + (kblock & 1) * sumsOfBlock
+                let side = sides + (kblock & 3) * 1024, nextSide = sides + ((kblock + 1) & 3) * 1024
+                let more = kblock + 1 < kblocks
+                multiply(second: false, two: two, x0, x1, w0, w1)
+                p0.next(more, slot: slot, sides: nextSide)
+                storeSums(second: false, two: two, sums)
+                multiply(second: true, two: two, x0 + 32, x1 + 32, w0 + 512, w1 + 512)
+                p1.next(more, slot: slot + 1024, sides: nextSide + 512)
+                storeSums(second: true, two: two, sums + 2048)
+                copyFactors(xScales + place, xSums + place, half: rows * 4, nextTile: two ? nextTile : -1,
+                            stages + factorsAt)
+                p0.wait(sums, sides: side)
+                p1.wait(sums + sumsOfPanel, sides: side + 512)
+                x0 += rows * 64
+                x1 += 1024
+                place += rows * 8
+                kblock += 1
             }
-            pending.scale(args, minimum: minimum, tiles, rows, sums, sides)
-            var tile = 0
-            while tile < tiles {
-                let present = min(rows, Int(args.x.m) - tile * 16), totals = sums + (8192 + tile * 2048)
-                storeTile(args, totals, tile * 16, present, first)
-                storeTile(args, totals + 1024, tile * 16, present, second)
-                tile += 1
+            p0.finish()
+            p1.finish()
+            storeTile(args, totals, 0, rows, first)
+            storeTile(args, totals + totalsOfPanel, 0, rows, second)
+            if two {
+                storeTile(args, totals + 1024, 16, m - 16, first)
+                storeTile(args, totals + (totalsOfPanel + 1024), 16, m - 16, second)
             }
         }
     }

@@ -12,7 +12,7 @@ func quantRingWide(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand
     let args = pointer.pointee
     let two = args.x.m > 16
     let rows = two ? 16 : Int(args.x.m)
-    withTiles(rows: rows, deep: true, args) {
+    withTiles(rows: rows, second: two ? Int(args.x.m) - 16 : rows, deep: true, args) {
         let stages = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
         let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
         let tiles = Int(args.w.kblocks) * 2

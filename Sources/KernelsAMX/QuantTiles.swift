@@ -85,6 +85,7 @@ func expansion(_ args: UnsafePointer<sx_kernel_args>, _ panel: Int, _ chunk: Int
     let place = (memory + Int(SX_READER_BYTES)).assumingMemoryBound(to: sx_expansion.self)
     place.initialize(to: sx_expansion(args: args, panel: Int64(panel), kblock: Int64(chunk * 4), slot: levels,
                                       levels: levels, scales: sides.assumingMemoryBound(to: Float.self),
-                                      minimums: (sides + 256).assumingMemoryBound(to: Float.self), reader: memory))
+                                      minimums: (sides + 256).assumingMemoryBound(to: Float.self), reader: memory,
+                                      waiting: nil))
     return place
 }

@@ -27,7 +27,7 @@ func wideRing(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>
 func ring<Cursor: TileCursor>(inPlace: Bool = false, _ args: sx_kernel_args, _ cursor: (_ panel: Int) -> Cursor) {
     let two = args.x.m > 16
     let rows = two ? 16 : Int(args.x.m)
-    withTiles(rows: rows, deep: true, args) {
+    withTiles(rows: rows, second: two ? Int(args.x.m) - 16 : rows, deep: true, args) {
         let stages = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
         let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_RESULTS)
         let kblocks = Int(args.w.kblocks)

@@ -4,11 +4,11 @@ import CInstructions
 /// Runs the body with this library's tile configuration and puts the host's own back. The host may have configured
 /// tiles once per thread and never look again (ggml does), so nothing of ours may stay; costs about 0.15 us per call.
 ///
-/// Roles are fixed: tiles 0-3 results, 4-5 activations, 6-7 weights. rows: tokens per tile. Deep tiles hold 64 bytes
-/// of K per token (bf16: 32 k); flat ones 32 bytes (q8: one block of 32, so 8 rows of weights).
+/// Roles are fixed: tiles 0-3 results, 4-5 activations, 6-7 weights. rows: tokens per tile, second: of tiles
+/// 1, 3 and 5. Deep tiles hold 64 bytes of K per token (bf16: 32 k); flat ones 32 bytes (q8: one block of 32, so 8 rows of weights).
 /// The first 128 bytes of the scratch area hold the two configurations.
 @inline(__always)
-func withTiles(rows: Int, deep: Bool, _ args: sx_kernel_args, _ body: () -> Void) {
+func withTiles(rows: Int, second: Int, deep: Bool, _ args: sx_kernel_args, _ body: () -> Void) {
     let saved = UnsafeMutableRawPointer(args.scratch), own = saved + 64
     sx_tile_save_config(saved)
     own.initializeMemory(as: UInt64.self, repeating: 0, count: 8)
@@ -17,8 +17,8 @@ func withTiles(rows: Int, deep: Bool, _ args: sx_kernel_args, _ body: () -> Void
     while tile < 8 {
         let weights = tile >= 6, activations = tile == 4 || tile == 5
         own.storeBytes(of: activations && !deep ? 32 : 64, toByteOffset: 16 + 2 * tile, as: UInt16.self)
-        own.storeBytes(of: UInt8(truncatingIfNeeded: weights ? (deep ? 16 : 8) : rows), toByteOffset: 48 + tile,
-                       as: UInt8.self)
+        own.storeBytes(of: UInt8(truncatingIfNeeded: weights ? (deep ? 16 : 8) : tile & 1 == 0 ? rows : second),
+                       toByteOffset: 48 + tile, as: UInt8.self)
         tile += 1
     }
     sx_tile_load_config(own)

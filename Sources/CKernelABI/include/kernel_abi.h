@@ -35,7 +35,7 @@ enum {
     SX_GEMM_WIDE_LIST = 49152, // of BF16 and F16, which have neither scales nor a reader
     SX_GEMM_BYTES = 65536,
     // Up to 32 tokens on AMX: the saved tile configuration, two stages of two expanded tiles, results on their way out.
-    SX_RING_STAGES = 4096, SX_RING_RESULTS = 16384, SX_RING_PANELS = 20480, SX_RING_BYTES = 32768,
+    SX_RING_STAGES = 4096, SX_RING_RESULTS = 16384, SX_RING_PANELS = 20480, SX_RING_BYTES = 40960,
     // Many tokens on AMX: two stages of two expanded chunks; a quantized type's panels; then a cell of four result
     // tiles per 32 tokens and pair of panels.
     SX_TILE_GEMM_STAGE = 32768, SX_TILE_GEMM_SECOND = 16384, SX_TILE_GEMM_PANELS = 98304, SX_TILE_GEMM_BYTES = 131072,
@@ -184,6 +184,16 @@ void sx_avx512_quant_unpack_sparse(const sx_codec_args *args);
 
 // The AMX kernels of all quantized types share their bodies. What differs is how a K-block is brought from the packed
 // form to levels, scales and minimums: one function per type and form, called for K-block after K-block of a panel.
+// Integer sums of one K-block and panel that wait to be scaled, 64 bytes per token; those of its second 32 k are 2 KB
+// behind those of the first.
+typedef struct sx_scaling {
+    const uint8_t *sums;
+    uint8_t *totals;          // in single precision, 64 bytes per token
+    const float *scales;      // of the K-block: two times 16; 64 floats behind them its minimums
+    const uint8_t *x;         // scales of 32 tokens for the first 32 k, for the others, then their sums likewise
+    int64_t tokens;
+} sx_scaling;
+
 typedef struct sx_expansion {
     const sx_kernel_args *args;
     int64_t panel, kblock;    // which K-block is next; the first one is the first of a chunk
@@ -191,6 +201,7 @@ typedef struct sx_expansion {
     const uint8_t *levels;    // out: where the levels are (dense Q8_0: where they were)
     float *scales, *minimums; // out: 16 of each per part; zeros where the type has no minimum
     void *reader;             // SX_READER_BYTES that stay as they are between calls
+    sx_scaling *_Nullable waiting; // what is to be scaled meanwhile; only types with 32 weights per part have it
 } sx_expansion;
 
 enum { SX_READER_BYTES = 128 };

@@ -20,8 +20,8 @@ func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_k
         let pairs = min(4, kblocks - done)
         var index = 0
         while index < pairs * 2 {
-            expandBlock(Q.self, F.self, odd: false, index, &rows, streams.side, out)
-            expandBlock(Q.self, F.self, odd: true, index + 1, &rows, streams.side, out + 512)
+            expandBlock(Q.self, F.self, odd: false, index, &rows, streams.side, out) {}
+            expandBlock(Q.self, F.self, odd: true, index + 1, &rows, streams.side, out + 512) {}
             var part = 0
             while part < parts * 2 {
                 let (s, m) = quantScale(q, streams.side, index * parts + part)
@@ -41,22 +41,34 @@ func expandQuant<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, _ args: sx_k
     }
 }
 
+/// meanwhile: is done after each half of the rows.
 @inline(__always)
 func expandBlock<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, odd: Bool, _ index: Int, _ rows: inout QuantRows,
-                 _ side: UnsafeRawPointer,
-                         _ out: UnsafeMutableRawPointer) {
+                 _ side: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ meanwhile: () -> Void) {
     let q = Q.quant, sparse = F.sparse
-    let parts = 32 / Int(q.part_k)
     rows.begin(q, index, odd: odd)
     rows.prefetchMask(sparse: sparse)
-    var row = 0
-    while row < 8 {
-        if row == 0 || (q.part_k == 16 && row == 4) {
-            rows.background = quantBackground(q, side, index * parts + row * 4 / Int(q.part_k), sixteenfold: false)
-        }
+    // Rows in fours: the compiler writes them out, which it does not if `meanwhile` has a loop and is among them.
+    expandRows(Q.self, F.self, odd: odd, index, from: 0, &rows, side, out)
+    meanwhile()
+    expandRows(Q.self, F.self, odd: odd, index, from: 4, &rows, side, out)
+    meanwhile()
+    rows.end(q, sparse: sparse, index, odd: odd)
+}
+
+@inline(__always)
+private func expandRows<Q: QuantType, F: WeightForm>(_: Q.Type, _: F.Type, odd: Bool, _ index: Int, from: Int,
+                                                     _ rows: inout QuantRows, _ side: UnsafeRawPointer,
+                                                     _ out: UnsafeMutableRawPointer) {
+    let q = Q.quant, sparse = F.sparse
+    if from == 0 || q.part_k == 16 {
+        let part = index * (32 / Int(q.part_k)) + from * 4 / Int(q.part_k)
+        rows.background = quantBackground(q, side, part, sixteenfold: false)
+    }
+    var row = from
+    while row < from + 4 {
         rows.prefetch(q, sparse: sparse, row)
         sx_store(out + row * 64, rows.row(q, sparse: sparse, row, odd: odd, sixteenfold: false))
         row += 1
     }
-    rows.end(q, sparse: sparse, index, odd: odd)
 }
