@@ -29,13 +29,12 @@ private struct CodedPair: PairMaker {
     private let perStep: Int
 
     @inline(__always)
-    init(sparse: Bool, _ args: sx_kernel_args, _ first: Int, _ second: Int, _ chunk: Int, steps: Int,
-         _ out: UnsafeMutableRawPointer, nothing: Bool) {
-        let block = chunk * 16
+    init(sparse: Bool, _ args: sx_kernel_args, _ first: Int, _ second: Int, _ block: Int,
+         _ blocks: Int, steps: Int, _ out: UnsafeMutableRawPointer, nothing: Bool) {
         self.first = CodedRows(args, sparse: sparse, first, block)
         self.second = CodedRows(args, sparse: sparse, second, block)
         self.out = out
-        left = nothing ? 0 : min(16, Int(args.w.kblocks) - block) * 4
+        left = nothing ? 0 : min(blocks, Int(args.w.kblocks) - block) * 4
         perStep = (left + steps - 1) / steps
     }
 
@@ -66,7 +65,7 @@ private struct CodedPair: PairMaker {
 @inline(__always)
 func codedGemm(sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
-    gemm(inPlace: false, args) { first, second, chunk, steps, out, nothing in
-        CodedPair(sparse: sparse, args, first, second, chunk, steps: steps, out, nothing: nothing)
+    gemm(inPlace: false, args) { first, second, block, blocks, steps, out, nothing in
+        CodedPair(sparse: sparse, args, first, second, block, blocks, steps: steps, out, nothing: nothing)
     }
 }

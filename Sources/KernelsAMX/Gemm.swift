@@ -1,7 +1,8 @@
 import CKernelABI
 import CInstructions
 
-// 33 tokens and more: 512 k of two panels are expanded (or, dense BF16, just pointed at) once and multiplied with all
+// 33 tokens and more: 512 k (or 256) of two panels are expanded (or, dense BF16, just pointed at) once and multiplied
+// with all
 // tokens, two tiles of tokens at a time, while the next pair is expanded (or fetched). What made the difference
 // (prototype gemm4, Emerald Rapids): activations by tileloaddt1, weights resident in L1, results in contiguous tiles
 // until the last chunk.
@@ -69,26 +70,28 @@ protocol PairMaker {
 /// the tiles of the first panel go, those of the second are 16 KB behind.
 @inline(__always)
 func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
-                            _ make: (_ first: Int, _ second: Int, _ chunk: Int, _ steps: Int,
+                            _ make: (_ first: Int, _ second: Int, _ block: Int, _ blocks: Int, _ steps: Int,
                                      _ out: UnsafeMutableRawPointer, _ nothing: Bool) -> Maker) {
     // Two stages: one is multiplied while the other is filled. L1 holds the first, which every step touches, and lets
     // the other go to L2.
     let tiles = UnsafeMutableRawPointer(args.scratch) + Int(SX_RING_STAGES)
     let results = UnsafeMutableRawPointer(args.scratch) + Int(SX_TILE_GEMM_BYTES)
     let cells = (min(Int(args.x.m), Int(SX_GEMM_M)) + 31) / 32
+    // Of few tokens both stages fit into L1 with 256 k each; many tokens would load and store results too often.
+    let perChunk = inPlace || args.x.m - args.x.first > 128 ? 16 : 8
     var stageInUse = 0, started = false
     withTiles(rows: 16, second: 16, deep: true, args) {
-        eachGemmBlock(args) { firstToken, tokens, panel, inRun, chunk, next in
-            let blocks = min(16, Int(args.x.kblocks) - chunk * 16)
-            let last = chunk * 16 + blocks == Int(args.x.kblocks)
+        eachGemmBlock(args, kblocks: perChunk) { firstToken, tokens, panel, inRun, chunk, next in
+            let blocks = min(perChunk, Int(args.x.kblocks) - chunk * perChunk)
+            let last = chunk * perChunk + blocks == Int(args.x.kblocks)
             let second = panel + 1 < Int(args.panel_end) ? panel + 1 : panel
             let steps = (tokens + 31) / 32 * blocks
             var w0 = UnsafeRawPointer(tiles) + stageInUse * Int(SX_TILE_GEMM_STAGE), w1 = w0 + Int(SX_TILE_GEMM_SECOND)
             if inPlace {
-                w0 = denseTile(args, panel, chunk * 16)
-                w1 = denseTile(args, second, chunk * 16)
+                w0 = denseTile(args, panel, chunk * perChunk)
+                w1 = denseTile(args, second, chunk * perChunk)
             } else if !started {
-                var now = make(panel, second, chunk, 1, tiles, false)
+                var now = make(panel, second, chunk * perChunk, perChunk, 1, tiles, false)
                 now.finish()
                 started = true
             }
@@ -97,10 +100,10 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
             let nothing = next.pair < 0
             stageInUse ^= 1
             let soonSecond = min(soon.pair + 1, Int(args.panel_end) - 1)
-            var ahead = Ahead(denseTile(args, inPlace ? soon.pair : 0, inPlace ? soon.chunk * 16 : 0),
-                              denseTile(args, inPlace ? soonSecond : 0, inPlace ? soon.chunk * 16 : 0),
+            var ahead = Ahead(denseTile(args, inPlace ? soon.pair : 0, inPlace ? soon.chunk * perChunk : 0),
+                              denseTile(args, inPlace ? soonSecond : 0, inPlace ? soon.chunk * perChunk : 0),
                               lines: nothing ? 0 : 256, steps: steps)
-            var maker = make(soon.pair, soonSecond, soon.chunk, steps,
+            var maker = make(soon.pair, soonSecond, soon.chunk * perChunk, perChunk, steps,
                              tiles + stageInUse * Int(SX_TILE_GEMM_STAGE), nothing)
             let meanwhile = {
                 if inPlace { ahead.fetch() } else { maker.step() }
@@ -109,21 +112,22 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
             while cellIndex * 32 < tokens {
                 let token = firstToken + cellIndex * 32, left = tokens - cellIndex * 32
                 let kept = results + (inRun * cells + cellIndex) * 4096
-                let x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped) + activationRow(args, chunk * 16, token) * 64
+                let x0 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped)
+                        + activationRow(args, chunk * perChunk, token) * 64
                 if chunk == 0 {
                     sx_tile_zero_0()
                     sx_tile_zero_1()
                     sx_tile_zero_2()
                     sx_tile_zero_3()
                 } else {
-                    sx_tile_load_0(kept, 64)
-                    sx_tile_load_1(kept + 1024, 64)
-                    sx_tile_load_2(kept + 2048, 64)
-                    sx_tile_load_3(kept + 3072, 64)
+                    sx_tile_stream_0(kept, 64)
+                    sx_tile_stream_1(kept + 1024, 64)
+                    sx_tile_stream_2(kept + 2048, 64)
+                    sx_tile_stream_3(kept + 3072, 64)
                 }
                 if left > 16 {
                     let x1 = UnsafeRawPointer(args.x.packed.unsafelyUnwrapped)
-                        + activationRow(args, chunk * 16, token + 16) * 64
+                        + activationRow(args, chunk * perChunk, token + 16) * 64
                     cell(two: true, blocks, x0, x1, w0, w1, meanwhile)
                 } else {
                     cell(two: false, blocks, x0, x0, w0, w1, meanwhile)
@@ -150,7 +154,8 @@ func gemm<Maker: PairMaker>(inPlace: Bool, _ args: sx_kernel_args,
 @inline(__always)
 func wideGemm(half: Bool, sparse: Bool, _ pointer: UnsafePointer<sx_kernel_args>) {
     let args = pointer.pointee
-    gemm(inPlace: !half && !sparse, args) { first, second, chunk, steps, out, nothing in
-        WidePair(half: half, sparse: sparse, args, first, second, chunk, steps: steps, out, nothing: nothing)
+    gemm(inPlace: !half && !sparse, args) { first, second, block, blocks, steps, out, nothing in
+        WidePair(half: half, sparse: sparse, args, first, second, block, blocks, steps: steps, out,
+                 nothing: nothing)
     }
 }

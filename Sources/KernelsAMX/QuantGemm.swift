@@ -47,8 +47,8 @@ func quantGemm(_ pointer: UnsafePointer<sx_kernel_args>, _ expand: sx_expand_fn,
     sx_unwind_tables()
     let args = pointer.pointee
     let memory = UnsafeMutableRawPointer(args.scratch) + Int(SX_TILE_GEMM_PANELS)
-    gemm(inPlace: false, args) { first, second, chunk, steps, out, nothing in
-        QuantPair(QuantPanels(pointer, expand, partK: partK, offset: offset, first, second, chunk: chunk * 2, memory),
-                  rows: nothing ? 0 : min(8, Int(args.w.kblocks) - chunk * 8) * 16, steps: steps, out)
+    gemm(inPlace: false, args) { first, second, block, blocks, steps, out, nothing in
+        QuantPair(QuantPanels(pointer, expand, partK: partK, offset: offset, first, second, chunk: block / 8, memory),
+                  rows: nothing ? 0 : min(blocks / 2, Int(args.w.kblocks) - block / 2) * 16, steps: steps, out)
     }
 }

@@ -10,14 +10,13 @@ struct WidePair: PairMaker {
     private let perStep: Int
 
     @inline(__always)
-    init(half: Bool, sparse: Bool, _ args: sx_kernel_args, _ first: Int, _ second: Int, _ chunk: Int, steps: Int,
-         _ out: UnsafeMutableRawPointer, nothing: Bool) {
+    init(half: Bool, sparse: Bool, _ args: sx_kernel_args, _ first: Int, _ second: Int, _ block: Int,
+         _ blocks: Int, steps: Int, _ out: UnsafeMutableRawPointer, nothing: Bool) {
         self.half = half
-        let block = chunk * 16
         self.first = WideRows(args, sparse: sparse, first, block)
         self.second = WideRows(args, sparse: sparse, second, block)
         self.out = out
-        left = nothing ? 0 : min(16, Int(args.w.kblocks) - block) * 16
+        left = nothing ? 0 : min(blocks, Int(args.w.kblocks) - block) * 16
         perStep = (left + steps - 1) / steps
     }
 
@@ -37,7 +36,7 @@ struct WidePair: PairMaker {
 
     @inline(__always)
     private mutating func next() {
-        let codes0 = first.row(0, fetch: true), codes1 = second.row(0, fetch: true)
+        let codes0 = first.row(0, fetch: true, far: true), codes1 = second.row(0, fetch: true, far: true)
         first.advance(1)
         second.advance(1)
         sx_store(out, half ? sx_bf16_pack(sx_f16_high(codes0), sx_f16_low(codes0)) : codes0)

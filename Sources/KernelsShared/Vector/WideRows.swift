@@ -22,9 +22,11 @@ struct WideRows {
         }
     }
 
-    /// The next row. index: its number since the cursor last advanced. fetch: brings what follows closer.
+    /// The next row. index: its number since the cursor last advanced. fetch: brings what follows closer,
+    /// far: to L2 and no
+    /// further.
     @inline(__always)
-    mutating func row(_ index: Int, fetch: Bool) -> __m512i {
+    mutating func row(_ index: Int, fetch: Bool, far: Bool = false) -> __m512i {
         var codes = sx_load(values)
         if sparse {
             let bits = mask[index]
@@ -33,7 +35,8 @@ struct WideRows {
         } else {
             values += 64
         }
-        if fetch { sx_prefetch(values + prefetchAhead) }
+        if fetch && far { sx_prefetch_l2(values + prefetchAhead) }
+        if fetch && !far { sx_prefetch(values + prefetchAhead) }
         return codes
     }
 
