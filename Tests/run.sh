@@ -182,7 +182,11 @@ if wanted amx; then
     else
         tally_skip 1 "the steps for a machine with AMX: no AVX-512 (to interpret it: SPARAMX_INTERPRET=1)"
     fi
-    tally "the model of a core with AMX" "$logs/amx-model.log" python3 Tests/amx/model/selftest.py
+    if command -v llvm-mca-19 >/dev/null && command -v c++ >/dev/null && python3 -c 'import numpy' 2>/dev/null; then
+        tally "the model of a core with AMX" "$logs/amx-model.log" python3 Tests/amx/model/selftest.py
+    else
+        tally_skip 8 "the model of a core with AMX: it needs llvm-mca-19 (package llvm-19), a C++ compiler and numpy"
+    fi
 fi
 emulated=()
 [ -x build/tests/abi/capability ] && emulated=(build/tests/abi)

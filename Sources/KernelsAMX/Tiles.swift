@@ -5,7 +5,8 @@ import CInstructions
 /// tiles once per thread and never look again (ggml does), so nothing of ours may stay; costs about 0.15 us per call.
 ///
 /// Roles are fixed: tiles 0-3 results, 4-5 activations, 6-7 weights. rows: tokens per tile, second: of tiles
-/// 1, 3 and 5. Deep tiles hold 64 bytes of K per token (bf16: 32 k); flat ones 32 bytes (q8: one block of 32, so 8 rows of weights).
+/// 1, 3 and 5. Deep tiles hold 64 bytes of K per token (bf16: 32 k); flat ones 32 bytes (q8: one block of 32, so
+/// 8 rows of weights).
 /// The first 128 bytes of the scratch area hold the two configurations.
 @inline(__always)
 func withTiles(rows: Int, second: Int, deep: Bool, _ args: sx_kernel_args, _ body: () -> Void) {
