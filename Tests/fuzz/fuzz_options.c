@@ -56,7 +56,9 @@ static void out_structs(input *in) {
     uint32_t right = which == 0   ? sizeof(sparamx_capability)
                      : which == 1 ? sizeof(sparamx_kernel_info)
                                   : sizeof(sparamx_tensor_info);
-    uint32_t first = which == 2 ? FIRST_SIZE(sparamx_tensor_info) : right; /* the others have not grown */
+    uint32_t first = which == 0   ? right /* it has not grown */
+                     : which == 1 ? FIRST_SIZE(sparamx_kernel_info)
+                                  : FIRST_SIZE(sparamx_tensor_info);
     uint32_t size = struct_size(in, right), counts = size < right ? first : right;
     void *p = structure(in, 0, size, right);
     uint8_t before[struct_limit];

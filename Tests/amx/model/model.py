@@ -101,21 +101,36 @@ def cost(library, kernel, tokens, core, work):
             "share": TDP * counts["tdp"] / cycles if gemm and counts["tdp"] else None}
 
 
+def cell(row):
+    """Cycles of a ring, share of a gemm; in brackets those of the first of two libraries."""
+    if row is None:
+        return "-"
+    before = row["cycles"] / row["before"] if "before" in row else None
+    if row["share"]:
+        return f"{row['share']:.2f}" + (f" ({row['share'] * before:.2f})" if before else "")
+    return f"{row['per_row']:.1f}" + (f" ({row['per_row'] / before:.1f})" if before else "")
+
+
 def lines_of(rows):
-    two = any("before" in r for r in rows)
-    lines = ["| kernel | M | cycles per row | share of the ceiling |" + (" ratio |" if two else ""),
-             "|---|---|---|---|" + ("---|" if two else "")]
-    for r in rows:
-        share = f"{r['share']:.3f}" if r["share"] else ""
-        ratio = f" {r['cycles'] / r['before']:.3f} |" if "before" in r else " |" if two else ""
-        lines.append(f"| {r['kernel']} | {r['M']} | {r['per_row']:.2f} | {share} |{ratio}")
+    """A row for each kernel, a column for each number of tokens; rings and gemms apart, for their numbers differ."""
+    lines = []
+    for what, rings in (("cycles per row", True), ("share of the ceiling", False)):
+        chosen = [r for r in rows if (r["share"] is None) == rings]
+        tokens = sorted({r["M"] for r in chosen})
+        found = {(r["kernel"], r["M"]): r for r in chosen}
+        if not chosen:
+            continue
+        lines += [""] if lines else []
+        lines += [f"| {what} | " + " | ".join(f"M={m}" for m in tokens) + " |", "|---" * (len(tokens) + 1) + "|"]
+        for kernel in dict.fromkeys(r["kernel"] for r in chosen):
+            lines.append(f"| {kernel} | " + " | ".join(cell(found.get((kernel, m))) for m in tokens) + " |")
     return lines
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernels", default=KERNELS, metavar="REGEX")
-    parser.add_argument("--tokens", default="1,4,16,17,32,128,512")
+    parser.add_argument("--tokens", default="1,4,16,17,32,64,128,512")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--table", type=Path, metavar="PAGE")
     parser.add_argument("libraries", nargs="*", type=Path, metavar="LIBRARY")
@@ -134,7 +149,7 @@ def main():
             if not re.search(args.kernels, kernel.name.decode()):
                 continue
             for tokens in map(int, args.tokens.split(",")):
-                if not kernel.m_min <= tokens <= kernel.m_max or (kernel.name.endswith(b"gemm") and tokens < 32):
+                if not kernel.m_min <= tokens <= kernel.m_max or (kernel.name.endswith(b"gemm") and tokens <= 32):
                     continue
                 try:
                     row = cost(libraries[-1], kernel, tokens, core, work)

@@ -46,9 +46,20 @@ static __m128 scalar_b(const insn *i, machine *m) {
         (void)A;                                                                                                    \
         return put_scalar(i, m, (uint64_t)_mm_cvtsi128_si64(_mm_castpd_si128(expression)), 8);                      \
     }
+/* Of two NaN the first operand's is the result, so no compiler may exchange them. */
+#define IN_ORDER(op)                                                         \
+    static inline __m256 op##_ps(__m256 a, __m256 b) {                       \
+        __asm__("v" #op "ps %1, %0, %0" : "+x"(a) : "x"(b));                 \
+        return a;                                                            \
+    }                                                                        \
+    static inline __m256d op##_pd(__m256d a, __m256d b) {                    \
+        __asm__("v" #op "pd %1, %0, %0" : "+x"(a) : "x"(b));                 \
+        return a;                                                            \
+    }
 #define ARITHMETIC(op)                                                       \
-    VECTOR_2(op##ps, 4, SI(_mm256_##op##_ps(PS(A), PS(B))))                  \
-    VECTOR_2(op##pd, 8, SID(_mm256_##op##_pd(PD(A), PD(B))))                 \
+    IN_ORDER(op)                                                             \
+    VECTOR_2(op##ps, 4, SI(op##_ps(PS(A), PS(B))))                           \
+    VECTOR_2(op##pd, 8, SID(op##_pd(PD(A), PD(B))))                          \
     SCALAR_PS(op##ss, _mm_##op##_ss(A, B))                                   \
     SCALAR_PD(op##sd, _mm_##op##_sd(A, B))
 ARITHMETIC(add)
