@@ -65,6 +65,7 @@ def table(found, kernels):
         return ["No machine with AMX has measured this yet."]
     numbers = {name.lower(): number for number, name in benchmarks.TYPES.items()}
     forms = {name: number for number, name in benchmarks.FORMS.items()}
+    forms |= {"coded": 4, "coded-sparse": 5}  # SPARAMX_FORM_CODED, _CODED_SPARSE
     cells, tokens = {}, sorted({r["M"] for r in found["kernels"]})
     for r in found["kernels"]:
         if r["problem"] is None:
