@@ -137,7 +137,7 @@ final class FormChoiceTests: XCTestCase {
             XCTAssertGreaterThan(reason.sentence.utf8CodeUnitCount, 10)
             XCTAssertTrue(seen.insert("\(reason.sentence)").inserted)
         }
-        XCTAssertEqual(seen.count, 10)
+        XCTAssertEqual(seen.count, 12)
     }
 
     func testShapesThatAreNotAllowed() {
