@@ -2,10 +2,9 @@ import CKernelABI
 import CInstructions
 
 // 33 tokens and more: 512 k (or 256) of two panels are expanded (or, dense BF16, just pointed at) once and multiplied
-// with all
-// tokens, two tiles of tokens at a time, while the next pair is expanded (or fetched). What made the difference
-// (prototype gemm4, Emerald Rapids): activations by tileloaddt1, weights resident in L1, results in contiguous tiles
-// until the last chunk.
+// with all tokens, two tiles of tokens at a time, while the next pair is expanded (or fetched). What made the
+// difference (prototype gemm4, Emerald Rapids): activations by tileloaddt1, weights resident in L1, results in
+// contiguous tiles until the last chunk.
 
 /// Brings the weights of the next pair to L2, evenly spread over the steps of this one: few tokens leave few steps, so
 /// each has more lines to fetch.

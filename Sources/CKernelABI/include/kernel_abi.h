@@ -182,8 +182,6 @@ void sx_avx512_quant_pack_sparse(const sx_codec_args *args);
 void sx_avx512_quant_unpack_dense(const sx_codec_args *args);
 void sx_avx512_quant_unpack_sparse(const sx_codec_args *args);
 
-// The AMX kernels of all quantized types share their bodies. What differs is how a K-block is brought from the packed
-// form to levels, scales and minimums: one function per type and form, called for K-block after K-block of a panel.
 // Integer sums of one K-block and panel that wait to be scaled, 64 bytes per token; those of its second 32 k are 2 KB
 // behind those of the first.
 typedef struct sx_scaling {
@@ -194,6 +192,8 @@ typedef struct sx_scaling {
     int64_t tokens;
 } sx_scaling;
 
+// The AMX kernels of all quantized types share their bodies. What differs is how a K-block is brought from the packed
+// form to levels, scales and minimums: one function per type and form, called for K-block after K-block of a panel.
 typedef struct sx_expansion {
     const sx_kernel_args *args;
     int64_t panel, kblock;    // which K-block is next; the first one is the first of a chunk

@@ -61,8 +61,7 @@ func pairsPerRun(_ args: sx_kernel_args) -> Int { args.x.m <= 32 ? 1 : Int(SX_GE
 /// Walks a thread's share of a product with many tokens: blocks of tokens, runs of panel pairs, chunks of K, pairs. The
 /// body brings the weights of a pair and chunk into tiles, or finds them there, and multiplies them with all tokens of
 /// the block. It is also told the pair's number in its run, and which pair and chunk come next (-1: none).
-/// kblocks: of a chunk, 16 or
-/// 8.
+/// kblocks: of a chunk, 16 or 8.
 @inline(__always)
 func eachGemmBlock(_ args: sx_kernel_args, kblocks: Int = 16,
                    _ body: (_ firstToken: Int, _ tokens: Int, _ pair: Int, _ inRun: Int,

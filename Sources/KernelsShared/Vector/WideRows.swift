@@ -23,8 +23,7 @@ struct WideRows {
     }
 
     /// The next row. index: its number since the cursor last advanced. fetch: brings what follows closer,
-    /// far: to L2 and no
-    /// further.
+    /// far: to L2 and no further.
     @inline(__always)
     mutating func row(_ index: Int, fetch: Bool, far: Bool = false) -> __m512i {
         var codes = sx_load(values)
